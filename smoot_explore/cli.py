@@ -1,0 +1,435 @@
+"""The command line: smoot-explore train | curves | compare | demo."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import param
+from click.core import ParameterSource
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from smoot_explore import __version__
+from smoot_explore.comparison import Row, compare_runs
+from smoot_explore.config import METHODS, TrainingConfig, setting_names
+from smoot_explore.curves import masking_curves
+from smoot_explore.data import DATASETS, ImageData, load_data
+from smoot_explore.masking import FILLS, ORDERS
+from smoot_explore.models import create_model
+from smoot_explore.runs import Run, list_runs, open_run
+from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
+from smoot_explore.training import EpochRecord, StepRecord, train
+
+INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
+_FAILURES = (ValueError, TypeError, OSError, RuntimeError)
+
+_out = Console()
+_err = Console(stderr=True)
+
+
+class Commands(click.Group):
+    """A group whose commands report what a user can mend in one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort):  # click's own ways out, which are RuntimeErrors
+            raise
+        except _FAILURES as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="smoot-explore")
+def main() -> None:
+    """Train, measure and compare saliency-guided training (SGT) and SMOOT.
+
+    Exit codes: 0 done, 1 something went wrong (the message says what), 2 wrong usage, 130 interrupted.
+    """
+
+
+def training_options(command: Callable) -> Callable:
+    """An option for each setting of `TrainingConfig`, with its default, range and text."""
+    for name in reversed(setting_names()):
+        command = _option(name, TrainingConfig.param[name])(command)
+    return command
+
+
+def _option(name: str, setting: param.Parameter) -> Callable:
+    flag = f"--{name.replace('_', '-')}"
+    kind: Any = str
+    if isinstance(setting, param.Boolean):
+        flag, kind = f"{flag}/--no-{flag[2:]}", None
+    elif isinstance(setting, param.Selector):
+        kind = click.Choice(list(setting.objects))
+    elif isinstance(setting, param.Number):  # param.Integer is one too
+        low, high = setting.bounds or (None, None)
+        kind = (click.IntRange if isinstance(setting, param.Integer) else click.FloatRange)(low, high)
+    return click.option(flag, name, type=kind, default=setting.default, show_default=True, help=setting.doc)
+
+
+def data_options(command: Callable) -> Callable:
+    """Options that say which data to load."""
+    options = [
+        click.option(
+            "--data", "data_name", default="fashion-mnist-sample", show_default=True,
+            help=f"{', '.join(DATASETS)}, or a folder with train/<class>/ and test/<class>/ images.",
+        ),
+        click.option("--train-images", type=click.IntRange(1), help="Take this many, classes balanced. [all]"),
+        click.option("--test-images", type=click.IntRange(1), help="Take this many, classes balanced. [all]"),
+        click.option("--image-size", type=click.IntRange(1), help="Resize a folder's images to this many pixels."),
+        click.option("--data-seed", type=click.IntRange(0), default=0, show_default=True,
+                     help="Which images a limit takes."),
+        root_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where downloads and cached images live. [data/]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@main.command("train", short_help="Train a model and record every image's k.")
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@data_options
+@click.option(
+    "--model",
+    "model_name",
+    default="cnn",
+    show_default=True,
+    help="cnn, or the name of a timm model.",
+)
+@click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once).")
+@click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
+              help="Passed to timm, such as img_size=32. May be repeated.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the run where it stopped; only --epochs may be new.")
+@training_options
+@json_option
+@click.pass_context
+def train_command(
+    ctx: click.Context,
+    run_folder: Path,
+    data_name: str,
+    train_images: int | None,
+    test_images: int | None,
+    image_size: int | None,
+    data_seed: int,
+    root: Path | None,
+    model_name: str,
+    pretrained: bool,
+    model_options: tuple[str, ...],
+    resume: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a model and record every image's k in the folder RUN.
+
+    \b
+    smoot-explore train runs/smoot --epochs 5
+    smoot-explore train runs/photos --data ./photos --image-size 64 --method sgt
+    smoot-explore train runs/smoot --resume --epochs 10
+    """
+    if resume:
+        run = open_run(run_folder)
+        given = {n for n in settings if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+        config = run.config
+        config.param.update(**{name: settings[name] for name in given})
+        data, model = run.load_data(root), run.load_model()
+    else:
+        config = TrainingConfig(**settings)
+        data = load_data(data_name, train_images, test_images, root, data_seed, image_size)
+        options = dict(_name_and_value(text) for text in model_options)
+        model = create_model(model_name, data, pretrained, config.seed, **options)
+        run = Run.create(run_folder, config, model, data)
+    if not _train(run, model, data, config, quiet=as_json):
+        _err.print(
+            f"stopped; {run.epochs} epochs are kept. Go on with: smoot-explore train {run_folder} --resume"
+        )
+        sys.exit(INTERRUPTED)
+    _print_rows(compare_runs([run]), as_json, folder=run_folder)
+
+
+@main.command("curves", short_help="Measure masking curves of trained runs.")
+@click.argument("run_folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--fill", "fills", multiple=True, type=click.Choice(FILLS), default=("black", "mean", "remaining"),
+              show_default=True, help="What masked pixels become. May be repeated.")  # fmt: skip
+@click.option("--method", "methods", multiple=True, type=click.Choice(list(ATTRIBUTION_METHODS)),
+              default=("gradient",), show_default=True, help="Attribution method. May be repeated.")  # fmt: skip
+@click.option("--ranking", type=click.Choice(["signed", "magnitude"]), default="signed", show_default=True,
+              help="Rank pixels by the attribution itself or by its magnitude.")  # fmt: skip
+@click.option("--order", type=click.Choice(ORDERS), default="highest", show_default=True,
+              help="Which pixels are masked first.")  # fmt: skip
+@click.option(
+    "--levels",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Steps from 0 to all pixels.",
+)
+@click.option("--images", type=click.IntRange(1), help="Only this many test images, the first ones. [all]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32",
+              show_default=True, help="Number format of the forward passes.")  # fmt: skip
+@click.option("--tolerance", type=click.FloatRange(0), default=0.01, show_default=True,
+              help="Class II: the probability rises by more than this.")  # fmt: skip
+@click.option("--name", default="test", show_default=True, help="Name that the curves are kept under.")
+@root_option
+@json_option
+def curves_command(
+    run_folders: tuple[Path, ...],
+    fills: tuple[str, ...],
+    methods: tuple[str, ...],
+    ranking: str,
+    order: str,
+    levels: int,
+    images: int | None,
+    precision: str,
+    tolerance: float,
+    name: str,
+    root: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure masking curves of trained runs, keep them in the runs, and print AUC and class II.
+
+    \b
+    smoot-explore curves runs/smoot --fill black --fill mean
+    smoot-explore curves runs/smoot --method gradient --method integrated_gradients --images 500
+    """
+    runs = [open_run(folder) for folder in run_folders]
+    for run in runs:
+        data = run.load_data(root)
+        split = data.test if images is None else data.test[:images]
+        _measure(
+            run, run.load_model(), split, name, levels=levels, order=order, fill=list(fills),
+            method=list(methods), signed=ranking == "signed", precision=precision,
+        )  # fmt: skip
+    _print_rows(compare_runs(runs, tolerance, name), as_json)
+
+
+@main.command("compare", short_help="Print runs side by side.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--tolerance", type=click.FloatRange(0), default=0.01, show_default=True,
+              help="Class II: the probability rises by more than this.")  # fmt: skip
+@click.option("--name", default="test", show_default=True, help="Name of the curves to read.")
+@json_option
+def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_json: bool) -> None:
+    """Print runs side by side: k, accuracy, AUC and class II.
+
+    RUN is the folder of a run, or a folder of runs.
+    """
+    runs: list[Run] = []
+    for folder in folders:
+        if (folder / "config.json").is_file():
+            runs.append(open_run(folder))
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said below, a line each
+            found = list_runs(folder)
+        for reason in found.refused.values():
+            _err.print(f"left out: {reason}", soft_wrap=True)
+        if not found:
+            raise ValueError(f"{folder} holds no run; train one with: smoot-explore train {folder}/NAME")
+        runs += found
+    _print_rows(compare_runs([run for run in runs if run.epochs], tolerance, name), as_json)
+
+
+@main.command("demo", short_help="Train the three methods on the bundled sample and compare them.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True,
+              help="Folder for the runs and the figures.")  # fmt: skip
+@click.option(
+    "--epochs", type=click.IntRange(1), default=8, show_default=True, help="Epochs for each method."
+)
+@click.option("--train-images", type=click.IntRange(1), default=10_000, show_default=True,
+              help="Training images, classes balanced.")  # fmt: skip
+@click.option("--test-images", type=click.IntRange(1), default=2_000, show_default=True,
+              help="Test images, classes balanced.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of the initial weights, the order of the images, dropout and the fills.")  # fmt: skip
+@json_option
+def demo_command(
+    out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool
+) -> None:
+    """Train the three methods from the same initial weights on the bundled sample, and compare them.
+
+    Writes the runs and the figures to a folder. Finished runs in it are used again, stopped ones resumed.
+    """
+    data = load_data("fashion-mnist-sample", train_images, test_images)
+    runs, models = {}, {}
+    for method in METHODS:
+        config = TrainingConfig(method=method, epochs=epochs, seed=seed)
+        model = create_model("cnn", data, seed=seed)
+        folder = out / method
+        run = (
+            open_run(folder)
+            if (folder / "config.json").is_file()
+            else Run.create(folder, config, model, data)
+        )
+        if not _train(run, model, data, config, quiet=as_json):
+            _err.print("stopped; the same command goes on from here")
+            sys.exit(INTERRUPTED)
+        runs[method], models[method] = run, run.load_model(model)
+        if not run.has_curves() or run.curves().attrs["epoch"] != run.epochs:
+            fills = ["black", "mean", "remaining"]
+            _measure(run, model, data.test, "test", fill=fills, precision="auto")
+    written = _demo_figures(out, data, runs, models)
+    _print_rows(compare_runs(runs.values()), as_json, folder=out)
+    if not as_json:
+        _out.print(f"\nfigures: {', '.join(str(path) for path in written if path.suffix == '.png')}")
+
+
+def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool) -> bool:
+    """Train with a progress bar; False when the user interrupted it."""
+    steps = -(-len(data.train) // config.batch_size)
+    with _progress(f"{config.method}", config.epochs * steps, "epoch 0") as (progress, task):
+        progress.update(task, completed=run.epochs * steps)
+        records = train(model, data, config, run=run, every=max(1, steps // 20))
+        try:
+            for record in records:
+                if isinstance(record, StepRecord):
+                    speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
+                    progress.update(task, completed=record.step, state=speed)
+                else:
+                    progress.update(task, completed=record.step)
+                    if not quiet:
+                        _out.print(_epoch_line(config, record), highlight=False)
+        except KeyboardInterrupt:
+            records.close()  # type: ignore[attr-defined]
+            return False
+    return True
+
+
+def _epoch_line(config: TrainingConfig, record: EpochRecord) -> str:
+    k = f"k {record.k.min():.0f}/{np.median(record.k):.0f}/{record.k.max():.0f}  "
+    return (
+        f"{config.method:<11} epoch {record.epoch:>3}/{config.epochs}  loss {record.train_loss:.3f}  "
+        f"test accuracy {record.test_accuracy:.1f} %  {'' if config.method == 'traditional' else k}"
+        f"{record.duration_seconds:.1f} s"
+    )
+
+
+def _measure(run: Run, model: Any, split: Any, name: str, **protocol: Any) -> None:
+    with _progress(f"curves of {run.name}", len(split), "") as (progress, task):
+        curves = masking_curves(
+            model, split, **protocol, progress=lambda done, _: progress.update(task, completed=done)
+        )
+    run.save_curves(curves, name)
+
+
+@contextmanager
+def _progress(what: str, total: int, state: str) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar on standard error with the time left."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=_err, transient=True,
+    )  # fmt: skip
+    with progress:
+        yield progress, progress.add_task(what, total=total, state=state)
+
+
+def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict[str, Any]) -> list[Path]:
+    from smoot_explore.views import figures
+
+    curves = {method: run.curves() for method, run in runs.items()}
+    motive = curves["traditional"].isel(fill=0)
+    first_of_class = [int((data.test.labels == label).nonzero()[0]) for label in range(data.n_classes)]
+    shown = data.test[first_of_class]
+    images = shown.normalize()
+    maps = {}
+    for method, model in models.items():
+        on = images.to(next(model.parameters()).device)
+        maps[method] = saliency(model, on, shown.labels.to(on.device)).cpu().numpy()
+    drawn = {
+        "accuracy_drop": figures.accuracy_drop_figure(curves),
+        "masking_curves": figures.masking_curves_figure(motive),
+        "k_trajectories": figures.k_trajectories_figure(runs["smoot"].record()),
+        "saliency": figures.saliency_figure(shown.images.numpy(), maps, list(data.class_names)),
+    }
+    return [
+        path for name, figure in drawn.items() for path in figures.save_figure(figure, out / "figures" / name)
+    ]
+
+
+def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> None:
+    if as_json:
+        content = {
+            "runs": [_plain(row) for row in rows],
+            **({"folder": str(folder)} if folder else {}),
+        }
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+        return
+    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "method", "epochs"):
+        table.add_column(column)
+    for column in ("k min", "k median", "k max", "accuracy %"):
+        table.add_column(column, justify="right")
+    protocols = list(dict.fromkeys(auc[:4] for row in rows for auc in row.aucs))
+    for fill, method, *_ in protocols:
+        label = f"AUC {fill}" + ("" if len({p[1] for p in protocols}) == 1 else f"\n{method}")
+        table.add_column(label, justify="right")
+    with_curves = any(row.aucs for row in rows)
+    if with_curves:
+        table.add_column("class II %", justify="right")
+    for row in rows:
+        values = {auc[:4]: f"{auc.value:.2f}" for auc in row.aucs}
+        share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
+        table.add_row(
+            row.run, row.method, str(row.epochs), f"{row.k_min:.0f}", f"{row.k_median:.0f}",
+            f"{row.k_max:.0f}", f"{row.test_accuracy:.2f}",
+            *(values.get(protocol, "–") for protocol in protocols), *([share] if with_curves else []),
+        )  # fmt: skip
+    _out.print()
+    _out.print(table)
+    if with_curves:
+        measured = next(row for row in rows if row.aucs)
+        auc = measured.aucs[0]
+        methods = ", ".join(dict.fromkeys(p[1] for p in protocols))
+        seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
+        _out.print(
+            f"\nAUC: area under the accuracy drop in per cent (lower is steeper), {auc.order} first, ranked by "
+            f"{methods} ({auc.ranking}), n = {auc.n_images:,} test images; seed {seeds}.\n"
+            f"class II: probability of the label rises when pixels are masked ({measured.class_ii_protocol}).\n"
+            "An AUC depends on fill, ranking and attribution method: compare within a column only.",
+            highlight=False,
+        )
+    else:
+        _out.print(
+            "\nno masking curves yet: smoot-explore curves RUN measures AUC and class II",
+            highlight=False,
+        )
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    content = row._asdict() | {"aucs": [auc._asdict() for auc in row.aucs]}
+    return {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in content.items()}
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--model-option")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,107 @@
+"""Runs side by side: the paper's table, each number with the protocol it was measured under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from smoot_explore.curves import drop_auc, image_class
+from smoot_explore.runs import Run
+
+
+class Auc(NamedTuple):
+    """Area under the accuracy drop, with all that it depends on."""
+
+    fill: str
+    method: str  # of attribution
+    ranking: str  # "signed" or "magnitude"
+    order: str
+    value: float  # per cent
+    n_images: int
+
+
+class Row(NamedTuple):
+    """One run in the table."""
+
+    run: str
+    method: str
+    epochs: int
+    seed: int
+    k_min: float  # pixels, over the training images
+    k_median: float
+    k_max: float
+    test_accuracy: float  # per cent
+    n_test: int
+    aucs: tuple[Auc, ...]
+    class_ii_share: float  # per cent; NaN without curves
+    class_ii_protocol: str
+
+
+def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "test") -> list[Row]:
+    """A row for each run: k, accuracy, AUC for each fill and method, and the share of class II.
+
+    Parameters
+    ----------
+    runs
+        Runs with at least one completed epoch.
+    tolerance
+        Of class II, in probability.
+    curves
+        Name of the masking curves to read from each run; a run without them gets no AUC.
+    """
+    return [_row(run, tolerance, curves) for run in runs]
+
+
+def _row(run: Run, tolerance: float, name: str) -> Row:
+    if run.epochs == 0:
+        raise ValueError(f"{run.path} has no completed epoch to compare; resume its training first")
+    record = run.record().isel(epoch=-1)
+    measured = run.curves(name) if run.has_curves(name) else None
+    aucs: tuple[Auc, ...] = ()
+    share, protocol = np.nan, ""
+    if measured is not None:
+        aucs = tuple(_aucs(measured))
+        # Class II by the first fill and method of the curves: the share depends on both, so it names them.
+        first = measured.isel({d: 0 for d in ("fill", "method") if d in measured.dims})
+        share = 100 * float((image_class(first, tolerance) == "II").mean())
+        protocol = (
+            f"{first.method.item()}, {first.attrs['ranking']}, {first.fill.item()} fill, "
+            f"tolerance {tolerance:g}"
+        )
+    k = record.k.values
+    return Row(
+        run.name,
+        run.start_config["method"],
+        run.epochs,
+        run.start_config["seed"],
+        float(k.min()),
+        float(np.median(k)),
+        float(k.max()),
+        float(record.test_accuracy),
+        run.description["data"]["n_test"],
+        aucs,
+        share,
+        protocol,
+    )
+
+
+def _aucs(curves: xr.Dataset) -> Iterable[Auc]:
+    areas = drop_auc(curves)
+    for name in ("method", "fill"):
+        if name not in areas.dims:
+            areas = areas.expand_dims(name)
+    for method in areas.method.values:
+        for fill in areas.fill.values:
+            value = float(areas.sel({"method": method, "fill": fill}))
+            attrs = curves.attrs
+            yield Auc(
+                str(fill),
+                str(method),
+                attrs["ranking"],
+                attrs["order"],
+                value,
+                curves.sizes["image"],
+            )

@@ -1,0 +1,389 @@
+"""Labelled images: the bundled sample, generated shapes, torchvision's sets, folders of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smoot_explore.errors import unknown_name
+
+DATASETS = ("fashion-mnist-sample", "shapes", "mnist", "fashion-mnist", "cifar10", "cifar100")
+SAMPLE_FILE = "fashion-mnist-sample.npz"
+
+_PACKAGE = Path(__file__).parent
+_CHECKOUT_DATA = _PACKAGE.parent / "data"
+
+FASHION_CLASSES = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels: the training or the test half of a data set, or a part of one.
+
+    Attributes
+    ----------
+    images
+        uint8 ``(N, C, H, W)``, 0 … 255.
+    labels
+        int64 ``(N,)``.
+    object_masks
+        bool ``(N, H, W)``, True where the labelled object is; None where that is unknown.
+    image_ids
+        int64 ``(N,)``: the position of each image in the full data set; by default 0 … N − 1.
+    mean, std
+        ``(C,)`` of the *training* images in 0 … 1, used by `normalize`; by default those of these images.
+    class_names
+        A name for each label; by default "0", "1", …
+
+    Examples
+    --------
+    >>> split = load_data("shapes", train=60, test=12).test
+    >>> len(split), split[:5].normalize().shape
+    (12, torch.Size([5, 3, 32, 32]))
+    """
+
+    images: Tensor
+    labels: Tensor
+    object_masks: Tensor | None = None
+    image_ids: Tensor | None = None
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_split(self)
+        defaults: dict[str, Any] = {}
+        if self.image_ids is None:
+            defaults["image_ids"] = torch.arange(len(self.images))
+        if self.mean is None or self.std is None:
+            defaults["mean"], defaults["std"] = channel_statistics(self.images)
+        if not self.class_names:
+            defaults["class_names"] = tuple(str(i) for i in range(int(self.labels.max()) + 1))
+        for name, value in defaults.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: slice | Tensor | np.ndarray | list[int]) -> Split:
+        """The images at ``index``, with the same statistics."""
+        if isinstance(index, int):
+            raise TypeError("index a Split with a slice, a list or a tensor: split[3:4], split[[3]]")
+        chosen = index if isinstance(index, slice) else torch.as_tensor(index)
+        masks = self.object_masks
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            object_masks=None if masks is None else masks[chosen],
+            image_ids=self.image_ids[chosen],  # type: ignore[index]
+        )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes of the data set, whether or not each occurs here."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def n_pixels(self) -> int:
+        """P = H·W."""
+        return self.images.shape[2] * self.images.shape[3]
+
+    @property
+    def black(self) -> Tensor:
+        """The normalised value of black, ``(C,)``."""
+        return -self.mean / self.std  # type: ignore[operator]
+
+    def normalize(self, images: Tensor | None = None) -> Tensor:
+        """uint8 images as float32 with the training set's mean 0 and standard deviation 1.
+
+        ``images`` is ``(…, C, H, W)`` on any device; None takes the split's own.
+        """
+        images = self.images if images is None else images
+        if images.dtype != torch.uint8:
+            raise TypeError(f"normalize takes uint8 images (0 … 255), given {images.dtype}")
+        scale = (1 / (255 * self.std)).view(-1, 1, 1).to(images.device)  # type: ignore[operator]
+        return images.float().mul_(scale).add_(self.black.view(-1, 1, 1).to(images.device))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set: training and test images, and how they were had.
+
+    Attributes
+    ----------
+    train, test
+        `Split`; the test images are normalised with the training images' statistics.
+    class_names
+        A name for each label.
+    source
+        The arguments of `load_data` that give these images again; empty for data put together by hand.
+
+    Examples
+    --------
+    Images of one's own, as arrays:
+
+    >>> images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
+    >>> labels = torch.arange(20) % 2
+    >>> ImageData(Split(images, labels), Split(images[:4], labels[:4]), ("cat", "dog")).n_classes
+    2
+    """
+
+    train: Split
+    test: Split
+    class_names: tuple[str, ...] = ()
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = tuple(self.class_names) or self.train.class_names
+        if self.train.image_shape != self.test.image_shape:
+            raise ValueError(
+                "training and test images must have the same shape (C, H, W), given "
+                f"{self.train.image_shape} and {self.test.image_shape}"
+            )
+        if len(names) < 2:
+            raise ValueError(f"a data set needs at least two classes, given {len(names)}: {names}")
+        highest = int(max(self.train.labels.max(), self.test.labels.max()))
+        if highest >= len(names):
+            raise ValueError(
+                f"label {highest} has no class name: there are {len(names)} class names, labels count from 0"
+            )
+        object.__setattr__(self, "class_names", names)
+        object.__setattr__(self, "train", replace(self.train, class_names=names))
+        statistics = {"mean": self.train.mean, "std": self.train.std}
+        object.__setattr__(self, "test", replace(self.test, class_names=names, **statistics))
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the training images in 0 … 1, ``(C,)``."""
+        return self.train.mean  # type: ignore[return-value]
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of the training images in 0 … 1, ``(C,)``."""
+        return self.train.std  # type: ignore[return-value]
+
+    @property
+    def black(self) -> Tensor:
+        """The normalised value of black, ``(C,)``."""
+        return self.train.black
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.train.image_shape
+
+    @property
+    def n_pixels(self) -> int:
+        """P = H·W."""
+        return self.train.n_pixels
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """uint8 images as float32 with the training set's mean 0 and standard deviation 1."""
+        return self.train.normalize(images)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all images and labels: tells whether two runs saw the same data."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            digest.update(repr(tuple(split.images.shape)).encode())
+            digest.update(split.images.numpy().tobytes())
+            digest.update(split.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def load_data(
+    name: str | Path,
+    train: int | None = None,
+    test: int | None = None,
+    root: str | Path | None = None,
+    seed: int = 0,
+    image_size: int | tuple[int, int] | None = None,
+) -> ImageData:
+    """A data set by name, or one's own images from a folder.
+
+    Parameters
+    ----------
+    name
+        ``"fashion-mnist-sample"`` (bundled), ``"shapes"`` (generated, with the true object masks),
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (torchvision, downloaded on first use),
+        or the path of a folder that holds ``train/<class>/…`` and ``test/<class>/…`` image files.
+    train, test
+        How many images to take of each half, the classes kept balanced; None takes all (of ``"shapes"``
+        10,000 and 2,000).
+    root
+        Where downloads and the cache of resized images live; None is ``data/`` of the checkout, or the
+        user's cache folder where the package was installed without one.
+    seed
+        Fixes which images a limit takes, and what ``"shapes"`` generates.
+    image_size
+        Height and width to resize a folder's images to, one number or two; None keeps their size, which
+        must then be the same for all. Only for folders.
+
+    Returns
+    -------
+    ImageData
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, limits that cannot be met, or a folder with unusable images: the message
+        names the file and what to do.
+    FileNotFoundError
+        When a folder is not there.
+    RuntimeError
+        When a download fails.
+    """
+    from smoot_explore.folders import load_folder
+    from smoot_explore.shapes import generate_shapes
+
+    for half, limit in (("train", train), ("test", test)):
+        if limit is not None and limit < 1:
+            raise ValueError(f"{half} must be at least 1 image, given {limit}; None takes all")
+    if image_size is not None and name in DATASETS:
+        raise ValueError(f"image_size is for folders of images; {name} has its own size")
+    source = {"name": str(name), "train": train, "test": test, "seed": seed}
+    if name == "shapes":
+        return replace(generate_shapes(train or 10_000, test or 2_000, seed), source=source)
+    if name == "fashion-mnist-sample":
+        data = _load_sample()
+    elif name in DATASETS:
+        data = _load_torchvision(str(name), _root(root) / "downloads" if root is None else Path(root))
+    elif isinstance(name, Path) or "/" in name or "\\" in name or Path(name).exists():
+        data = load_folder(Path(name), _root(root) / "cache", image_size)
+        source |= {"name": str(Path(name).resolve()), "image_size": image_size}
+    else:
+        raise unknown_name("data set", name, DATASETS, "A folder of images is given as a path: ./photos")
+    limited_train = _balanced(data.train, train, "train", seed)
+    if limited_train is not data.train:  # the statistics are those of the images trained on
+        limited_train = replace(limited_train, mean=None, std=None)
+    return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of uint8 images in 0 … 1; a constant channel gets std 1.
+
+    Exact, from a histogram of the 256 values, in the memory of one channel.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means, stds = [], []
+    for channel in range(images.shape[1]):
+        counts = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        share = counts / counts.sum()
+        mean = (share * values).sum()
+        means.append(mean)
+        stds.append((share * (values - mean) ** 2).sum().sqrt())
+    std = torch.stack(stds)
+    return torch.stack(means).float(), torch.where(std > 0, std, 1.0).float()
+
+
+def _balanced(split: Split, limit: int | None, half: str, seed: int) -> Split:
+    """``limit`` images with the classes as equal as they can be, in their original order."""
+    if limit is None or limit == len(split):
+        return split
+    if limit > len(split):
+        raise ValueError(
+            f"{half}={limit} asks for more images than there are, {len(split)}; give less, or None for all"
+        )
+    labels = split.labels.numpy()
+    shuffled = np.random.default_rng([seed, half == "test"]).permutation(len(labels))
+    # The how-manieth image of its class each one is; taking the lowest first fills all classes evenly.
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels)
+    turn = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = by_class[np.argsort(turn, kind="stable")[:limit]]
+    return split[np.sort(chosen)]
+
+
+def _root(root: str | Path | None) -> Path:
+    if root is not None:
+        return Path(root)
+    if _CHECKOUT_DATA.is_dir():
+        return _CHECKOUT_DATA
+    return Path(torch.hub.get_dir()).parent.parent / "smoot_explore"
+
+
+def _load_sample() -> ImageData:
+    for folder in (_CHECKOUT_DATA, _PACKAGE / "bundled"):
+        if (folder / SAMPLE_FILE).is_file():
+            break
+    else:
+        raise FileNotFoundError(
+            f"the bundled sample is missing: neither {_CHECKOUT_DATA / SAMPLE_FILE} nor "
+            f"{_PACKAGE / 'bundled' / SAMPLE_FILE} is there; install the package again"
+        )
+    with np.load(folder / SAMPLE_FILE, allow_pickle=False) as arrays:
+        halves = [
+            Split(
+                torch.from_numpy(arrays[f"{half}_images"]).unsqueeze(1),
+                torch.from_numpy(arrays[f"{half}_labels"]).long(),
+                image_ids=torch.from_numpy(arrays[f"{half}_ids"]).long(),
+            )
+            for half in ("train", "test")
+        ]
+    return ImageData(*halves, FASHION_CLASSES)
+
+
+def _load_torchvision(name: str, root: Path) -> ImageData:
+    from torchvision import datasets
+
+    dataset = {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+    }[name]
+    try:
+        halves = [dataset(str(root), train=half, download=True) for half in (True, False)]
+    except Exception as error:  # torchvision reports a failed download or a damaged file by many types
+        raise RuntimeError(
+            f"{name} cannot be read from {root} or downloaded to it ({type(error).__name__}: {error}). Connect to the "
+            "internet once, copy torchvision's files there, or use the bundled 'fashion-mnist-sample'"
+        ) from error
+    splits = []
+    for half in halves:
+        pixels = torch.as_tensor(half.data)
+        images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+        splits.append(Split(images, torch.as_tensor(half.targets).long()))
+    names = FASHION_CLASSES if name == "fashion-mnist" else tuple(halves[0].classes)
+    return ImageData(*splits, names)
+
+
+def _check_split(split: Split) -> None:
+    images, labels, masks = split.images, split.labels, split.object_masks
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.dtype != torch.uint8:
+        given = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images)
+        raise ValueError(f"images must be a uint8 tensor (N, C, H, W), given {given}")
+    if len(images) == 0:
+        raise ValueError("a split needs at least one image, given none")
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels)
+        raise ValueError(f"labels must be an int64 tensor ({len(images)},), given {given}")
+    if labels.min() < 0:
+        raise ValueError(f"labels count from 0, given {int(labels.min())}")
+    if masks is not None and (masks.dtype != torch.bool or masks.shape != (len(images), *images.shape[2:])):
+        raise ValueError(
+            f"object_masks must be bool {(len(images), *images.shape[2:])}, "
+            f"given {masks.dtype} {tuple(masks.shape)}"
+        )

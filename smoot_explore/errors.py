@@ -1,0 +1,21 @@
+"""Error texts shared by every place that accepts a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def unknown_name(kind: str, given: object, accepted: Iterable[str], hint: str = "") -> ValueError:
+    """The error for a name that is none of the accepted ones, with the closest of them.
+
+    Examples
+    --------
+    >>> unknown_name("fill", "blak", ["black", "mean"])
+    ValueError("unknown fill 'blak'; did you mean 'black'? accepted: black, mean")
+    """
+    accepted = list(accepted)
+    close = get_close_matches(str(given), accepted, n=1)
+    guess = f"; did you mean {close[0]!r}?" if close else ";"
+    tail = f". {hint}" if hint else ""
+    return ValueError(f"unknown {kind} {given!r}{guess} accepted: {', '.join(accepted)}{tail}")

@@ -1,0 +1,503 @@
+"""A run: a folder with the settings, the weights, the state to resume from, and what was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import warnings
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+import xarray as xr
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from smoot_explore.config import LiveValues, TrainingConfig, setting_names
+from smoot_explore.data import ImageData, load_data
+from smoot_explore.files import write_atomically, write_json
+from smoot_explore.hardware import choose_hardware, describe_hardware
+from smoot_explore.models import create_model, describe_model
+from smoot_explore.records import RECORD, SCHEMA_VERSION, labelled, read_dataset, write_dataset
+from smoot_explore.training import Change, EpochRecord, TrainingState
+
+FORMAT = "smoot_explore run"
+_SCALARS = (
+    "train_loss", "cross_entropy", "kl", "train_accuracy", "test_accuracy", "duration_seconds",
+)  # fmt: skip
+_MAY_DIFFER = {
+    "epochs",
+    "device",
+    "precision",
+    *LiveValues._fields,
+}  # between a run and its resumption
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RunError(ValueError):
+    """A folder that is not a run, or a damaged one: the message has its name and what is wrong."""
+
+
+class RunList(list["Run"]):
+    """Runs of a folder; ``refused`` says of each other subfolder why it is not among them."""
+
+    refused: dict[Path, str]
+
+
+class Run:
+    """One training run on disk. `Run.create` makes one, `open_run` opens one.
+
+    The folder holds ``config.json`` (settings, model, data and versions at the start), ``journal.json`` (one
+    entry for each completed epoch, the live changes), ``epochs/`` (k and Δ, one array each),
+    ``model.safetensors`` (the latest weights), ``checkpoint/`` (to resume), ``record.nc`` (everything, once
+    training is finished) and ``curves/``. The journal is replaced last, in one step: a kill at any instant
+    loses the epoch in progress and no more. Nothing in it is a pickle.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any], journal: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+        self.journal = journal
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else "unfinished"
+        return f"<Run {self.path}: {self.start_config['method']}, {self.epochs} epochs, {state}>"
+
+    @classmethod
+    def create(cls, path: str | Path, config: TrainingConfig, model: nn.Module, data: ImageData) -> Run:
+        """A new run folder, with the model's present weights as the initial ones.
+
+        Raises
+        ------
+        FileExistsError
+            When the folder is there and not empty.
+        """
+        path = Path(path)
+        config.check()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(
+                f"{path} is there already and not empty; choose another folder, or resume the run with open_run"
+            )
+        (path / "epochs").mkdir(parents=True, exist_ok=True)
+        (path / "checkpoint").mkdir(exist_ok=True)
+        device = choose_hardware(config.device, config.precision)
+        description = {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config.to_dict(),
+            "model": describe_model(model),
+            "data": {
+                **data.source,
+                "fingerprint": data.fingerprint,
+                "image_shape": list(data.image_shape),
+                "class_names": list(data.class_names),
+                "n_train": len(data.train),
+                "n_test": len(data.test),
+            },
+            "device": describe_hardware(device.device),
+            "precision": str(device.dtype).removeprefix("torch."),
+            "versions": _versions(),
+        }
+        journal: dict[str, Any] = {
+            "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
+            "finished": False,
+        }  # fmt: skip
+        np.save(path / "images.npy", _image_table(data), allow_pickle=False)
+        _write_tensors(path / "model.safetensors", model.state_dict(), epoch=0)
+        write_json(path / "journal.json", journal)
+        write_json(path / "config.json", description)  # last: a folder without it is no run
+        return cls(path, description, journal)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def epochs(self) -> int:
+        """Number of completed epochs."""
+        return len(self.journal["epochs"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether training reached its last epoch."""
+        return bool(self.journal["finished"])
+
+    @property
+    def start_config(self) -> dict[str, Any]:
+        """The settings at the start."""
+        return self.description["config"]
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The settings as they are now: those at the start with the live changes since."""
+        return TrainingConfig(**{**self.start_config, **self.journal["live"]})
+
+    @property
+    def changes(self) -> list[Change]:
+        """Live changes, each with the step it took effect in."""
+        return [Change(**change) for change in self.journal["changes"]]
+
+    def load_data(self, root: str | Path | None = None) -> ImageData:
+        """The data the run was trained on, checked by its fingerprint.
+
+        Raises
+        ------
+        RunError
+            When the data was put together by hand, or is no longer the same.
+        """
+        source = self.description["data"]
+        if "name" not in source:
+            raise RunError(f"{self.path} was trained on data put together by hand; pass that data instead")
+        size = source.get("image_size")
+        data = load_data(
+            source["name"], source["train"], source["test"], root, source["seed"],
+            tuple(size) if isinstance(size, list) else size,
+        )  # fmt: skip
+        if data.fingerprint != source["fingerprint"]:
+            raise RunError(
+                f"{source['name']} is no longer the data that {self.path} was trained on (other fingerprint); "
+                "restore the images, or train a new run"
+            )
+        return data
+
+    def load_model(self, model: nn.Module | None = None) -> nn.Module:
+        """The model with its latest weights.
+
+        Parameters
+        ----------
+        model
+            Takes the weights; needed where the run trained a module of the user's own. None makes the
+            paper's CNN or the timm model that the run names.
+        """
+        if model is None:
+            source = self.description["model"]
+            if source["name"] is None:
+                raise RunError(
+                    f"{self.path} trained a model of its own ({source['class']}); pass one: "
+                    "run.load_model(MyModel())"
+                )
+            model = create_model(source["name"], _Shape(self.description["data"]), **source["options"])
+        _load_weights(model, _read_tensors(self.path / "model.safetensors"), self.path)
+        return model
+
+    def record(self) -> xr.Dataset:
+        """Everything measured in the completed epochs; see docs/schema.md."""
+        if self.finished and (self.path / "record.nc").is_file():
+            return read_dataset(self.path / "record.nc")
+        epochs = self.journal["epochs"]
+        image_id, label = _read_array(self.path / "images.npy", (2, self._n_train))
+        arrays = [self._epoch_array(entry["epoch"]) for entry in epochs]
+        k, delta = np.stack(arrays, 1) if arrays else np.empty((2, 0, self._n_train), np.float32)
+        scalars = {
+            name: np.array([np.nan if e[name] is None else e[name] for e in epochs], float)
+            for name in _SCALARS
+        }
+        config = {
+            "start": self.start_config,
+            "changes": self.journal["changes"],
+            "now": self.config.to_dict(),
+        }
+        described = {
+            name: self.description[name]
+            for name in ("created", "device", "precision", "versions", "model", "data")
+        }
+        return labelled(
+            RECORD,
+            {"k": k, "delta": delta, **scalars},
+            {
+                "epoch": np.array([e["epoch"] for e in epochs], int),
+                "image_id": image_id,
+                "label": label,
+            },
+            {"n_pixels": self._n_pixels, "config": config, **described},
+        )
+
+    def save_curves(self, curves: xr.Dataset, name: str = "test") -> Path:
+        """Keep masking curves of this run's model under a name, and give the file's path."""
+        path = self._curves_file(name)
+        path.parent.mkdir(exist_ok=True)
+        write_dataset(path, curves.assign_attrs(run=self.name, epoch=self.epochs))
+        return path
+
+    def has_curves(self, name: str = "test") -> bool:
+        """Whether masking curves were kept under this name."""
+        return self._curves_file(name).is_file()
+
+    def curves(self, name: str = "test") -> xr.Dataset:
+        """Masking curves kept by `save_curves`."""
+        path = self._curves_file(name)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.path} holds no curves {name!r}; make them: smoot-explore curves {self.path}"
+            )
+        return read_dataset(path)
+
+    # What training calls.
+
+    def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
+        """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
+        if data.fingerprint != self.description["data"]["fingerprint"]:
+            raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
+        given = config.to_dict()
+        different = [
+            f"{name} {self.start_config[name]!r} ≠ {given[name]!r}"
+            for name in setting_names()
+            if name not in _MAY_DIFFER and self.start_config[name] != given[name]
+        ]
+        if different:
+            raise RunError(
+                f"{self.path} was started with other settings ({'; '.join(different)}); "
+                "resume it with config=run.config, or train a new run"
+            )
+        if self.epochs == 0:
+            _load_weights(model, _read_tensors(self.path / "model.safetensors"), self.path)
+            return
+        tensors = _read_tensors(self._checkpoint(self.epochs))
+        _load_weights(model, _below(tensors, "model."), self.path)
+        _load_optimizer(state.optimizer, _below(tensors, "optimizer."))
+        state.k.copy_(tensors["k"])
+        state.delta.copy_(tensors["delta"])
+        state.epoch, state.step = self.epochs, self.journal["step"]
+        state.changes[:] = self.changes
+        state.live = LiveValues(**self.journal["live"])
+        for group in state.optimizer.param_groups:
+            group["lr"] = state.live.learning_rate
+
+    def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
+        """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
+        weights = model.state_dict()
+        tensors = {f"model.{name}": value for name, value in weights.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in _optimizer_tensors(state.optimizer)}
+        _write_tensors(
+            self._checkpoint(record.epoch),
+            {**tensors, "k": state.k, "delta": state.delta},
+            record.epoch,
+        )
+        array = np.stack([record.k, record.delta])
+        write_atomically(self._epoch_file(record.epoch), lambda path: _save_array(path, array))
+        entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
+        journal = {
+            "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
+            "changes": [asdict(change) for change in state.changes],
+            "step": state.step,
+            "live": state.live._asdict(),
+            "finished": False,
+        }
+        write_json(self.path / "journal.json", journal)
+        self.journal = journal
+        _write_tensors(self.path / "model.safetensors", weights, record.epoch)
+        for old in (self.path / "checkpoint").glob("*.safetensors"):
+            if old != self._checkpoint(record.epoch):
+                old.unlink()
+
+    def finish(self) -> None:
+        """Gather all epochs in ``record.nc`` and mark the run as finished."""
+        self.journal["finished"] = False  # so that record() reads the epochs
+        write_dataset(self.path / "record.nc", self.record())
+        self.journal["finished"] = True
+        write_json(self.path / "journal.json", self.journal)
+
+    def _curves_file(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name must be letters, digits, '.', '_' and '-', given {name!r}")
+        return self.path / "curves" / f"{name}.nc"
+
+    @property
+    def _n_train(self) -> int:
+        return self.description["data"]["n_train"]
+
+    @property
+    def _n_pixels(self) -> int:
+        _, height, width = self.description["data"]["image_shape"]
+        return height * width
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoint" / f"{epoch:04d}.safetensors"
+
+    def _epoch_file(self, epoch: int) -> Path:
+        return self.path / "epochs" / f"{epoch:04d}.npy"
+
+    def _epoch_array(self, epoch: int) -> np.ndarray:
+        return _read_array(self._epoch_file(epoch), (2, self._n_train))
+
+
+class _Shape:
+    """What `create_model` asks of data, from a run's description."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        channels, height, width = description["image_shape"]
+        self.image_shape = (channels, height, width)
+        self.n_classes = len(description["class_names"])
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder, checked.
+
+    Raises
+    ------
+    RunError
+        Naming the folder and what is wrong, when it is not a run or is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"there is no folder {path}")
+    if not (path / "config.json").is_file():
+        raise RunError(f"{path} is not a run: it has no config.json")
+    description = _read_json(path / "config.json")
+    if description.get("format") != FORMAT:
+        raise RunError(f"{path} is not a run: its config.json is not smoot_explore's")
+    if description.get("schema_version") != SCHEMA_VERSION:
+        raise RunError(
+            f"{path} has the schema version {description.get('schema_version')!r}, only {SCHEMA_VERSION} "
+            "can be read; use the version of smoot_explore that wrote it"
+        )
+    run = Run(path, description, _read_json(path / "journal.json"))
+    try:
+        _check(run)
+    except RunError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    return run
+
+
+def list_runs(folder: str | Path) -> RunList:
+    """All runs directly in a folder, the oldest first.
+
+    Subfolders that are not runs, or damaged ones, are left out: a warning names each with its reason, and
+    ``refused`` of the result holds them.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    runs, runs_refused = RunList(), {}
+    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        try:
+            runs.append(open_run(path))
+        except RunError as error:
+            runs_refused[path] = str(error)
+            warnings.warn(str(error), stacklevel=2)
+    runs.sort(key=lambda run: run.description["created"])
+    runs.refused = runs_refused
+    return runs
+
+
+def _check(run: Run) -> None:
+    """Raise when something that a reader relies on is missing or of another form."""
+    TrainingConfig(**run.start_config)
+    run.config.check()
+    data = run.description["data"]
+    if len(data["image_shape"]) != 3 or len(data["class_names"]) < 2 or data["n_train"] < 1:
+        raise ValueError("its data has no shape, classes or images")
+    _ = run.description["model"]["name"], data["fingerprint"], run.description["created"].upper()
+    _ = run.changes, run.finished, run.journal["step"]
+    for i, entry in enumerate(run.journal["epochs"]):
+        if entry.get("epoch") != i + 1 or not set(_SCALARS) <= set(entry):
+            raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")
+        if not run._epoch_file(i + 1).is_file():
+            raise RunError(f"{run.path} is damaged: {run._epoch_file(i + 1).name} of epochs/ is missing")
+    _read_array(run.path / "images.npy", (2, run._n_train))
+    _tensor_names(run.path / "model.safetensors")
+
+
+def _image_table(data: ImageData) -> np.ndarray:
+    """Image ids and labels of the training images, (2, N)."""
+    return torch.stack([data.train.image_ids, data.train.labels]).numpy()  # type: ignore[list-item]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path.parent} is damaged: {path.name} holds no JSON object")
+    return content
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+    if array.shape != shape:
+        raise RunError(
+            f"{path.parent} is damaged: {path.name} has the shape {array.shape}, should have {shape}"
+        )
+    return array
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with open(path, "wb") as file:  # by name, np.save would append .npy
+        np.save(file, array, allow_pickle=False)
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor], epoch: int) -> None:
+    # Clones: safetensors refuses tensors that share memory (tied weights) or are not contiguous.
+    copies = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    metadata = {"format": "pt", "epoch": str(epoch)}
+    write_atomically(path, lambda temporary: safetensors.torch.save_file(copies, temporary, metadata))
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """Names of the tensors of a file, from its header alone; the length is checked against the file's."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+
+
+def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            f"the weights of {path} do not fit the model {type(model).__name__}: {error}"
+        ) from error
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
+    """State of the optimiser as named tensors: "<number of the weight>.<name>"."""
+    return [
+        (f"{number}.{name}", value)
+        for number, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    ]
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _json_number(value: float) -> float | None:
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("smoot-explore", "torch", "torchvision", "captum", "timm", "numpy", "xarray")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,417 @@
+"""Traditional, SGT and SMOOT training: one loop, as a generator of records."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smoot_explore.adaptation import update_k
+from smoot_explore.config import LiveValues, TrainingConfig
+from smoot_explore.data import ImageData, Split
+from smoot_explore.hardware import Hardware, choose_hardware, hardware_of
+from smoot_explore.masking import mask_pixels, rank_pixels
+from smoot_explore.models import check_logits
+from smoot_explore.randomness import RandomStream, derived_seed
+from smoot_explore.saliency import input_gradient
+
+if TYPE_CHECKING:
+    from smoot_explore.runs import Run
+
+_CHECK_EVERY = 25  # steps between looks at the loss, each of which waits for the device
+
+
+@dataclass(frozen=True)
+class Change:
+    """A hyper-parameter that was moved while training ran."""
+
+    step: int  # the first step it took effect in, counted from 1 over the whole run
+    epoch: int
+    name: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Where training stands after some steps. Losses are means over the steps since the last StepRecord."""
+
+    epoch: int
+    step: int  # over the whole run, from 1
+    step_in_epoch: int  # from 1
+    steps_per_epoch: int
+    loss: float  # CE + λ·KL
+    cross_entropy: float
+    kl: float  # before λ; NaN for traditional training
+    k: np.ndarray  # (N,) pixels
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did. Losses and the training accuracy are means over its steps, in train mode."""
+
+    epoch: int  # from 1
+    step: int  # last step of the epoch, over the whole run
+    train_loss: float  # CE + λ·KL
+    cross_entropy: float
+    kl: float  # before λ; NaN for traditional training
+    train_accuracy: float  # per cent
+    test_accuracy: float  # per cent, in eval mode
+    k: np.ndarray  # (N,) pixels, after the epoch
+    delta: np.ndarray  # (N,) Δ of equation (3) at each image's visit; NaN for traditional training
+    duration_seconds: float  # of the training steps alone
+    images_per_second: float
+    changes: tuple[Change, ...] = ()
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the run folder still holds the last good checkpoint."""
+
+
+@dataclass
+class TrainingState:
+    """What moves during training, apart from the model: all of it that a checkpoint must hold."""
+
+    optimizer: torch.optim.Optimizer
+    k: Tensor  # (N,) pixels, by position in data.train
+    delta: Tensor  # (N,)
+    live: LiveValues
+    epoch: int = 0  # epochs completed
+    step: int = 0
+    changes: list[Change] = field(default_factory=list)
+
+
+class StepResult(NamedTuple):
+    """What one training step gives back, still on the device."""
+
+    losses: Tensor  # (4,): loss, cross-entropy, KL, share of right predictions
+    k: Tensor  # (B,)
+    delta: Tensor  # (B,)
+
+
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: Run | None = None,
+    every: int | None = None,
+) -> Iterator[EpochRecord | StepRecord]:
+    """Train the model; a generator that yields a record after each epoch.
+
+    Nothing happens until a record is asked for. Not asking for the next one pauses training; closing the
+    generator stops it. Between two records the model may be looked at, and `LiveValues` of ``config`` may
+    be set: they take effect at the next step and are kept in the record. (While k_min is above k_max, as
+    when one is set before the other, the last bounds in order stay in force.)
+
+    The same seed gives the same numbers on the same CPU with the same number of threads, whatever random
+    numbers the caller draws between two records.
+
+    Parameters
+    ----------
+    model
+        Maps normalised images to logits. It is moved to the device and trained in place.
+    data
+        Training images are visited in an order of their own each epoch; test images measure the accuracy.
+    config
+        See `TrainingConfig`.
+    run
+        Folder that each completed epoch is written to. A run that holds epochs already is resumed, with
+        the numbers that it would have had without the stop; its weights replace those of ``model``.
+    every
+        Also yield a `StepRecord` after each ``every`` steps; None yields epochs alone.
+
+    Yields
+    ------
+    EpochRecord or StepRecord
+
+    Raises
+    ------
+    ValueError
+        At the call, for settings, a model or data that do not go together.
+    TrainingError
+        When the loss is no longer finite.
+    """
+    config.check()
+    if every is not None and every < 1:
+        raise ValueError(f"every must be at least 1 step, or None for epochs alone; given {every}")
+    hardware = choose_hardware(config.device, config.precision)
+    if not any(weights.requires_grad for weights in model.parameters()):
+        raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
+    _try_forward(model.to(hardware.device), data, hardware)
+    return _epochs(model, data, config, hardware, run, every)
+
+
+def _epochs(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    hardware: Hardware,
+    run: Run | None,
+    every: int | None,
+) -> Iterator[EpochRecord | StepRecord]:
+    was_training = model.training
+    model.to(memory_format=hardware.layout)
+    settings = copy.deepcopy(config)  # what is read once stays as it was
+    images = _on_device(data.train.images, hardware.device)
+    labels = data.train.labels.to(hardware.device)
+    state = _start(model, data, settings, hardware.device)
+    if run is not None:
+        run.resume(model, state, data, settings)
+    n, batch_size = len(labels), settings.batch_size
+    steps_per_epoch = -(-n // batch_size)
+    try:
+        for epoch in range(state.epoch + 1, settings.epochs + 1):
+            seed = derived_seed(settings.seed, epoch)
+            stream = RandomStream(seed, hardware.device)
+            generator = torch.Generator(hardware.device).manual_seed(seed)
+            order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            meter = _Meter(steps_per_epoch, hardware.device)
+            for i, ids in enumerate(order.to(hardware.device).split(batch_size)):
+                _read_live_values(config, state, epoch)
+                model.train()
+                with meter.timed(len(ids)), stream:
+                    batch = _batch(data.train, images, ids, hardware)
+                    result = training_step(
+                        model, state.optimizer, batch, labels[ids], state.k[ids], state.live, settings,
+                        data.n_pixels, hardware, generator, data.black,
+                    )  # fmt: skip
+                    state.k[ids], state.delta[ids] = result.k, result.delta
+                    meter.losses[i] = result.losses
+                    state.step += 1
+                    due = every is not None and state.step % every == 0
+                    if due or state.step % _CHECK_EVERY == 0 or i + 1 == steps_per_epoch:
+                        meter.check_finite(i + 1, epoch, state)
+                if due:
+                    yield meter.step_record(epoch, state, i + 1)
+            with stream:
+                test_accuracy = accuracy(model, data.test, hardware=hardware)
+            state.epoch = epoch
+            record = meter.epoch_record(state, test_accuracy)
+            if run is not None:
+                run.write_epoch(record, model, state)
+            yield record
+        if run is not None:
+            run.finish()
+    finally:
+        model.train(was_training)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    k: Tensor,
+    live: LiveValues,
+    config: TrainingConfig,
+    n_pixels: int,
+    hardware: Hardware,
+    generator: torch.Generator | None = None,
+    black: Tensor | float = 0.0,
+) -> StepResult:
+    """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
+
+    ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. One forward pass of the clean images
+    serves both the loss and the saliency (``config.saliency_pass="shared"``).
+    """
+    guided = config.method != "traditional"
+    shared = config.saliency_pass == "shared"
+    images.requires_grad_(guided and shared)
+    with hardware.autocast():
+        logits = model(images).float()  # (B, n_classes)
+    cross_entropy = F.cross_entropy(logits, labels)
+    kl, loss, delta = (
+        cross_entropy.new_tensor(torch.nan),
+        cross_entropy,
+        torch.full_like(k, torch.nan),
+    )
+    if guided:
+        if shared:
+            gradient = input_gradient(logits, images, labels, signed=config.signed, retain_graph=True)
+        else:
+            gradient = _eval_mode_gradient(model, images, labels, config.signed, hardware)
+        ranks = rank_pixels(gradient, order="lowest")
+        masked = mask_pixels(images.detach(), ranks, k, config.fill, generator, black=black)
+        with hardware.autocast():
+            masked_logits = model(masked).float()
+        kl = kl_divergence(logits, masked_logits)
+        loss = cross_entropy + live.kl_weight * kl  # (5)
+        update = update_k(
+            k, logits.detach().softmax(1), masked_logits.detach().softmax(1), labels,
+            alpha=live.alpha, beta=live.beta, top_n=config.top_n,
+            k_min=live.k_min * n_pixels, k_max=live.k_max * n_pixels,
+        )  # fmt: skip
+        delta = update.delta
+        k = update.k if config.method == "smoot" else k
+    optimizer.zero_grad(set_to_none=True)
+    # Naming the weights spares the gradient with respect to the images, which require one.
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    torch.autograd.backward(loss, inputs=weights)
+    optimizer.step()  # (7)
+    right = (logits.detach().argmax(1) == labels).float().mean()
+    losses = torch.stack([loss.detach(), cross_entropy.detach(), kl.detach(), right])
+    return StepResult(losses, k, delta)
+
+
+def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
+    """KL(p(x) ‖ p(x̃)) of equation (6), mean over the batch, with gradients through both."""
+    return F.kl_div(
+        masked_logits.log_softmax(1), logits.log_softmax(1), log_target=True, reduction="batchmean"
+    )
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None) -> float:
+    """Share of the images whose most probable class is the label, in per cent, in eval mode."""
+    hardware = hardware or hardware_of(model)
+    was_training = model.training
+    model.eval()
+    try:
+        right = torch.zeros((), device=hardware.device)
+        for ids in torch.arange(len(split)).split(512):
+            with hardware.autocast():
+                logits = model(_batch(split, split.images, ids, hardware))
+            right += (logits.argmax(1) == split.labels[ids].to(hardware.device)).sum()
+    finally:
+        model.train(was_training)
+    return 100 * right.item() / len(split)
+
+
+class _Meter:
+    """Losses and time of one epoch. Losses stay on the device until somebody asks."""
+
+    def __init__(self, steps_per_epoch: int, device: torch.device) -> None:
+        self.losses = torch.zeros(steps_per_epoch, 4, device=device)
+        self.device = device
+        self.reported = 0  # steps that a StepRecord has told of
+        self.images = self.new_images = 0
+        self.seconds = self.new_seconds = 0.0
+        self.sizes: list[int] = []
+
+    def timed(self, n_images: int) -> _Meter:
+        self.sizes.append(n_images)
+        self.images += n_images
+        self.new_images += n_images
+        return self
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        seconds = time.perf_counter() - self.started
+        self.seconds += seconds
+        self.new_seconds += seconds
+
+    def check_finite(self, steps: int, epoch: int, state: TrainingState) -> None:
+        """Raise `TrainingError` at the first step of the epoch whose loss is not finite."""
+        bad = ~self.losses[:steps, 0].isfinite()
+        if bad.any():
+            first = int(bad.nonzero()[0])
+            raise TrainingError(
+                f"the loss is not finite (epoch {epoch}, step {state.step - steps + first + 1}: "
+                f"{self.losses[first, 0].item():g}). Try a smaller learning_rate (now {state.live.learning_rate:g}) "
+                f"or kl_weight (now {state.live.kl_weight:g}), or precision='float32'; "
+                "a run folder still holds the last completed epoch"
+            )
+
+    def step_record(self, epoch: int, state: TrainingState, steps: int) -> StepRecord:
+        loss, cross_entropy, kl, _ = self.losses[self.reported : steps].mean(0).tolist()
+        record = StepRecord(
+            epoch, state.step, steps, len(self.losses), loss, cross_entropy, kl,
+            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds,
+        )  # fmt: skip
+        self.reported, self.new_images, self.new_seconds = steps, 0, 0.0
+        return record
+
+    def epoch_record(self, state: TrainingState, test_accuracy: float) -> EpochRecord:
+        share = torch.tensor(self.sizes, device=self.device) / self.images  # the last batch may be smaller
+        loss, cross_entropy, kl, right = (share @ self.losses).tolist()
+        return EpochRecord(
+            state.epoch, state.step, loss, cross_entropy, kl, 100 * right, test_accuracy,
+            state.k.cpu().numpy().copy(), state.delta.cpu().numpy().copy(),
+            self.seconds, self.images / self.seconds,
+            tuple(change for change in state.changes if change.epoch == state.epoch),
+        )  # fmt: skip
+
+
+def _start(model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device) -> TrainingState:
+    k_init = 0.0 if config.method == "traditional" else config.k_init * data.n_pixels
+    k = torch.full((len(data.train),), k_init, device=device)
+    return TrainingState(_optimizer(model, config), k, torch.full_like(k, torch.nan), config.live_values())
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    make = {
+        "adadelta": torch.optim.Adadelta,
+        "sgd": torch.optim.SGD,
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }[config.optimizer]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return make(weights, lr=config.learning_rate)
+
+
+def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) -> None:
+    """Take over what the caller has moved since the last step, and note it."""
+    live = config.live_values()
+    if live.k_min > live.k_max:
+        live = live._replace(k_min=state.live.k_min, k_max=state.live.k_max)
+    if live == state.live:
+        return
+    for name, old, new in zip(live._fields, state.live, live, strict=True):
+        if old != new:
+            state.changes.append(Change(state.step + 1, epoch, name, old, new))
+    for group in state.optimizer.param_groups:
+        group["lr"] = live.learning_rate
+    state.live = live
+
+
+def _on_device(images: Tensor, device: torch.device) -> Tensor:
+    """The whole data set on a GPU when it takes at most half of the free memory, else where it is."""
+    if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return images.pin_memory()
+    return images.to(device)
+
+
+def _batch(split: Split, images: Tensor, ids: Tensor, hardware: Hardware) -> Tensor:
+    """Normalised images on the device, in the memory layout that its convolutions like."""
+    chosen = images[ids.to(images.device)].to(hardware.device, non_blocking=True)
+    return split.normalize(chosen).to(memory_format=hardware.layout)
+
+
+def _eval_mode_gradient(
+    model: nn.Module, images: Tensor, labels: Tensor, signed: bool, hardware: Hardware
+) -> Tensor:
+    """The saliency by a forward pass of its own without dropout, as the SGT code has it."""
+    model.eval()
+    images = images.detach().requires_grad_()
+    with hardware.autocast():
+        logits = model(images).float()
+    gradient = input_gradient(logits, images, labels, signed=signed)
+    model.train()
+    return gradient
+
+
+@torch.no_grad()
+def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
+    """Find a model that does not fit the data before training starts."""
+    was_training = model.training
+    model.eval()
+    try:
+        first = _batch(data.train, data.train.images, torch.arange(min(2, len(data.train))), hardware)
+        with hardware.autocast():
+            logits = model(first)
+    except RuntimeError as error:
+        raise ValueError(f"the model cannot take images of shape {data.image_shape}: {error}") from error
+    finally:
+        model.train(was_training)
+    check_logits(logits, len(first), data.n_classes)

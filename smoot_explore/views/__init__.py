@@ -1,0 +1,1 @@
+"""Pictures of records: a record in, a figure out."""

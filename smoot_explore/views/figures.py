@@ -1,0 +1,187 @@
+"""Still figures by Matplotlib, for reports and papers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from smoot_explore.curves import accuracy_drop, drop_auc, image_class, peak_fraction
+from smoot_explore.files import write_atomically
+from smoot_explore.records import start_config
+
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = {"traditional": "#555555", "sgt": "#0072B2", "smoot": "#D55E00"}
+CLASS_COLOURS = {"I": "#0072B2", "II": "#E69F00"}
+_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
+
+
+def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
+    """Accuracy against the masked share, a panel for each fill, a line for each training method.
+
+    ``curves`` maps a training method to the masking curves of its model.
+    """
+    first = next(iter(curves.values()))
+    fills = np.atleast_1d(first.fill.values)
+    figure = Figure(figsize=(3.6 * len(fills) + 0.6, 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(fills), sharey=True))
+    for axis, fill in zip(axes, fills, strict=True):
+        for name, dataset in curves.items():
+            chosen = dataset.sel(fill=fill) if "fill" in dataset.dims else dataset
+            axis.plot(
+                100 * chosen.masked_fraction,
+                accuracy_drop(chosen),
+                color=COLOURS[name],
+                label=f"{_NAMES[name]}, AUC {float(drop_auc(chosen)):.1f}",
+            )
+        axis.set(title=f"{fill} fill", xlabel="masked pixels (%)", xlim=(0, 100), ylim=(0, 100))
+        axis.legend(frameon=False, fontsize="small")
+        _plain(axis)
+    axes[0].set_ylabel("test accuracy (%)")
+    figure.suptitle(
+        f"Accuracy drop: {_protocol(first)}, n = {first.sizes['image']:,} test images",
+        fontsize="medium",
+    )
+    return figure
+
+
+def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Figure:
+    """k of every training image over the epochs: range, median and some single images; and where it ends."""
+    k, n_pixels = record.k, record.attrs["n_pixels"]
+    config = start_config(record)
+    start = config["k_init"] * n_pixels
+    epochs = np.concatenate([[0], record.epoch.values])
+    values = np.vstack([np.full(k.sizes["image"], start), k.values])
+    some = np.random.default_rng(seed).choice(values.shape[1], min(n_images, values.shape[1]), replace=False)
+    figure = Figure(figsize=(7.6, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    left.fill_between(
+        epochs, values.min(1), values.max(1), color="#D55E00", alpha=0.15, lw=0, label="all images"
+    )
+    left.plot(epochs, values[:, some], color="#D55E00", alpha=0.35, lw=0.7)
+    left.plot(epochs, np.median(values, 1), color="black", lw=1.8, label="median")
+    left.set(xlabel="epoch", ylabel="k (pixels)", xlim=(0, epochs[-1]))
+    left.legend(frameon=False, fontsize="small", loc="upper left")
+    right.hist(values[-1], bins=40, orientation="horizontal", color="#D55E00", alpha=0.7)
+    right.set_xlabel(f"images at epoch {epochs[-1]}")
+    low, high = config["k_min"] * n_pixels, config["k_max"] * n_pixels
+    bounds_in_view = values.min() < low + 0.1 * n_pixels or values.max() > high - 0.1 * n_pixels
+    for axis in (left, right):
+        if bounds_in_view:
+            for bound in (low, high):
+                axis.axhline(bound, color="#555555", lw=0.8, ls=":")
+        _plain(axis)
+    figure.suptitle(
+        f"k of {values.shape[1]:,} training images, bounds {low:.0f} and {high:.0f} of {n_pixels} pixels",
+        fontsize="medium",
+    )
+    return figure
+
+
+def masking_curves_figure(curves: xr.Dataset, n_each: int = 3) -> Figure:
+    """The paper's Figure 1: mean curves of class I and class II, and single images of each with their peak."""
+    classes, peaks = image_class(curves), peak_fraction(curves)
+    gain = curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, name in zip(axes, ("I", "II"), strict=True):
+        chosen = curves.isel(image=np.flatnonzero(classes == name))
+        axis.set(
+            title=f"class {name}: {100 * float((classes == name).mean()):.0f} % of the images",
+            xlabel="masked pixels (%)",
+            xlim=(0, 100),
+            ylim=(0, 1),
+        )
+        _plain(axis)
+        if chosen.sizes["image"] == 0:
+            continue
+        percent = 100 * chosen.masked_fraction
+        # Class II: the largest rises. Class I: the surest images, whose fall is plain to see.
+        key = gain if name == "II" else curves.probability.isel(masked_fraction=0)
+        best = np.argsort(-key.values[classes.values == name], kind="stable")[:n_each]
+        for i in best:
+            one = chosen.isel(image=i)
+            axis.plot(percent, one.probability, color=CLASS_COLOURS[name], lw=0.9, alpha=0.8)
+            if name == "II":
+                peak = float(peaks.values[classes.values == name][i])
+                axis.plot(100 * peak, one.probability.max(), "o", color=CLASS_COLOURS[name], ms=4)
+        axis.plot(
+            percent,
+            chosen.probability.mean("image"),
+            color="black",
+            lw=2,
+            label="mean of the class",
+        )
+        axis.plot([], [], color=CLASS_COLOURS[name], label="single images")
+        axis.legend(frameon=False, fontsize="small")
+    axes[0].set_ylabel("probability of the label")
+    figure.suptitle(
+        f"Masking curves: {_protocol(curves)}, {curves.fill.item()} fill, tolerance "
+        f"{classes.attrs['tolerance']:g}, n = {curves.sizes['image']:,}",
+        fontsize="medium",
+    )
+    return figure
+
+
+def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
+    """Images above their saliency by each training method.
+
+    One colour scale for all maps, symmetric about 0, so that methods and images can be compared. It ends at
+    the 99.5th percentile of the magnitudes of the method where that is largest.
+
+    Parameters
+    ----------
+    images
+        uint8 ``(N, C, H, W)``.
+    maps
+        For each training method, signed saliency ``(N, H, W)``.
+    titles
+        A title for each image.
+    """
+    n = len(images)
+    rows = 1 + len(maps)
+    figure = Figure(figsize=(1.15 * n + 1.3, 1.25 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, n, squeeze=False)
+    limit = max(float(np.quantile(np.abs(m), 0.995)) for m in maps.values()) or 1.0
+    for column in range(n):
+        picture = np.moveaxis(images[column], 0, -1)
+        axes[0, column].imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes[0, column].set_title(titles[column], fontsize="small")
+    drawn = None
+    for row, (name, saliency) in enumerate(maps.items(), start=1):
+        for column in range(n):
+            drawn = axes[row, column].imshow(saliency[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes[row, 0].set_ylabel(_NAMES[name], fontsize="small")
+    axes[0, 0].set_ylabel("image", fontsize="small")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    if drawn is not None:
+        bar = figure.colorbar(drawn, ax=axes[1:], shrink=0.8, label="gradient of the label's logit")
+        bar.ax.tick_params(labelsize="small")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write the figure as PNG and SVG beside each other; ``path`` has no suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "svg")]
+    for target in written:
+        write_atomically(
+            target,
+            lambda temporary, kind=target.suffix[1:]: figure.savefig(temporary, format=kind, dpi=150),
+        )
+    return written
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25)
+
+
+def _protocol(curves: xr.Dataset) -> str:
+    methods = ", ".join(str(m).replace("_", " ") for m in np.atleast_1d(curves.method.values))
+    return f"{methods} ({curves.attrs['ranking']}), {curves.attrs['order']} first"

@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from smoot_explore import TrainingConfig
+from smoot_explore.config import LiveValues, setting_names
+
+
+def test_the_defaults_are_the_papers_settings_for_fashion_mnist():
+    config = TrainingConfig()
+    assert (config.beta, config.alpha, config.k_init, config.top_n) == (0.95, 10, 0.5, 5)
+    assert (config.kl_weight, config.learning_rate, config.optimizer, config.batch_size) == (
+        1,
+        1,
+        "adadelta",
+        256,
+    )
+
+
+def test_every_setting_has_a_label_and_a_text():
+    for name in setting_names():
+        setting = TrainingConfig.param[name]
+        assert setting.label
+        assert setting.doc
+        assert setting.doc.endswith(".")
+
+
+def test_settings_survive_json():
+    config = TrainingConfig(method="sgt", alpha=3, seed=5)
+    assert TrainingConfig(**json.loads(json.dumps(config.to_dict()))).to_dict() == config.to_dict()
+
+
+def test_live_values_are_settings_and_plain_numbers():
+    values = TrainingConfig(alpha=3).live_values()
+    assert set(LiveValues._fields) < set(setting_names())
+    assert values.alpha == 3.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"alhpa": 1}, AttributeError, "unknown setting 'alhpa'; did you mean 'alpha'"),
+        ({"alpha": -1}, ValueError, "alpha.* must be at least 0"),
+        ({"alpha": float("nan")}, ValueError, "alpha"),
+        ({"beta": 1.5}, ValueError, "beta.* must be at most 1"),
+        ({"k_init": "half"}, ValueError, "k_init.* numeric"),
+        ({"epochs": 0}, ValueError, "epochs.* must be at least 1"),
+        ({"epochs": 2.5}, ValueError, "epochs.* must be an integer"),
+        ({"method": "smot"}, ValueError, "method.* does not accept 'smot'"),
+        ({"device": "tpu"}, ValueError, "device"),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_construction_and_on_assignment(settings, error, message):
+    with pytest.raises(error, match=message):
+        TrainingConfig(**settings)
+    config = TrainingConfig()
+    ((name, value),) = settings.items()
+    before = config.to_dict()
+    with pytest.raises(error, match=message):
+        setattr(config, name, value)
+    assert config.to_dict() == before
+
+
+def test_bounds_in_the_wrong_order_are_named():
+    with pytest.raises(ValueError, match=r"k_min=0\.9 is above k_max=0\.8"):
+        TrainingConfig(k_min=0.9).check()

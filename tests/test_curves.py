@@ -1,0 +1,264 @@
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torchvision.transforms.functional import gaussian_blur
+
+from smoot_explore import (
+    accuracy_drop,
+    create_model,
+    drop_auc,
+    image_class,
+    k_landscape,
+    masking_curves,
+    peak_fraction,
+    probability_change,
+    rank_pixels,
+    saliency,
+    simulate_k,
+)
+from smoot_explore.records import validate
+
+
+def curves_of(probability, fractions=None, correct=None):
+    """Curves as `masking_curves` would give them."""
+    probability = np.atleast_2d(np.asarray(probability, float))
+    levels = probability.shape[1]
+    fractions = np.linspace(0, 1, levels) if fractions is None else fractions
+    correct = probability > 0.5 if correct is None else np.asarray(correct, bool)
+    dims = ("image", "masked_fraction")
+    return xr.Dataset(
+        {"probability": (dims, probability), "correct": (dims, correct)},
+        {"masked_fraction": fractions},
+    )
+
+
+@pytest.mark.parametrize("fill", ["black", "mean", "blur"])
+@pytest.mark.parametrize("order", ["lowest", "highest"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_curves_equal_a_plain_loop_over_images_and_levels(data, model, fill, order, signed):
+    curves = masking_curves(model, data.test[:5], levels=7, order=order, fill=fill, signed=signed)
+    model.eval()
+    for n in range(5):
+        image, label = data.test[[n]].normalize(), int(data.test.labels[n])
+        ranks = rank_pixels(saliency(model, image, torch.tensor([label]), signed=signed), order)[0]
+        blurred = gaussian_blur(image, 17, 4.0)
+        for level in range(8):
+            masked = image.clone()
+            for i in range(32):
+                for j in range(32):
+                    if ranks[i, j] < round(level / 7 * 1024):
+                        if fill == "black":
+                            value = (0 - data.mean) / data.std
+                        elif fill == "mean":
+                            value = image[0].mean((1, 2))
+                        else:
+                            value = blurred[0, :, i, j]
+                        masked[0, :, i, j] = value
+            p = model(masked).softmax(1)[0]
+            assert curves.probability.values[n, level] == pytest.approx(p[label].item(), abs=1e-5)
+            assert curves.correct.values[n, level] == (int(p.argmax()) == label)
+
+
+@pytest.mark.parametrize("fill", ["remaining", "image_range"])
+def test_random_fills_give_curves_that_start_at_the_clean_image_and_repeat_with_the_seed(data, model, fill):
+    one, two, other = (
+        masking_curves(model, data.test, levels=3, fill=fill, seed=seed).probability for seed in (1, 1, 2)
+    )
+    clean = masking_curves(model, data.test, levels=3).probability
+    np.testing.assert_array_equal(one, two)
+    assert (one[:, 1:] != other[:, 1:]).any()
+    np.testing.assert_allclose(one[:, 0], clean[:, 0])
+
+
+@pytest.mark.parametrize("fill", ["black", "remaining"])
+def test_the_memory_budget_changes_no_result(data, model, fill):
+    large = masking_curves(model, data.test, levels=3, fill=fill)
+    small = masking_curves(model, data.test, levels=3, fill=fill, memory_budget=1)
+    np.testing.assert_allclose(large.probability, small.probability, atol=1e-5)
+
+
+def test_several_fills_and_methods_equal_one_at_a_time(data, model):
+    split = data.test[:6]
+    many = masking_curves(
+        model, split, 4, fill=["mean", "remaining"], method=["gradient", "input_x_gradient"]
+    )
+    assert many.probability.dims == ("method", "fill", "image", "masked_fraction")
+    for method in ("gradient", "input_x_gradient"):
+        for fill in ("mean", "remaining"):
+            one = masking_curves(model, split, 4, fill=fill, method=method)
+            chosen = many.sel({"method": method, "fill": fill})
+            np.testing.assert_allclose(chosen.probability, one.probability, atol=1e-5)
+            np.testing.assert_array_equal(chosen.correct, one.correct)
+    assert validate(many) is many
+
+
+def test_curves_leave_the_model_as_it_was(data, model):
+    model.train()
+    masking_curves(model, data.test[:3], 2)
+    k_landscape(model, data.test[:3], 2)
+    assert all(module.training for module in model.modules())
+    assert all(not module._forward_hooks for module in model.modules())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_levels_are_a_number_of_steps_or_the_fractions_themselves(data, model):
+    fractions = [0, 0.3, 1]
+    curves = masking_curves(model, data.test[:2], fractions)
+    assert curves.masked_fraction.values.tolist() == fractions
+    assert masking_curves(model, data.test[:2]).masked_fraction.values.tolist() == [i / 20 for i in range(21)]
+
+
+def test_curves_name_their_protocol_and_their_images(data, model):
+    curves = masking_curves(model, data.test[[7, 3]], 2, "lowest", "mean", "random", signed=False)
+    assert (curves.fill.item(), curves.method.item()) == ("mean", "random")
+    assert (curves.attrs["order"], curves.attrs["ranking"]) == ("lowest", "magnitude")
+    assert curves.image_id.values.tolist() == [7, 3]
+    assert curves.label.values.tolist() == data.test.labels[[7, 3]].tolist()
+
+
+def test_progress_is_told_up_to_the_last_image(data, model):
+    told = []
+    masking_curves(model, data.test, 1, memory_budget=1, progress=lambda *state: told.append(state))
+    assert told == [(i + 1, 24) for i in range(24)]
+
+
+def test_bfloat16_curves_are_close_to_float32(data, model):
+    one = masking_curves(model, data.test, 4)
+    two = masking_curves(model, data.test, 4, precision="bfloat16")
+    assert float(abs(one.probability - two.probability).max()) < 0.05
+
+
+probabilities = arrays(float, st.tuples(st.integers(1, 4), st.integers(2, 9)), elements=st.floats(0, 1))
+
+
+@given(probabilities, st.floats(0, 0.5))
+def test_class_and_peak_equal_a_plain_scan(probability, tolerance):
+    curves = curves_of(probability)
+    classes, peaks = image_class(curves, tolerance), peak_fraction(curves, tolerance)
+    for n, values in enumerate(probability.tolist()):
+        best = max(range(len(values)), key=lambda m: (values[m], -m))
+        second = values[best] > values[0] + tolerance
+        assert classes.values[n] == ("II" if second else "I")
+        assert peaks.values[n] == (curves.masked_fraction.values[best] if second else 0)
+
+
+@given(probabilities)
+def test_auc_equals_plain_trapezoids(probability):
+    curves = curves_of(probability)
+    n, levels = probability.shape
+    drop = [100 * sum(probability[:, m] > 0.5) / n for m in range(levels)]
+    area = sum((drop[m] + drop[m + 1]) / 2 / (levels - 1) for m in range(levels - 1))
+    assert accuracy_drop(curves).values.tolist() == pytest.approx(drop)
+    assert float(drop_auc(curves)) == pytest.approx(area, abs=1e-9)
+
+
+def test_auc_weighs_uneven_levels_by_their_width():
+    curves = curves_of([[0.9, 0.9, 0.1]], fractions=[0, 0.8, 1.0])
+    assert float(drop_auc(curves)) == pytest.approx(100 * (0.8 + 0.1))
+
+
+def test_a_constant_curve_is_class_one_and_the_first_of_equal_peaks_counts():
+    assert image_class(curves_of([[0.4, 0.4, 0.4]]), 0).item() == "I"
+    assert peak_fraction(curves_of([[0.1, 0.8, 0.8]])).item() == 0.5
+
+
+def test_the_landscape_equals_a_plain_loop(data, model):
+    land = k_landscape(model, data.test[:3], levels=4, fill="mean", top_n=3)
+    model.eval()
+    assert land.k.values.tolist() == [0, 256, 512, 768, 1024]
+    for n in range(3):
+        image, label = data.test[[n]].normalize(), data.test.labels[[n]]
+        ranks = rank_pixels(saliency(model, image, label))[0]
+        clean = model(image).softmax(1)
+        for i, k in enumerate((0, 256, 512, 768, 1024)):
+            masked = torch.where(ranks < k, image.mean((2, 3), keepdim=True), image)
+            change = probability_change(clean, model(masked).softmax(1), label, 3)
+            assert land.label_change.values[n, i] == pytest.approx(change.label.item(), abs=1e-5)
+            assert land.runners_up_change.values[n, i] == pytest.approx(change.runners_up.item(), abs=1e-5)
+
+
+def test_more_draws_average_the_random_fill(data, model):
+    split = data.test[:8]
+    lands = [k_landscape(model, split, 2, draws=1, seed=seed).label_change for seed in (1, 2)]
+    averaged = [k_landscape(model, split, 2, draws=12, seed=seed).label_change for seed in (1, 2)]
+    assert float(abs(averaged[0] - averaged[1]).mean()) < float(abs(lands[0] - lands[1]).mean())
+
+
+def landscape_of(k, label_change, runners_up_change, n_pixels):
+    dims = ("image", "k")
+    label_change = np.atleast_2d(label_change)
+    return xr.Dataset(
+        {
+            "label_change": (dims, label_change),
+            "runners_up_change": (dims, np.atleast_2d(runners_up_change)),
+            "label": ("image", np.zeros(len(label_change), int)),
+        },
+        {"k": k},
+        {"n_pixels": n_pixels},
+    ).set_coords("label")
+
+
+@given(
+    st.integers(0, 2**16),
+    st.floats(0, 1),
+    st.floats(0, 400),
+    st.floats(0, 1),
+    st.floats(0, 0.5),
+    st.floats(0.5, 1),
+)
+def test_simulated_trajectories_equal_equation_four_step_by_step(seed, beta, alpha, k_init, k_min, k_max):
+    rng = np.random.default_rng(seed)
+    grid = np.array([0, 20, 45, 70, 100])  # uneven, as rounding makes it
+    label, runners_up = rng.normal(0, 0.4, (2, 3, 5))
+    land = landscape_of(grid, label, runners_up, 100)
+    found = simulate_k(land, alpha=alpha, beta=beta, k_init=k_init, k_min=k_min, k_max=k_max, epochs=6)
+    for n in range(3):
+        k = k_init * 100
+        for epoch in range(7):
+            assert found.values[epoch, n] == pytest.approx(k, abs=1e-6)
+            delta = np.interp(k, grid, beta * label[n] + (1 - beta) * runners_up[n])
+            k = min(max(k + alpha * delta, k_min * 100), k_max * 100)
+
+
+def test_a_trajectory_settles_where_delta_crosses_zero():
+    land = landscape_of([0, 50, 100], [[0.5, 0.0, -0.5]], [[0, 0, 0]], 100)
+    k = simulate_k(land, alpha=20, beta=1, k_init=0.1, k_min=0, k_max=1, epochs=60)
+    assert k.dims == ("epoch", "image")
+    assert (k.values[0, 0], k.values[-1, 0]) == (10, pytest.approx(50, abs=0.1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, s: masking_curves(m, s, 0), "levels must be at least 1 step, given 0"),
+        (lambda m, s: masking_curves(m, s, [0, 0.5, 0.5]), "increasing fractions"),
+        (lambda m, s: masking_curves(m, s, [0, 1.5]), "increasing fractions in 0 … 1"),
+        (lambda m, s: masking_curves(m, s, 2, "upwards"), "unknown order 'upwards'"),
+        (lambda m, s: masking_curves(m, s, 2, fill="balck"), "did you mean 'black'"),
+        (lambda m, s: masking_curves(m, s, 2, fill=[]), "at least one fill"),
+        (lambda m, s: masking_curves(m, s, 2, method="gradcam"), "did you mean 'grad_cam'"),
+        (lambda m, s: k_landscape(m, s, 2, draws=0), "draws must be at least 1"),
+        (lambda m, s: image_class(masking_curves(m, s, [0.5, 1.0])), "must start at the masked fraction 0"),
+        (lambda m, s: image_class(masking_curves(m, s, 2), -1), "tolerance must be at least 0"),
+        (lambda m, s: simulate(m, s, k_init=392), "k_init must lie between 0 and 1, given 392"),
+        (lambda m, s: simulate(m, s, k_min=0.9), "k_min=0.9 is above k_max=0.8"),
+        (lambda m, s: simulate(m, s, epochs=-1), "epochs must not be negative"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused(data, linear, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(linear, data.test[:2])
+
+
+def simulate(model, split, **changes):
+    settings = {"alpha": 1, "beta": 0.5, "k_init": 0.5, "k_min": 0.2, "k_max": 0.8, "epochs": 2}
+    return simulate_k(k_landscape(model, split, 2, draws=1), **(settings | changes))
+
+
+def test_curves_of_a_timm_model_keep_to_the_datas_resolution(data):
+    model = create_model("test_resnet", data, input_size=(64, 64))
+    assert masking_curves(model, data.test[:3], 2).sizes == {"image": 3, "masked_fraction": 3}

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from smoot_explore import SchemaError, k_landscape, masking_curves, validate
+from smoot_explore.records import read_dataset, write_dataset
+
+
+@pytest.fixture
+def curves(data, linear):
+    return masking_curves(linear, data.test[:4], 2)
+
+
+@pytest.mark.parametrize("fill", ["black", ["black", "mean"]])
+def test_curves_come_back_from_their_file_as_they_were(tmp_path, data, linear, fill):
+    curves = masking_curves(linear, data.test[:4], 2, fill=fill)
+    write_dataset(tmp_path / "curves.nc", curves)
+    read = read_dataset(tmp_path / "curves.nc")
+    xr.testing.assert_equal(read, curves)
+    assert read.correct.dtype == bool
+    assert read.probability.attrs == curves.probability.attrs
+    assert dict(read.attrs) == curves.attrs
+
+
+def test_a_landscape_comes_back_from_its_file_as_it_was(tmp_path, data, linear):
+    land = k_landscape(linear, data.test[:3], 2, draws=1)
+    write_dataset(tmp_path / "landscape.nc", land)
+    xr.testing.assert_equal(read_dataset(tmp_path / "landscape.nc"), land)
+
+
+def test_every_variable_has_a_unit_and_a_long_name(curves):
+    for variable in curves.variables.values():
+        assert {"units", "long_name"} <= set(variable.attrs)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda c: c.drop_vars("correct"), "not a valid curves: correct is missing"),
+        (lambda c: c.drop_vars("label"), "label is missing"),
+        (lambda c: c.rename(image="sample"), "probability must have the dimensions"),
+        (lambda c: c.assign(correct=c.correct.astype(float)), "correct has the type float64"),
+        (
+            lambda c: c.assign(probability=c.probability * 100),
+            "probability must be in '1', is in None",
+        ),
+        (lambda c: c.assign_attrs(schema="other"), "given 'other': not written by smoot_explore"),
+        (lambda c: c.assign_attrs(schema_version=99), "schema version 99 cannot be read"),
+    ],
+)
+def test_what_breaks_the_schema_is_named(curves, damage, message):
+    with xr.set_options(keep_attrs=False), pytest.raises(SchemaError, match=message):
+        validate(damage(curves))
+
+
+def test_everything_that_is_wrong_is_listed_at_once(curves):
+    with pytest.raises(SchemaError, match=r"probability is missing; .*label is missing"):
+        validate(curves.drop_vars(["probability", "label"]))
+
+
+def test_an_invalid_data_set_is_not_written(tmp_path, curves):
+    with pytest.raises(SchemaError):
+        write_dataset(tmp_path / "x.nc", curves.drop_vars("label"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not HDF5", None])
+def test_a_damaged_file_is_named(tmp_path, curves, content):
+    path = tmp_path / "curves.nc"
+    write_dataset(path, curves)
+    path.write_bytes(path.read_bytes()[:900] if content is None else content)
+    with pytest.raises(SchemaError, match=r"curves\.nc cannot be read"):
+        read_dataset(path)
+
+
+def test_a_foreign_netcdf_file_is_refused(tmp_path):
+    xr.Dataset({"temperature": ("x", np.ones(3))}).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    with pytest.raises(SchemaError, match=r"x\.nc: .*not written by smoot_explore"):
+        read_dataset(tmp_path / "x.nc")

@@ -1,0 +1,327 @@
+import json
+import pickle
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from smoot_explore import (
+    ImageData,
+    Run,
+    RunError,
+    Split,
+    TrainingConfig,
+    create_model,
+    list_runs,
+    load_data,
+    masking_curves,
+    open_run,
+    train,
+    validate,
+)
+
+
+@pytest.fixture
+def start(tmp_path, data):
+    def start(name="run", data=data, **settings):
+        config = TrainingConfig(
+            **({"epochs": 3, "batch_size": 25, "device": "cpu", "precision": "float32"} | settings)
+        )
+        model = create_model("cnn", data)
+        return Run.create(tmp_path / name, config, model, data), model, config
+
+    return start
+
+
+@pytest.fixture
+def finished(start, data):
+    run, model, config = start()
+    list(train(model, data, config, run=run))
+    return run
+
+
+def test_a_finished_run_opens_with_all_that_was_recorded(start, data):
+    run, model, config = start()
+    records = list(train(model, data, config, run=run))
+    opened = open_run(run.path)
+    record = opened.record()
+    assert validate(record) is record
+    assert (opened.epochs, opened.finished) == (3, True)
+    np.testing.assert_array_equal(record.k, [r.k for r in records])
+    np.testing.assert_array_equal(record.delta, [r.delta for r in records])
+    np.testing.assert_allclose(record.test_accuracy, [r.test_accuracy for r in records])
+    np.testing.assert_array_equal(record.label, data.train.labels)
+    np.testing.assert_array_equal(record.image_id, data.train.image_ids)
+    assert json.loads(record.attrs["data"])["fingerprint"] == data.fingerprint
+    assert json.loads(record.attrs["config"])["start"] == config.to_dict()
+    loaded = opened.load_model()
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight)
+
+
+def test_a_run_is_readable_while_it_trains(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    assert open_run(run.path).record().sizes["epoch"] == 0
+    first = next(records)
+    record = open_run(run.path).record()
+    np.testing.assert_array_equal(record.k[0], first.k)
+    assert validate(record) is record
+    records.close()
+
+
+def test_a_new_run_holds_the_initial_weights(start):
+    run, model, _ = start()
+    assert torch.equal(run.load_model().dense1.weight, model.dense1.weight)
+
+
+@pytest.mark.parametrize("optimizer", ["adadelta", "sgd", "adam", "adamw"])
+def test_resuming_gives_the_same_numbers_as_never_having_stopped(start, data, optimizer):
+    settings = {"optimizer": optimizer, "learning_rate": 0.02, "alpha": 50.0}
+    straight, model, config = start("straight", **settings)
+    expected = list(train(model, data, config, run=straight))
+    stopped, model, config = start("stopped", **settings)
+    records = train(model, data, config, run=stopped, every=1)
+    for _ in range(5):  # one epoch (three steps and the epoch's record) and a step of the second
+        next(records)
+    records.close()
+
+    run = open_run(stopped.path)
+    assert run.epochs == 1
+    fresh = create_model("cnn", data, seed=99)
+    resumed = list(train(fresh, run.load_data(), run.config, run=run))
+    assert [r.epoch for r in resumed] == [2, 3]
+    assert [r.step for r in resumed] == [r.step for r in expected[1:]]
+    for one, two in zip(resumed, expected[1:], strict=True):
+        assert one.train_loss == two.train_loss
+        np.testing.assert_array_equal(one.k, two.k)
+        np.testing.assert_array_equal(one.delta, two.delta)
+    for one, two in zip(run.load_model().parameters(), straight.load_model().parameters(), strict=True):
+        assert torch.equal(one, two)
+    np.testing.assert_array_equal(run.record().k, straight.record().k)
+
+
+def test_a_killed_training_goes_on_with_the_numbers_it_would_have_had(tmp_path, start, data):
+    """kill -9 at a random moment, again and again, until the run is finished."""
+    straight, model, config = start("straight", epochs=6)
+    list(train(model, data, config, run=straight))
+    killed, *_ = start("killed", epochs=6)
+    script = """
+import sys
+from smoot_explore import *
+import torch; torch.set_num_threads(2)
+run = open_run(sys.argv[1])
+print("ready", flush=True)
+for _ in train(run.load_model(), run.load_data(), run.config, run=run): print("epoch", flush=True)
+"""
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(killed.path)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        for _ in range(int(rng.integers(2, 4))):
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.1))
+        process.kill()
+        process.wait()
+        if open_run(killed.path).finished:
+            break
+    run = open_run(killed.path)
+    assert run.finished
+    np.testing.assert_array_equal(run.record().k, straight.record().k)
+    np.testing.assert_array_equal(run.record().train_loss, straight.record().train_loss)
+
+
+def test_live_changes_are_in_the_record_and_survive_resuming(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run, every=1)
+    next(records)
+    config.alpha, config.learning_rate = 77.0, 0.5
+    for _ in range(3):
+        next(records)
+    records.close()
+    opened = open_run(run.path)
+    assert [(c.step, c.name, c.new) for c in opened.changes] == [
+        (2, "alpha", 77.0),
+        (2, "learning_rate", 0.5),
+    ]
+    assert (opened.config.alpha, opened.start_config["alpha"]) == (77.0, 10.0)
+    list(train(opened.load_model(), data, opened.config, run=opened))
+    assert [(c.step, c.name) for c in opened.changes] == [(2, "alpha"), (2, "learning_rate")]
+    assert json.loads(opened.record().attrs["config"])["changes"][0]["step"] == 2
+
+
+def test_a_finished_run_can_go_on_for_more_epochs(finished, data):
+    config = finished.config
+    config.epochs = 5
+    more = list(train(finished.load_model(), data, config, run=finished))
+    assert [r.epoch for r in more] == [4, 5]
+    assert open_run(finished.path).record().sizes["epoch"] == 5
+
+
+def test_resuming_with_other_data_or_settings_is_refused(finished, data):
+    with pytest.raises(RunError, match=r"other settings \(method 'smoot' ≠ 'sgt'; seed 0 ≠ 3\)"):
+        list(
+            train(
+                create_model("cnn", data),
+                data,
+                settings_like(finished, method="sgt", seed=3),
+                run=finished,
+            )
+        )
+    other = load_data("shapes", 60, 24, seed=1)
+    with pytest.raises(RunError, match="was started on other data"):
+        list(train(create_model("cnn", other), other, finished.config, run=finished))
+
+
+def settings_like(run, **changes):
+    return TrainingConfig(**(run.config.to_dict() | changes))
+
+
+def test_a_folder_in_use_is_not_overwritten(finished, data):
+    with pytest.raises(FileExistsError, match="not empty; choose another folder"):
+        Run.create(finished.path, finished.config, create_model("cnn", data), data)
+
+
+def test_curves_are_kept_in_the_run(finished, data):
+    curves = masking_curves(finished.load_model(), data.test[:4], 2)
+    assert not finished.has_curves()
+    finished.save_curves(curves)
+    assert open_run(finished.path).curves().identical(curves.assign_attrs(run="run", epoch=3))
+    with pytest.raises(FileNotFoundError, match="holds no curves 'other'"):
+        finished.curves("other")
+    with pytest.raises(ValueError, match="name must be letters"):
+        finished.save_curves(curves, "../outside")
+
+
+def test_a_users_own_model_and_data_make_a_run(tmp_path):
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (8, 1, 6, 6), dtype=torch.uint8)
+    data = ImageData(*[Split(images, torch.arange(8) % 2)] * 2, ("a", "b"))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+    config = TrainingConfig(epochs=1, device="cpu")
+    run = Run.create(tmp_path / "own", config, model, data)
+    list(train(model, data, config, run=run))
+    opened = open_run(tmp_path / "own")
+    with pytest.raises(RunError, match=r"own trained a model of its own \(torch.*Sequential\)"):
+        opened.load_model()
+    assert torch.equal(
+        opened.load_model(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)))[1].weight, model[1].weight
+    )
+    with pytest.raises(RunError, match="do not fit the model Linear"):
+        opened.load_model(nn.Linear(3, 2))
+    with pytest.raises(RunError, match="put together by hand"):
+        opened.load_data()
+
+
+def test_data_that_changed_since_is_noticed(finished):
+    finished.description["data"]["seed"] = 8
+    with pytest.raises(RunError, match="no longer the data"):
+        finished.load_data()
+
+
+def replace(name, content):
+    def damage(path):
+        target = path / name
+        target.write_bytes(content(target.read_bytes()) if callable(content) else content)
+
+    return damage
+
+
+def edit(name, **changes):
+    def damage(path):
+        content = json.loads((path / name).read_text())
+        (path / name).write_text(json.dumps({**content, **changes}))
+
+    return damage
+
+
+class Danger:
+    def __reduce__(self):
+        return (exit, ("a pickle was loaded",))
+
+
+DAMAGE = {
+    "is not a run: it has no config.json": lambda path: (path / "config.json").unlink(),
+    "is not a run: its config.json is not smoot_explore's": edit("config.json", format="other"),
+    "has the schema version 99": edit("config.json", schema_version=99),
+    r"damaged: config\.json cannot be read": replace("config.json", lambda b: b[:40]),
+    r"damaged: config\.json holds no JSON object": replace("config.json", b"[1]"),
+    r"damaged: journal\.json cannot be read": replace("journal.json", b""),
+    r"damaged: journal\.json cannot be read .*": replace("journal.json", b"\xff\xfe"),
+    "damaged: .*alhpa": edit("config.json", config={"alhpa": 3}),
+    "damaged: .*beta": edit("config.json", config={"beta": 3}),
+    "damaged: KeyError 'image_shape'": edit("config.json", data={}),
+    "no complete entry for epoch 1": edit("journal.json", epochs=[{}], **{}),
+    "no complete entry for epoch 1 ?": edit("journal.json", epochs=[{"epoch": 1}]),
+    r"0002\.npy of epochs/ is missing": lambda path: (path / "epochs" / "0002.npy").unlink(),
+    r"model\.safetensors cannot be read": replace("model.safetensors", lambda b: b[:-1]),
+    r"model\.safetensors cannot be read ": replace("model.safetensors", pickle.dumps(Danger())),
+    r"images\.npy cannot be read": replace("images.npy", pickle.dumps(Danger())),
+    r"images\.npy has the shape \(3,\)": lambda path: np.save(path / "images.npy", np.ones(3)),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_a_damaged_run_is_refused_by_name_and_reason_and_the_rest_still_list(finished, start, message):
+    start("sound")
+    DAMAGE[message](finished.path)
+    with pytest.raises(RunError, match=message.rstrip(" ?*")) as raised:
+        open_run(finished.path)
+    assert str(finished.path) in str(raised.value)
+    with pytest.warns(UserWarning, match=message.rstrip(" ?*")):
+        runs = list_runs(finished.path.parent)
+    assert [run.name for run in runs] == ["sound"]
+    assert list(runs.refused) == [finished.path]
+
+
+def test_a_pickle_in_an_epoch_file_is_refused_when_it_is_read(start, data):
+    run, model, config = start(epochs=1)
+    records = train(model, data, config, run=run)
+    next(records)
+    (run.path / "epochs" / "0001.npy").write_bytes(pickle.dumps(Danger()))
+    with pytest.raises(RunError, match=r"0001\.npy cannot be read"):
+        open_run(run.path).record()
+
+
+def test_a_damaged_checkpoint_is_refused_when_training_goes_on(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    next(records)
+    records.close()
+    (checkpoint,) = (run.path / "checkpoint").iterdir()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"0001\.safetensors cannot be read"):
+        list(train(create_model("cnn", data), data, config, run=open_run(run.path)))
+
+
+def test_runs_are_listed_oldest_first_without_a_warning(start, tmp_path):
+    for name in ("b", "a"):
+        run, *_ = start(name)
+        run.description["created"] = {"b": "2026-01-01T00:00:00", "a": "2026-02-01T00:00:00"}[name]
+        (run.path / "config.json").write_text(json.dumps(run.description))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [run.name for run in list_runs(tmp_path)] == ["b", "a"]
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    good = next(records)
+    config.learning_rate = 1e35
+    with pytest.raises(RuntimeError, match="epoch 2"):
+        list(records)
+    opened = open_run(run.path)
+    assert opened.epochs == 1
+    assert all(weight.isfinite().all() for weight in opened.load_model().parameters())
+    config.learning_rate = 1.0
+    resumed = list(train(create_model("cnn", data), data, config, run=opened))
+    assert [r.epoch for r in resumed] == [2, 3]
+    np.testing.assert_array_equal(opened.record().k[0], good.k)
