@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from smoot_explore.adaptation import probability_change
 from smoot_explore.data import Split
 from smoot_explore.errors import unknown_name
-from smoot_explore.hardware import Hardware, hardware_of
-from smoot_explore.masking import FILLS, RANDOM_FILLS, fill_values, rank_pixels
+from smoot_explore.hardware import Hardware, hardware_of, retained_memory
+from smoot_explore.masking import FILLS, RANDOM_FILLS, between, fill_values, rank_pixels
 from smoot_explore.models import check_logits
 from smoot_explore.randomness import derived_seed
 from smoot_explore.records import CURVES, LANDSCAPE, labelled
@@ -21,7 +22,8 @@ from smoot_explore.saliency import ATTRIBUTION_METHODS, input_gradient, saliency
 
 Progress = Callable[[int, int], object]  # called with (images done, images in all)
 
-_LARGEST_CHUNK = 256  # images; more does not run faster on a CPU
+# Images: larger chunks run slower on a CPU, because a layer's output then exceeds what glibc keeps (32 MB).
+_LARGEST_CHUNK = {torch.float32: 128, torch.bfloat16: 256}
 
 
 def masking_curves(
@@ -89,21 +91,21 @@ def masking_curves(
     shape = (len(methods), len(fills), len(split), len(fractions))
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
     rng = np.random.default_rng(seed)
-    with untouched(model):
+    with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in _chunks(model, split, hardware, memory_budget):
             images, labels = _on(hardware, split, chunk)
-            noise = _noise(rng, images)
+            noise = _noise(rng, images, fills)
             for i, name in enumerate(methods):
                 maps, clean = _saliency_and_logits(
-                    model, images, labels, name, signed, derived_seed(seed, chunk.start), hardware
+                    model, images, labels, name, signed, derived_seed(seed, chunk.start)
                 )
                 ranks = rank_pixels(maps, order)
                 for j, fill_name in enumerate(fills):
                     batches = _masked_batches(images, ranks, pixels, fill_name, noise, split.black)
                     logits = torch.stack(  # (levels + 1, chunk, n_classes)
                         [
-                            clean if k == 0 else _logits(model, batch, hardware)
+                            clean if k == 0 else _logits(model, batch).expand_as(clean)
                             for k, batch in zip(pixels, batches, strict=True)
                         ]
                     )
@@ -221,22 +223,22 @@ def k_landscape(
     rngs = [np.random.default_rng([seed, draw]) for draw in range(draws)]
     label_change = np.zeros((len(split), len(pixels)), np.float32)
     runners_up_change = np.zeros_like(label_change)
-    with untouched(model):
+    with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in _chunks(model, split, hardware, memory_budget):
             images, labels = _on(hardware, split, chunk)
             maps, logits = _saliency_and_logits(
-                model, images, labels, method, signed, derived_seed(seed, chunk.start), hardware
+                model, images, labels, method, signed, derived_seed(seed, chunk.start)
             )
             clean = logits.softmax(1)
             ranks = rank_pixels(maps, "lowest")
             for rng in rngs:
-                noise = _noise(rng, images)
+                noise = _noise(rng, images, [fill])
                 batches = _masked_batches(images, ranks, pixels, fill, noise, split.black)
                 for i, batch in enumerate(batches):
                     if pixels[i] == 0:
                         continue  # nothing masked, nothing changed
-                    masked = _logits(model, batch, hardware).softmax(1)
+                    masked = _logits(model, batch).expand_as(logits).softmax(1)
                     change = probability_change(clean, masked, labels, top_n)
                     label_change[chunk, i] += change.label.cpu().numpy() / draws
                     runners_up_change[chunk, i] += change.runners_up.cpu().numpy() / draws
@@ -356,14 +358,14 @@ def _chunks(model: nn.Module, split: Split, hardware: Hardware, memory_budget: i
 
     hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
     try:
-        logits = _logits(model, images, hardware)
+        logits = _logits(model, images)
     finally:
         for hook in hooks:
             hook.remove()
     check_logits(logits, 1, split.n_classes)
     # The gradient keeps every layer's output and needs about as much again on the way back.
     bytes_per_image = 2 * sum(sizes) + 8 * images.nbytes
-    size = int(np.clip(memory_budget // max(bytes_per_image, 1), 1, _LARGEST_CHUNK))
+    size = int(np.clip(memory_budget // max(bytes_per_image, 1), 1, _LARGEST_CHUNK[hardware.dtype]))
     for start in range(0, len(split), size):
         yield slice(start, min(start + size, len(split)))
 
@@ -374,15 +376,16 @@ def _on(hardware: Hardware, split: Split, chunk: slice) -> tuple[Tensor, Tensor]
     return images.to(memory_format=hardware.layout), split.labels[chunk].to(hardware.device)
 
 
-def _noise(rng: np.random.Generator, images: Tensor) -> Tensor:
-    """Random numbers for a random fill, drawn image after image: how images are chunked changes nothing."""
+def _noise(rng: np.random.Generator, images: Tensor, fills: Sequence[str]) -> Tensor | None:
+    """Random numbers for random fills, drawn image after image: how images are chunked changes nothing."""
+    if not set(fills) & set(RANDOM_FILLS):
+        return None
     return torch.from_numpy(rng.random(images.shape, np.float32)).to(images.device)
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, images: Tensor, hardware: Hardware) -> Tensor:
-    with hardware.autocast():
-        return model(images).float()
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    return model(images).float()
 
 
 def _saliency_and_logits(
@@ -392,29 +395,61 @@ def _saliency_and_logits(
     method: str,
     signed: bool,
     seed: int,
-    hardware: Hardware,
 ) -> tuple[Tensor, Tensor]:
     """Saliency maps and the clean logits; the gradient needs one forward pass for both."""
     if method != "gradient":
         maps = saliency(model, images, labels, method, signed=signed, seed=seed)
-        return maps, _logits(model, images, hardware)
+        return maps, _logits(model, images)
     images = images.detach().requires_grad_()
-    with torch.enable_grad(), hardware.autocast():
+    with torch.enable_grad():
         logits = model(images).float()
     return input_gradient(logits, images, labels, signed=signed), logits.detach()
 
 
 @torch.no_grad()
 def _masked_batches(
-    images: Tensor, ranks: Tensor, pixels: list[int], fill: str, noise: Tensor, black: Tensor
+    images: Tensor, ranks: Tensor, pixels: list[int], fill: str, noise: Tensor | None, black: Tensor
 ) -> Iterator[Tensor]:
-    """The images with each number of pixels masked, one batch at a time."""
-    everything = torch.ones_like(ranks, dtype=torch.bool).unsqueeze(1)
-    fixed = None if fill == "remaining" else fill_values(images, everything, fill, noise, black)
-    for k in pixels:
-        mask = (ranks < k).unsqueeze(1)
-        values = fill_values(images, mask, fill, noise) if fixed is None else fixed
-        yield torch.where(mask, values, images)
+    """The images with each number of pixels masked, one after the other in the same memory. Images that are
+    black all over are all the same: one stands for them.
+
+    Equals `mask_pixels` at every level, with what the levels share computed once.
+    """
+    # Into a buffer with the images' own strides: where() forgets channels last when there is one channel, and
+    # convolutions are then half as fast.
+    masked = torch.empty_like(images)
+    if noise is not None and fill == "remaining":
+        spans = _remaining_ranges(images, ranks, pixels)
+        levels = (between(low, high, noise) for low, high in zip(*spans, strict=True))
+    else:
+        everything = torch.ones_like(images[:, :1], dtype=torch.bool)
+        levels = itertools.repeat(fill_values(images, everything, fill, noise, black))
+    for k, values in zip(pixels, levels, strict=False):
+        torch.where((ranks < k).unsqueeze(1), values, images, out=masked)
+        yield masked[:1] if fill == "black" and k == ranks[0].numel() else masked
+
+
+def _remaining_ranges(images: Tensor, ranks: Tensor, pixels: list[int]) -> tuple[Tensor, Tensor]:
+    """Minimum and maximum of the unmasked pixels at each level, each ``(levels, N, C, 1, 1)``.
+
+    With the pixels in the order of their rank, a level's range is that of its tail: the extremes of the
+    stretches between levels, accumulated from the end. At k = P it is the whole image's.
+    """
+    n, channels = images.shape[:2]
+    places = ranks.flatten(1).long().unsqueeze(1).expand(n, channels, -1)
+    ordered = torch.empty_like(places, dtype=images.dtype).scatter_(2, places, images.flatten(2))  # (N, C, P)
+    stretches = torch.tensor_split(ordered, pixels, dim=2)[1:]
+    extremes = []
+    for pick, neutral in ((torch.amin, torch.inf), (torch.amax, -torch.inf)):
+        tails = [
+            pick(part, 2) if part.shape[2] else part.new_full((n, channels), neutral) for part in stretches
+        ]
+        for i in reversed(range(len(tails) - 1)):
+            tails[i] = pick(torch.stack(tails[i : i + 2]), 0)
+        if pixels[-1] == ordered.shape[2]:
+            tails[-1] = pick(ordered, 2)
+        extremes.append(torch.stack(tails)[..., None, None])
+    return extremes[0], extremes[1]
 
 
 def _image_coords(split: Split) -> dict[str, np.ndarray]:

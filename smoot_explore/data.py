@@ -117,7 +117,7 @@ class Split:
         images = self.images if images is None else images
         if images.dtype != torch.uint8:
             raise TypeError(f"normalize takes uint8 images (0 … 255), given {images.dtype}")
-        scale = (1 / (255 * self.std)).view(-1, 1, 1).to(images.device)  # type: ignore[operator]
+        scale = torch.reciprocal(255 * self.std).view(-1, 1, 1).to(images.device)  # type: ignore[operator]
         return images.float().mul_(scale).add_(self.black.view(-1, 1, 1).to(images.device))
 
 
@@ -165,8 +165,8 @@ class ImageData:
             )
         object.__setattr__(self, "class_names", names)
         object.__setattr__(self, "train", replace(self.train, class_names=names))
-        statistics = {"mean": self.train.mean, "std": self.train.std}
-        object.__setattr__(self, "test", replace(self.test, class_names=names, **statistics))
+        test = replace(self.test, class_names=names, mean=self.train.mean, std=self.train.std)
+        object.__setattr__(self, "test", test)
 
     @property
     def mean(self) -> Tensor:
@@ -263,7 +263,7 @@ def load_data(
             raise ValueError(f"{half} must be at least 1 image, given {limit}; None takes all")
     if image_size is not None and name in DATASETS:
         raise ValueError(f"image_size is for folders of images; {name} has its own size")
-    source = {"name": str(name), "train": train, "test": test, "seed": seed}
+    source: dict[str, Any] = {"name": str(name), "train": train, "test": test, "seed": seed}
     if name == "shapes":
         return replace(generate_shapes(train or 10_000, test or 2_000, seed), source=source)
     if name == "fashion-mnist-sample":
@@ -342,7 +342,7 @@ def _load_sample() -> ImageData:
             )
             for half in ("train", "test")
         ]
-    return ImageData(*halves, FASHION_CLASSES)
+    return ImageData(halves[0], halves[1], FASHION_CLASSES)
 
 
 def _load_torchvision(name: str, root: Path) -> ImageData:
@@ -367,7 +367,7 @@ def _load_torchvision(name: str, root: Path) -> ImageData:
         images = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
         splits.append(Split(images, torch.as_tensor(half.targets).long()))
     names = FASHION_CLASSES if name == "fashion-mnist" else tuple(halves[0].classes)
-    return ImageData(*splits, names)
+    return ImageData(splits[0], splits[1], names)
 
 
 def _check_split(split: Split) -> None:

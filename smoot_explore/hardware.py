@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import nn
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_memory_lock = threading.Lock()
+_users_of_memory = 0
 
 
 class Hardware(NamedTuple):
@@ -69,6 +76,11 @@ def hardware_of(model: nn.Module, precision: str = "float32") -> Hardware:
     return choose_hardware("cpu" if weights is None else str(weights.device), precision)
 
 
+def in_layout(model: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The model itself, its convolutions' weights in the memory layout given. No result depends on it."""
+    return model.to(memory_format=layout)  # type: ignore[call-overload]
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes with bfloat16 itself, rather than emulating it."""
     if device.type == "cuda":
@@ -77,6 +89,41 @@ def has_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+@contextlib.contextmanager
+def retained_memory(device: torch.device) -> Iterator[None]:
+    """On a CPU with glibc, keep freed memory for the next step instead of handing it back each time.
+
+    A training step frees some 100 MB and asks for them again; by default glibc returns them to the system,
+    and touching fresh pages then costs up to a quarter of the step. When the last user leaves, all of it is
+    handed back.
+    """
+    libc = _glibc() if device.type == "cpu" else None
+    if libc is None:
+        yield
+        return
+    global _users_of_memory
+    with _memory_lock:
+        _users_of_memory += 1
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the largest it takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        with _memory_lock:
+            _users_of_memory -= 1
+            if _users_of_memory == 0:
+                libc.mallopt(_M_TRIM_THRESHOLD, 128 * 2**10)
+                libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
+    except OSError:
+        return None
 
 
 def describe_hardware(device: torch.device) -> str:

@@ -119,16 +119,16 @@ def fill_values(
     """
     if fill in RANDOM_FILLS and noise is None:
         raise ValueError(f"the fill {fill!r} needs noise; draw_noise(images) makes it")
-    if fill == "remaining":
+    if fill == "remaining" and noise is not None:
         # A fully masked image has no pixels left: its range is that of the whole image.
         hidden = mask & ~mask.flatten(1).all(1).view(-1, 1, 1, 1)
         low = images.masked_fill(hidden, math.inf).amin((2, 3), keepdim=True)
         high = images.masked_fill(hidden, -math.inf).amax((2, 3), keepdim=True)
-        return _between(low, high, noise)
-    if fill == "image_range":
+        return between(low, high, noise)
+    if fill == "image_range" and noise is not None:
         low = images.amin((2, 3), keepdim=True)
         high = images.amax((2, 3), keepdim=True)
-        return _between(low, high, noise)
+        return between(low, high, noise)
     if fill == "mean":
         return images.mean((2, 3), keepdim=True)
     if fill == "black":
@@ -145,7 +145,8 @@ def fill_values(
     raise unknown_name("fill", fill, FILLS)
 
 
-def _between(low: Tensor, high: Tensor, share: Tensor) -> Tensor:
+def between(low: Tensor, high: Tensor, share: Tensor) -> Tensor:
+    """Values at a share, 0 … 1, of the way from low to high."""
     return torch.minimum(low + (high - low) * share, high)  # rounding must not pass the maximum
 
 

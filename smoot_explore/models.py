@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -85,7 +87,8 @@ class ByteDropout(nn.Dropout):
         mask = torch.empty_like(input, dtype=torch.uint8)
         bits = torch.empty((mask.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
         drawn = bits.view(torch.uint8)[: mask.numel()].as_strided(mask.size(), mask.stride())
-        return input * (drawn >= threshold) * (256 / (256 - threshold))
+        scale = input.new_tensor(256 / (256 - threshold))
+        return input * torch.where(drawn >= threshold, scale, torch.zeros_like(scale))
 
 
 class ResizedModel(nn.Module):
@@ -140,17 +143,17 @@ def create_model(
     RuntimeError
         When the pretrained weights cannot be had.
     """
-    shape = (tuple(data.image_shape), data.n_classes)
+    image_shape, n_classes = data.image_shape, data.n_classes
     with RandomStream(seed, torch.device("cpu")):
         if name == "cnn":
             if pretrained:
                 raise ValueError("the paper's CNN has no pretrained weights; use pretrained=False")
             if options:
                 raise ValueError(f"the paper's CNN takes no options, given {', '.join(options)}")
-            model: nn.Module = PaperCNN(*shape)
+            model: nn.Module = PaperCNN(image_shape, n_classes)
         else:
-            model = _timm_model(name, *shape, pretrained=pretrained, **options)
-    description = {"name": name, "image_shape": list(shape[0]), "n_classes": shape[1]}
+            model = _timm_model(name, image_shape, n_classes, pretrained=pretrained, **options)
+    description = {"name": name, "image_shape": list(image_shape), "n_classes": n_classes}
     # Kept on the model, so that a run can say what to rebuild; going through JSON finds what cannot be stored.
     try:
         model.description = json.loads(json.dumps({**description, "options": options}))
@@ -164,6 +167,17 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     own = {"name": None, "class": f"{type(model).__module__}.{type(model).__qualname__}"}
     description = getattr(model, "description", own)
     return {**description, "n_parameters": sum(weights.numel() for weights in model.parameters())}
+
+
+@contextmanager
+def kept_modes(model: nn.Module) -> Iterator[None]:
+    """Put every module back into the mode, train or eval, that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def check_logits(logits: Any, n_images: int, n_classes: int | None = None) -> None:

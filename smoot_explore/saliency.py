@@ -11,7 +11,7 @@ from captum import attr
 from torch import Tensor, nn
 
 from smoot_explore.errors import unknown_name
-from smoot_explore.models import check_logits
+from smoot_explore.models import check_logits, kept_modes
 from smoot_explore.randomness import derived_seed, seeded
 
 
@@ -73,7 +73,8 @@ def saliency(
         return images.new_zeros((0, *images.shape[2:]), dtype=torch.float32)
     base = torch.as_tensor(baseline, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
     base = base.expand(1, *images.shape[1:])
-    with untouched(model), seeded(derived_seed(seed), images.device), torch.enable_grad():
+    float32 = torch.autocast(images.device.type, enabled=False)
+    with untouched(model), seeded(derived_seed(seed), images.device), torch.enable_grad(), float32:
         model.eval()
         try:
             attribution = attribute(model, images.detach().float(), labels, base, **options)
@@ -119,7 +120,6 @@ def input_gradient(
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Leave a model's modes, gradients and hooks as they were, whatever happens inside."""
-    modes = [(module, module.training) for module in model.modules()]
     gradients = [(weights, weights.grad, weights.requires_grad) for weights in model.parameters()]
     hooks = [
         (table, set(table))
@@ -129,10 +129,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     ]
     attributes = [(module, set(vars(module))) for module in model.modules()]
     try:
-        yield
+        with kept_modes(model):
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         for weights, gradient, requires_grad in gradients:
             weights.grad = gradient
             weights.requires_grad_(requires_grad)

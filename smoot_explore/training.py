@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from smoot_explore.adaptation import update_k
 from smoot_explore.config import LiveValues, TrainingConfig
 from smoot_explore.data import ImageData, Split
-from smoot_explore.hardware import Hardware, choose_hardware, hardware_of
+from smoot_explore.hardware import Hardware, choose_hardware, hardware_of, in_layout, retained_memory
 from smoot_explore.masking import mask_pixels, rank_pixels
-from smoot_explore.models import check_logits
+from smoot_explore.models import check_logits, kept_modes
 from smoot_explore.randomness import RandomStream, derived_seed
 from smoot_explore.saliency import input_gradient
 
@@ -158,8 +158,7 @@ def _epochs(
     run: Run | None,
     every: int | None,
 ) -> Iterator[EpochRecord | StepRecord]:
-    was_training = model.training
-    model.to(memory_format=hardware.layout)
+    in_layout(model, hardware.layout)
     settings = copy.deepcopy(config)  # what is read once stays as it was
     images = _on_device(data.train.images, hardware.device)
     labels = data.train.labels.to(hardware.device)
@@ -168,7 +167,7 @@ def _epochs(
         run.resume(model, state, data, settings)
     n, batch_size = len(labels), settings.batch_size
     steps_per_epoch = -(-n // batch_size)
-    try:
+    with retained_memory(hardware.device), kept_modes(model):
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             seed = derived_seed(settings.seed, epoch)
             stream = RandomStream(seed, hardware.device)
@@ -201,8 +200,6 @@ def _epochs(
             yield record
         if run is not None:
             run.finish()
-    finally:
-        model.train(was_training)
 
 
 def training_step(
@@ -273,16 +270,12 @@ def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
 def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None) -> float:
     """Share of the images whose most probable class is the label, in per cent, in eval mode."""
     hardware = hardware or hardware_of(model)
-    was_training = model.training
-    model.eval()
-    try:
-        right = torch.zeros((), device=hardware.device)
+    right = torch.zeros((), device=hardware.device)
+    with kept_modes(model), hardware.autocast():
+        model.eval()
         for ids in torch.arange(len(split)).split(512):
-            with hardware.autocast():
-                logits = model(_batch(split, split.images, ids, hardware))
+            logits = model(_batch(split, split.images, ids, hardware))
             right += (logits.argmax(1) == split.labels[ids].to(hardware.device)).sum()
-    finally:
-        model.train(was_training)
     return 100 * right.item() / len(split)
 
 
@@ -404,14 +397,10 @@ def _eval_mode_gradient(
 @torch.no_grad()
 def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
     """Find a model that does not fit the data before training starts."""
-    was_training = model.training
-    model.eval()
+    first = _batch(data.train, data.train.images, torch.arange(min(2, len(data.train))), hardware)
     try:
-        first = _batch(data.train, data.train.images, torch.arange(min(2, len(data.train))), hardware)
-        with hardware.autocast():
-            logits = model(first)
+        with kept_modes(model), hardware.autocast():
+            logits = model.eval()(first)
     except RuntimeError as error:
         raise ValueError(f"the model cannot take images of shape {data.image_shape}: {error}") from error
-    finally:
-        model.train(was_training)
     check_logits(logits, len(first), data.n_classes)

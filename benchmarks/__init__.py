@@ -1,0 +1,1 @@
+"""Speed as ratios of interleaved runs: python -m benchmarks (or make benchmark)."""

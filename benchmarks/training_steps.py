@@ -1,0 +1,83 @@
+"""One training step: traditional, SGT, SMOOT, and the SGT reference's algorithm as a peer would run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from captum.attr import Saliency
+from torch import Tensor, nn
+
+from benchmarks.interleaved import median_seconds
+from smoot_explore import TrainingConfig, create_model, load_data
+from smoot_explore.hardware import choose_hardware
+from smoot_explore.training import training_step
+
+BATCH_SIZE = 256
+PRECISIONS = ("float32", "bfloat16")
+
+
+def measure(rounds: int) -> dict[str, float]:
+    """Median seconds of a step at batch 256 on the bundled sample, by "method, precision"."""
+    data = load_data("fashion-mnist-sample", train=BATCH_SIZE, test=10)
+    images = data.train.normalize().to(memory_format=torch.channels_last)
+    labels = data.train.labels
+    candidates: dict[str, Callable[[], object]] = {}
+    for precision in PRECISIONS:
+        for method in ("traditional", "sgt", "smoot"):
+            candidates[f"{method}, {precision}"] = _our_step(data, images, labels, method, precision)
+    for layout in ("channels last", "channels first"):
+        candidates[f"SGT reference, float32, {layout}"] = _reference_step(data, images, labels, layout)
+    return median_seconds(candidates, rounds)
+
+
+def _our_step(data, images: Tensor, labels: Tensor, method: str, precision: str) -> Callable[[], object]:
+    config = TrainingConfig(method=method, precision=precision, device="cpu")
+    hardware = choose_hardware("cpu", precision)
+    model = create_model("cnn", data).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+    k = torch.full((len(images),), 0.5 * data.n_pixels)
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        training_step(
+            model, optimizer, images.detach(), labels, k, config.live_values(), config,
+            data.n_pixels, hardware, generator, data.black,
+        )  # fmt: skip
+
+    return step
+
+
+def _reference_step(data, images: Tensor, labels: Tensor, layout: str) -> Callable[[], object]:
+    """The step of Ismail et al.'s code, restated: saliency by Captum in eval mode, ranking on the CPU, then
+    one image after the other filled with random values from its own range, then two forward passes."""
+    memory_format = torch.channels_last if layout == "channels last" else torch.contiguous_format
+    model: nn.Module = create_model("cnn", data).to(memory_format=memory_format)
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+    images = images.contiguous(memory_format=memory_format)
+    n_masked = data.n_pixels // 2
+
+    def step() -> None:
+        model.eval()
+        clean = images.detach().clone().requires_grad_()
+        gradient = Saliency(model).attribute(clean, labels, abs=False).mean(1).detach().cpu()
+        order = gradient.flatten(1).argsort(dim=1)
+        masked = images.clone()
+        for i in range(len(images)):
+            image = masked[i].clone().flatten()
+            values = np.random.uniform(image.min().item(), image.max().item(), n_masked)  # noqa: NPY002
+            image[order[i, :n_masked]] = torch.as_tensor(values, dtype=torch.float32)
+            masked[i] = image.view_as(masked[i])
+        model.train()
+        logits, masked_logits = model(images), model(masked.detach())
+        divergence = F.kl_div(
+            masked_logits.log_softmax(1), logits.log_softmax(1), log_target=True, reduction="batchmean"
+        )
+        loss = F.cross_entropy(logits, labels) + divergence
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
