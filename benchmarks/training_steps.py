@@ -11,8 +11,8 @@ from captum.attr import Saliency
 from torch import Tensor, nn
 
 from benchmarks.interleaved import median_seconds
-from smoot_explore import TrainingConfig, create_model, load_data
-from smoot_explore.hardware import choose_hardware
+from smoot_explore import ImageData, TrainingConfig, create_model, load_data
+from smoot_explore.hardware import choose_hardware, in_layout
 from smoot_explore.training import training_step
 
 BATCH_SIZE = 256
@@ -28,15 +28,19 @@ def measure(rounds: int) -> dict[str, float]:
     for precision in PRECISIONS:
         for method in ("traditional", "sgt", "smoot"):
             candidates[f"{method}, {precision}"] = _our_step(data, images, labels, method, precision)
-    for layout in ("channels last", "channels first"):
-        candidates[f"SGT reference, float32, {layout}"] = _reference_step(data, images, labels, layout)
+    for cnn in ("plain", "our"):
+        for layout in ("channels last", "channels first"):
+            step = _reference_step(data, images, labels, cnn, layout)
+            candidates[f"SGT reference, {cnn} CNN, float32, {layout}"] = step
     return median_seconds(candidates, rounds)
 
 
-def _our_step(data, images: Tensor, labels: Tensor, method: str, precision: str) -> Callable[[], object]:
+def _our_step(
+    data: ImageData, images: Tensor, labels: Tensor, method: str, precision: str
+) -> Callable[[], object]:
     config = TrainingConfig(method=method, precision=precision, device="cpu")
     hardware = choose_hardware("cpu", precision)
-    model = create_model("cnn", data).to(memory_format=torch.channels_last).train()
+    model = in_layout(create_model("cnn", data), torch.channels_last).train()
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     k = torch.full((len(images),), 0.5 * data.n_pixels)
     generator = torch.Generator().manual_seed(0)
@@ -50,11 +54,21 @@ def _our_step(data, images: Tensor, labels: Tensor, method: str, precision: str)
     return step
 
 
-def _reference_step(data, images: Tensor, labels: Tensor, layout: str) -> Callable[[], object]:
+def _plain_cnn() -> nn.Module:
+    """The paper's CNN as its text and the SGT code write it down: the same function as `PaperCNN`."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10),
+    )  # fmt: skip
+
+
+def _reference_step(
+    data: ImageData, images: Tensor, labels: Tensor, cnn: str, layout: str
+) -> Callable[[], object]:
     """The step of Ismail et al.'s code, restated: saliency by Captum in eval mode, ranking on the CPU, then
     one image after the other filled with random values from its own range, then two forward passes."""
     memory_format = torch.channels_last if layout == "channels last" else torch.contiguous_format
-    model: nn.Module = create_model("cnn", data).to(memory_format=memory_format)
+    model = in_layout(_plain_cnn() if cnn == "plain" else create_model("cnn", data), memory_format)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     images = images.contiguous(memory_format=memory_format)
     n_masked = data.n_pixels // 2

@@ -37,6 +37,7 @@ from smoot_explore.runs import Run, list_runs, open_run
 from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
 from smoot_explore.training import EpochRecord, StepRecord, train
 
+DEMO_BATCH_SIZE = 64  # small, so that a few epochs are enough steps for the methods to come close
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 _FAILURES = (ValueError, TypeError, OSError, RuntimeError)
 
@@ -273,20 +274,21 @@ def demo_command(
 ) -> None:
     """Train the three methods from the same initial weights on the bundled sample, and compare them.
 
+    In the last quarter of the epochs the learning rate goes down to a tenth, so that the accuracies settle.
     Writes the runs and the figures to a folder. Finished runs in it are used again, stopped ones resumed.
     """
     data = load_data("fashion-mnist-sample", train_images, test_images)
     runs, models = {}, {}
     for method in METHODS:
-        config = TrainingConfig(method=method, epochs=epochs, seed=seed)
+        config = TrainingConfig(method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE)
         model = create_model("cnn", data, seed=seed)
         folder = out / method
-        run = (
-            open_run(folder)
-            if (folder / "config.json").is_file()
-            else Run.create(folder, config, model, data)
-        )
-        if not _train(run, model, data, config, quiet=as_json):
+        if (folder / "config.json").is_file():
+            run = open_run(folder)
+            config.param.update(**run.config.live_values()._asdict())
+        else:
+            run = Run.create(folder, config, model, data)
+        if not _train(run, model, data, config, quiet=as_json, slow_down=True):
             _err.print("stopped; the same command goes on from here")
             sys.exit(INTERRUPTED)
         runs[method], models[method] = run, run.load_model(model)
@@ -296,11 +298,23 @@ def demo_command(
     written = _demo_figures(out, data, runs, models)
     _print_rows(compare_runs(runs.values()), as_json, folder=out)
     if not as_json:
-        _out.print(f"\nfigures: {', '.join(str(path) for path in written if path.suffix == '.png')}")
+        pictures = "\n".join(f"  {path}" for path in written if path.suffix == ".png")
+        _out.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
 
 
-def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool) -> bool:
-    """Train with a progress bar; False when the user interrupted it."""
+def _train(
+    run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool, slow_down: bool = False
+) -> bool:
+    """Train with a progress bar; False when the user interrupted it.
+
+    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs, as a live change.
+    """
+
+    def set_pace() -> None:
+        if slow_down and run.epochs == config.epochs - config.epochs // 4:
+            config.learning_rate /= 10
+
+    set_pace()
     steps = -(-len(data.train) // config.batch_size)
     with _progress(f"{config.method}", config.epochs * steps, "epoch 0") as (progress, task):
         progress.update(task, completed=run.epochs * steps)
@@ -312,6 +326,7 @@ def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, qui
                     progress.update(task, completed=record.step, state=speed)
                 else:
                     progress.update(task, completed=record.step)
+                    set_pace()
                     if not quiet:
                         _out.print(_epoch_line(config, record), highlight=False)
         except KeyboardInterrupt:
@@ -379,45 +394,52 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
         }
         click.echo(json.dumps(content, indent=2, allow_nan=False))
         return
-    table = Table(title=None, box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "method", "epochs"):
-        table.add_column(column)
-    for column in ("k min", "k median", "k max", "accuracy %"):
-        table.add_column(column, justify="right")
-    protocols = list(dict.fromkeys(auc[:4] for row in rows for auc in row.aucs))
-    for fill, method, *_ in protocols:
-        label = f"AUC {fill}" + ("" if len({p[1] for p in protocols}) == 1 else f"\n{method}")
-        table.add_column(label, justify="right")
+    named_by_method = all(row.run == row.method for row in rows)
+    one_length = len({row.epochs for row in rows}) == 1
+    protocols = list(dict.fromkeys(auc[:5] for row in rows for auc in row.aucs))
+    several_methods = len({method for _, method, *_ in protocols}) > 1
     with_curves = any(row.aucs for row in rows)
-    if with_curves:
-        table.add_column("class II %", justify="right")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run" if not named_by_method else "method")
+    if not named_by_method:
+        table.add_column("method")
+    columns = [] if one_length else ["epochs"]
+    columns += ["k\nmin", "\nmedian", "\nmax", "accuracy\n%"]
+    columns += [f"AUC\n{fill}" + (f"\n{method}" if several_methods else "") for fill, method, *_ in protocols]
+    for column in columns + (["class II\n%"] if with_curves else []):
+        table.add_column(column, justify="right")
     for row in rows:
-        values = {auc[:4]: f"{auc.value:.2f}" for auc in row.aucs}
+        values = {auc[:5]: f"{auc.value:.2f}" for auc in row.aucs}
         share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
         table.add_row(
-            row.run, row.method, str(row.epochs), f"{row.k_min:.0f}", f"{row.k_median:.0f}",
-            f"{row.k_max:.0f}", f"{row.test_accuracy:.2f}",
-            *(values.get(protocol, "–") for protocol in protocols), *([share] if with_curves else []),
-        )  # fmt: skip
+            row.run,
+            *([] if named_by_method else [row.method]),
+            *([] if one_length else [str(row.epochs)]),
+            *(f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)),
+            f"{row.test_accuracy:.2f}",
+            *(values.get(protocol, "–") for protocol in protocols),
+            *([share] if with_curves else []),
+        )
     _out.print()
-    _out.print(table)
+    # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
+    _out.print(table, width=Console(width=1000).measure(table).maximum, crop=False, no_wrap=True)
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
+    training = f"{f'{rows[0].epochs} epochs, ' if one_length else ''}seed {seeds}"
+    notes = [f"k in pixels over the training images; accuracy on {rows[0].n_test:,} test images; {training}."]
     if with_curves:
         measured = next(row for row in rows if row.aucs)
         auc = measured.aucs[0]
-        methods = ", ".join(dict.fromkeys(p[1] for p in protocols))
-        seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
-        _out.print(
-            f"\nAUC: area under the accuracy drop in per cent (lower is steeper), {auc.order} first, ranked by "
-            f"{methods} ({auc.ranking}), n = {auc.n_images:,} test images; seed {seeds}.\n"
-            f"class II: probability of the label rises when pixels are masked ({measured.class_ii_protocol}).\n"
-            "An AUC depends on fill, ranking and attribution method: compare within a column only.",
-            highlight=False,
-        )
+        methods = ", ".join(dict.fromkeys(method for _, method, *_ in protocols))
+        notes += [
+            f"AUC: area under the accuracy drop in per cent, lower is steeper; {auc.order} first, ranked by "
+            f"{methods} ({auc.ranking}), {auc.n_images:,} test images, {auc.precision}. It depends on all of "
+            "these and on the fill: compare within a column only.",
+            f"class II: the label's probability rises when pixels are masked ({measured.class_ii_protocol}).",
+        ]
     else:
-        _out.print(
-            "\nno masking curves yet: smoot-explore curves RUN measures AUC and class II",
-            highlight=False,
-        )
+        notes.append("No masking curves yet: smoot-explore curves RUN measures AUC and class II.")
+    for note in notes:
+        _out.print(f"\n{note}" if note is notes[0] else note, highlight=False)
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -433,3 +455,7 @@ def _name_and_value(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+if __name__ == "__main__":
+    main()

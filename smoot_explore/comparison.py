@@ -19,6 +19,7 @@ class Auc(NamedTuple):
     method: str  # of attribution
     ranking: str  # "signed" or "magnitude"
     order: str
+    precision: str
     value: float  # per cent
     n_images: int
 
@@ -89,19 +90,18 @@ def _row(run: Run, tolerance: float, name: str) -> Row:
 
 
 def _aucs(curves: xr.Dataset) -> Iterable[Auc]:
-    areas = drop_auc(curves)
+    areas, attrs = drop_auc(curves), curves.attrs
     for name in ("method", "fill"):
         if name not in areas.dims:
             areas = areas.expand_dims(name)
     for method in areas.method.values:
         for fill in areas.fill.values:
-            value = float(areas.sel({"method": method, "fill": fill}))
-            attrs = curves.attrs
             yield Auc(
-                str(fill),
-                str(method),
-                attrs["ranking"],
-                attrs["order"],
-                value,
-                curves.sizes["image"],
+                fill=str(fill),
+                method=str(method),
+                ranking=attrs["ranking"],
+                order=attrs["order"],
+                precision=attrs["precision"],
+                value=float(areas.sel({"method": method, "fill": fill})),
+                n_images=curves.sizes["image"],
             )

@@ -420,7 +420,7 @@ def _masked_batches(
     masked = torch.empty_like(images)
     if noise is not None and fill == "remaining":
         spans = _remaining_ranges(images, ranks, pixels)
-        levels = (between(low, high, noise) for low, high in zip(*spans, strict=True))
+        levels: Iterator[Tensor] = (between(low, high, noise) for low, high in zip(*spans, strict=True))
     else:
         everything = torch.ones_like(images[:, :1], dtype=torch.bool)
         levels = itertools.repeat(fill_values(images, everything, fill, noise, black))
@@ -453,7 +453,7 @@ def _remaining_ranges(images: Tensor, ranks: Tensor, pixels: list[int]) -> tuple
 
 
 def _image_coords(split: Split) -> dict[str, np.ndarray]:
-    return {"image_id": split.image_ids.numpy(), "label": split.labels.numpy()}  # type: ignore[union-attr]
+    return {"image_id": split.image_ids.numpy(), "label": split.labels.numpy()}
 
 
 def _peak_and_start(curves: xr.Dataset, tolerance: float) -> tuple[xr.DataArray, xr.DataArray]:

@@ -54,9 +54,9 @@ class Split:
     images: Tensor
     labels: Tensor
     object_masks: Tensor | None = None
-    image_ids: Tensor | None = None
-    mean: Tensor | None = None
-    std: Tensor | None = None
+    image_ids: Tensor = None  # type: ignore[assignment]  # None until __post_init__ puts the default
+    mean: Tensor = None  # type: ignore[assignment]
+    std: Tensor = None  # type: ignore[assignment]
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Split:
             images=self.images[chosen],
             labels=self.labels[chosen],
             object_masks=None if masks is None else masks[chosen],
-            image_ids=self.image_ids[chosen],  # type: ignore[index]
+            image_ids=self.image_ids[chosen],
         )
 
     @property
@@ -107,7 +107,7 @@ class Split:
     @property
     def black(self) -> Tensor:
         """The normalised value of black, ``(C,)``."""
-        return -self.mean / self.std  # type: ignore[operator]
+        return -self.mean / self.std
 
     def normalize(self, images: Tensor | None = None) -> Tensor:
         """uint8 images as float32 with the training set's mean 0 and standard deviation 1.
@@ -117,7 +117,7 @@ class Split:
         images = self.images if images is None else images
         if images.dtype != torch.uint8:
             raise TypeError(f"normalize takes uint8 images (0 … 255), given {images.dtype}")
-        scale = torch.reciprocal(255 * self.std).view(-1, 1, 1).to(images.device)  # type: ignore[operator]
+        scale = (1 / (255 * self.std)).view(-1, 1, 1).to(images.device)
         return images.float().mul_(scale).add_(self.black.view(-1, 1, 1).to(images.device))
 
 
@@ -171,12 +171,12 @@ class ImageData:
     @property
     def mean(self) -> Tensor:
         """Mean of the training images in 0 … 1, ``(C,)``."""
-        return self.train.mean  # type: ignore[return-value]
+        return self.train.mean
 
     @property
     def std(self) -> Tensor:
         """Standard deviation of the training images in 0 … 1, ``(C,)``."""
-        return self.train.std  # type: ignore[return-value]
+        return self.train.std
 
     @property
     def black(self) -> Tensor:
@@ -277,7 +277,8 @@ def load_data(
         raise unknown_name("data set", name, DATASETS, "A folder of images is given as a path: ./photos")
     limited_train = _balanced(data.train, train, "train", seed)
     if limited_train is not data.train:  # the statistics are those of the images trained on
-        limited_train = replace(limited_train, mean=None, std=None)
+        mean, std = channel_statistics(limited_train.images)
+        limited_train = replace(limited_train, mean=mean, std=std)
     return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
 
 

@@ -410,7 +410,7 @@ def _check(run: Run) -> None:
 
 def _image_table(data: ImageData) -> np.ndarray:
     """Image ids and labels of the training images, (2, N)."""
-    return torch.stack([data.train.image_ids, data.train.labels]).numpy()  # type: ignore[list-item]
+    return torch.stack([data.train.image_ids, data.train.labels]).numpy()
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def masking_curves_figure(curves: xr.Dataset, n_each: int = 3) -> Figure:
     """The paper's Figure 1: mean curves of class I and class II, and single images of each with their peak."""
     classes, peaks = image_class(curves), peak_fraction(curves)
     gain = curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.9), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, name in zip(axes, ("I", "II"), strict=True):
         chosen = curves.isel(image=np.flatnonzero(classes == name))
@@ -119,6 +120,7 @@ def masking_curves_figure(curves: xr.Dataset, n_each: int = 3) -> Figure:
         axis.plot([], [], color=CLASS_COLOURS[name], label="single images")
         axis.legend(frameon=False, fontsize="small")
     axes[0].set_ylabel("probability of the label")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     figure.suptitle(
         f"Masking curves: {_protocol(curves)}, {curves.fill.item()} fill, tolerance "
         f"{classes.attrs['tolerance']:g}, n = {curves.sizes['image']:,}",
@@ -160,7 +162,9 @@ def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: 
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     if drawn is not None:
-        bar = figure.colorbar(drawn, ax=axes[1:], shrink=0.8, label="gradient of the label's logit")
+        bar = figure.colorbar(
+            drawn, ax=axes[1:], shrink=0.8, pad=0.01, aspect=30, label="gradient of the label's logit"
+        )
         bar.ax.tick_params(labelsize="small")
     return figure
 
@@ -170,10 +174,7 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "svg")]
     for target in written:
-        write_atomically(
-            target,
-            lambda temporary, kind=target.suffix[1:]: figure.savefig(temporary, format=kind, dpi=150),
-        )
+        write_atomically(target, functools.partial(figure.savefig, format=target.suffix[1:], dpi=150))
     return written
 
 

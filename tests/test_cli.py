@@ -1,0 +1,173 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from smoot_explore import TrainingConfig, open_run
+from smoot_explore.cli import main
+from smoot_explore.config import setting_names
+
+SMALL = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--device", "cpu"]
+
+
+@pytest.fixture
+def call():
+    return lambda *arguments: CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two small runs, one of them with curves."""
+    folder = tmp_path_factory.mktemp("runs")
+    for method in ("sgt", "smoot"):
+        run = str(folder / method)
+        result = CliRunner().invoke(
+            main, ["train", run, *SMALL, "--method", method, "--epochs", "2", "--json"]
+        )
+        assert result.exit_code == 0, result.output
+    curves = ["curves", str(folder / "smoot"), "--levels", "2", "--fill", "mean", "--json"]
+    assert CliRunner().invoke(main, curves).exit_code == 0
+    return folder
+
+
+def test_every_setting_is_an_option_with_its_default_and_its_text(call):
+    text = " ".join(call("train", "--help").output.split())
+    for name in setting_names():
+        setting = TrainingConfig.param[name]
+        assert f"--{name.replace('_', '-')}" in text
+        assert setting.doc.split()[0] in text
+        if not isinstance(setting.default, bool):
+            assert f"default: {setting.default}" in text, name
+
+
+def test_train_makes_a_run_and_prints_one_json_object(call, tmp_path):
+    result = call("train", tmp_path / "a", *SMALL, "--epochs", 2, "--alpha", 50, "--no-signed", "--json")
+    assert result.exit_code == 0
+    (row,) = json.loads(result.stdout)["runs"]
+    run = open_run(tmp_path / "a")
+    assert (run.config.alpha, run.config.signed, run.epochs) == (50.0, False, 2)
+    assert row["k_min"] < row["k_median"] < row["k_max"]
+    assert row["test_accuracy"] == pytest.approx(float(run.record().test_accuracy[-1]))
+
+
+def test_train_prints_a_line_for_each_epoch(call, tmp_path):
+    lines = call("train", tmp_path / "a", *SMALL, "--epochs", 2).stdout.splitlines()
+    assert [" ".join(line.split()[:3]) for line in lines[:2]] == ["smoot epoch 1/2", "smoot epoch 2/2"]
+
+
+def test_resume_goes_on_with_the_runs_own_settings(call, tmp_path):
+    assert call("train", tmp_path / "a", *SMALL, "--epochs", 1, "--alpha", 33).exit_code == 0
+    assert call("train", tmp_path / "a", "--resume", "--epochs", 3).exit_code == 0
+    run = open_run(tmp_path / "a")
+    assert (run.epochs, run.config.alpha) == (3, 33.0)
+
+
+def test_curves_are_kept_and_reported_with_their_protocol(trained):
+    options = (
+        "--levels 2 --fill mean --fill black --ranking magnitude --images 10 --name small --json".split()
+    )
+    result = CliRunner().invoke(main, ["curves", str(trained / "smoot"), *options])
+    (row,) = json.loads(result.stdout)["runs"]
+    protocols = [(a["fill"], a["method"], a["ranking"], a["n_images"]) for a in row["aucs"]]
+    assert protocols == [("mean", "gradient", "magnitude", 10), ("black", "gradient", "magnitude", 10)]
+    assert open_run(trained / "smoot").curves("small").sizes["image"] == 10
+
+
+def test_compare_lists_a_folder_of_runs_and_says_which_it_left_out(trained):
+    (trained / "notes").mkdir(exist_ok=True)
+    result = CliRunner().invoke(main, ["compare", str(trained), "--json"])
+    assert [row["run"] for row in json.loads(result.stdout)["runs"]] == ["sgt", "smoot"]
+    assert "is not a run: it has no config.json" in " ".join(result.stderr.split())
+
+
+def test_the_table_shows_every_number_on_a_narrow_terminal(trained, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = CliRunner().invoke(main, ["compare", str(trained)]).stdout
+    rows = json.loads(CliRunner().invoke(main, ["compare", str(trained), "--json"]).stdout)["runs"]
+    for row in rows:
+        assert f"{row['test_accuracy']:.2f}" in text
+        assert f"{row['k_median']:.0f}" in text
+    assert f"{rows[1]['aucs'][0]['value']:.2f}" in text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["compare", "nowhere"], 1, "there is no folder nowhere"),
+        (["curves", "nowhere"], 1, "there is no folder nowhere"),
+        (["train", "x", "--data", "fashion-mnits"], 1, "did you mean 'fashion-mnist'"),
+        (["train", "x", "--model", "resnet19"], 1, "unknown model 'resnet19'"),
+        (["train", "x", "--k-min", "0.9"], 1, "k_min=0.9 is above k_max=0.8"),
+        (["train", "x", "--device", "tpu"], 1, "device"),
+        (["train", "x", "--alpha", "-1"], 2, "Invalid value for '--alpha'"),
+        (["train", "x", "--method", "smot"], 2, "Invalid value for '--method'"),
+        (["train", "x", "--model-option", "size"], 2, "'size' is not NAME=VALUE"),
+        (["train"], 2, "Missing argument 'RUN'"),
+        (["tarin"], 2, "No such command 'tarin'"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_line_with_its_exit_code(
+    call, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    result = call(*arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_in_use_is_left_alone(call, trained):
+    result = call("train", trained / "sgt", *SMALL)
+    assert result.exit_code == 1
+    assert "choose another folder, or resume" in " ".join(result.stderr.split())
+
+
+def test_an_interrupted_training_keeps_its_epochs_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "smoot_explore.cli", "train", str(tmp_path / "a"), *SMALL]
+    process = subprocess.Popen(
+        [*command, "--epochs", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the first epoch is done
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in " ".join(errors.split())
+    assert open_run(tmp_path / "a").epochs >= 1
+
+
+def test_the_demo_compares_the_three_methods_and_uses_finished_runs_again(call, tmp_path):
+    arguments = [
+        "demo",
+        "--out",
+        tmp_path,
+        "--epochs",
+        1,
+        "--train-images",
+        200,
+        "--test-images",
+        50,
+        "--json",
+    ]
+    first = call(*arguments)
+    assert first.exit_code == 0, first.output
+    rows = json.loads(first.stdout)["runs"]
+    assert [row["method"] for row in rows] == ["traditional", "sgt", "smoot"]
+    assert {a["fill"] for a in rows[0]["aucs"]} == {"black", "mean", "remaining"}
+    for name in ("accuracy_drop", "masking_curves", "k_trajectories", "saliency"):
+        for kind in ("png", "svg"):
+            assert (tmp_path / "figures" / f"{name}.{kind}").stat().st_size > 1000
+    written = (tmp_path / "smoot" / "model.safetensors").stat().st_mtime_ns
+    assert json.loads(call(*arguments).stdout)["runs"] == rows
+    assert (tmp_path / "smoot" / "model.safetensors").stat().st_mtime_ns == written
+    initial = {
+        json.loads((tmp_path / m / "config.json").read_text())["config"]["seed"] for m in ("sgt", "smoot")
+    }
+    assert initial == {0}
