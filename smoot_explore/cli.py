@@ -381,9 +381,7 @@ def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict
         "k_trajectories": figures.k_trajectories_figure(runs["smoot"].record()),
         "saliency": figures.saliency_figure(shown.images.numpy(), maps, list(data.class_names)),
     }
-    return [
-        path for name, figure in drawn.items() for path in figures.save_figure(figure, out / "figures" / name)
-    ]
+    return [path for name, figure in drawn.items() for path in figures.save_figure(figure, out / name)]
 
 
 def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> None:
