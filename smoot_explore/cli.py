@@ -167,7 +167,7 @@ def train_command(
         run = Run.create(run_folder, config, model, data)
     if not _train(run, model, data, config, quiet=as_json):
         _err.print(
-            f"stopped; {run.epochs} epochs are kept. Go on with: smoot-explore train {run_folder} --resume"
+            f"stopped with {_counted(run.epochs, 'epoch')} kept. Go on with: smoot-explore train {run_folder} --resume"
         )
         sys.exit(INTERRUPTED)
     _print_rows(compare_runs([run]), as_json, folder=run_folder)
@@ -422,8 +422,10 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
     # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
     _out.print(table, width=Console(width=1000).measure(table).maximum, crop=False, no_wrap=True)
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
-    training = f"{f'{rows[0].epochs} epochs, ' if one_length else ''}seed {seeds}"
-    notes = [f"k in pixels over the training images; accuracy on {rows[0].n_test:,} test images; {training}."]
+    length = f"{_counted(rows[0].epochs, 'epoch')}, " if one_length else ""
+    notes = [
+        f"k in pixels over the training images; accuracy on {rows[0].n_test:,} test images; {length}seed {seeds}."
+    ]
     if with_curves:
         measured = next(row for row in rows if row.aucs)
         auc = measured.aucs[0]
@@ -438,6 +440,10 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
         notes.append("No masking curves yet: smoot-explore curves RUN measures AUC and class II.")
     for note in notes:
         _out.print(f"\n{note}" if note is notes[0] else note, highlight=False)
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def _plain(row: Row) -> dict[str, Any]:

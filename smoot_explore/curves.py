@@ -15,7 +15,7 @@ from smoot_explore.data import Split
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import Hardware, hardware_of, retained_memory
 from smoot_explore.masking import FILLS, RANDOM_FILLS, between, fill_values, rank_pixels
-from smoot_explore.models import check_logits
+from smoot_explore.models import activation_bytes, check_logits
 from smoot_explore.randomness import derived_seed
 from smoot_explore.records import CURVES, LANDSCAPE, labelled
 from smoot_explore.saliency import ATTRIBUTION_METHODS, input_gradient, saliency, untouched
@@ -350,22 +350,10 @@ def _names(given: str | Sequence[str], kind: str, accepted: Sequence[str] | dict
 def _chunks(model: nn.Module, split: Split, hardware: Hardware, memory_budget: int) -> Iterator[slice]:
     """Slices of the images, each as large as the memory budget allows."""
     images, _ = _on(hardware, split, slice(0, 1))
-    sizes: list[int] = []
-
-    def count(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.nbytes)
-
-    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
-    try:
-        logits = _logits(model, images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    check_logits(logits, 1, split.n_classes)
+    check_logits(_logits(model, images), 1, split.n_classes)
     # The gradient keeps every layer's output and needs about as much again on the way back.
-    bytes_per_image = 2 * sum(sizes) + 8 * images.nbytes
-    size = int(np.clip(memory_budget // max(bytes_per_image, 1), 1, _LARGEST_CHUNK[hardware.dtype]))
+    bytes_per_image = 2 * activation_bytes(model, images)
+    size = int(np.clip(memory_budget // bytes_per_image, 1, _LARGEST_CHUNK[hardware.dtype]))
     for start in range(0, len(split), size):
         yield slice(start, min(start + size, len(split)))
 

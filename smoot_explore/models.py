@@ -180,6 +180,24 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+def activation_bytes(model: nn.Module, images: Tensor) -> int:
+    """Bytes of all layers' outputs for the images: about what a forward pass keeps for the way back."""
+    sizes: list[int] = []
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.nbytes)
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(sizes) + images.nbytes
+
+
 def check_logits(logits: Any, n_images: int, n_classes: int | None = None) -> None:
     """Raise a clear error when a model's output cannot be logits for the images given."""
     if not isinstance(logits, Tensor):

@@ -18,13 +18,14 @@ from smoot_explore.config import LiveValues, TrainingConfig
 from smoot_explore.data import ImageData, Split
 from smoot_explore.hardware import Hardware, choose_hardware, hardware_of, in_layout, retained_memory
 from smoot_explore.masking import mask_pixels, rank_pixels
-from smoot_explore.models import check_logits, kept_modes
+from smoot_explore.models import activation_bytes, check_logits, kept_modes
 from smoot_explore.randomness import RandomStream, derived_seed
 from smoot_explore.saliency import input_gradient
 
 if TYPE_CHECKING:
     from smoot_explore.runs import Run
 
+_CPU_MEMORY_BUDGET = 4 * 2**30  # bytes of layers' outputs; larger batches go through the model in slices
 _CHECK_EVERY = 25  # steps between looks at the loss, each of which waits for the device
 
 
@@ -166,6 +167,7 @@ def _epochs(
     if run is not None:
         run.resume(model, state, data, settings)
     n, batch_size = len(labels), settings.batch_size
+    slice_size = _slice_size(model, data, hardware)
     steps_per_epoch = -(-n // batch_size)
     with retained_memory(hardware.device), kept_modes(model):
         for epoch in range(state.epoch + 1, settings.epochs + 1):
@@ -181,7 +183,7 @@ def _epochs(
                     batch = _batch(data.train, images, ids, hardware)
                     result = training_step(
                         model, state.optimizer, batch, labels[ids], state.k[ids], state.live, settings,
-                        data.n_pixels, hardware, generator, data.black,
+                        data.n_pixels, hardware, generator, data.black, slice_size,
                     )  # fmt: skip
                     state.k[ids], state.delta[ids] = result.k, result.delta
                     meter.losses[i] = result.losses
@@ -214,23 +216,55 @@ def training_step(
     hardware: Hardware,
     generator: torch.Generator | None = None,
     black: Tensor | float = 0.0,
+    slice_size: int | None = None,
 ) -> StepResult:
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
-    ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. One forward pass of the clean images
-    serves both the loss and the saliency (``config.saliency_pass="shared"``).
+    ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. Where the batch does not fit into memory,
+    it goes through the model in slices whose gradients add up to the batch's.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer.zero_grad(set_to_none=True)
+    results = []
+    for part in torch.arange(len(images)).split(slice_size or len(images)):
+        rows = slice(int(part[0]), int(part[-1]) + 1)
+        loss, result = batch_loss(
+            model, images[rows], labels[rows], k[rows], live, config, n_pixels, hardware, generator, black
+        )
+        # Naming the weights spares the gradient with respect to the images, which require one.
+        torch.autograd.backward(loss * (len(part) / len(images)), inputs=weights)
+        results.append(result)
+    optimizer.step()  # (7)
+    if len(results) == 1:
+        return results[0]
+    shares = torch.tensor([len(r.k) / len(images) for r in results], device=k.device)
+    losses = shares @ torch.stack([r.losses for r in results])
+    return StepResult(losses, torch.cat([r.k for r in results]), torch.cat([r.delta for r in results]))
+
+
+def batch_loss(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    k: Tensor,
+    live: LiveValues,
+    config: TrainingConfig,
+    n_pixels: int,
+    hardware: Hardware,
+    generator: torch.Generator | None = None,
+    black: Tensor | float = 0.0,
+) -> tuple[Tensor, StepResult]:
+    """The loss of equation (5), to go backward from, and what the step has to tell.
+
+    One forward pass of the clean images serves both the loss and the saliency (``saliency_pass="shared"``).
     """
     guided = config.method != "traditional"
     shared = config.saliency_pass == "shared"
-    images.requires_grad_(guided and shared)
+    images = images.detach().requires_grad_(guided and shared)
     with hardware.autocast():
         logits = model(images).float()  # (B, n_classes)
     cross_entropy = F.cross_entropy(logits, labels)
-    kl, loss, delta = (
-        cross_entropy.new_tensor(torch.nan),
-        cross_entropy,
-        torch.full_like(k, torch.nan),
-    )
+    kl, loss, delta = cross_entropy.new_tensor(torch.nan), cross_entropy, torch.full_like(k, torch.nan)
     if guided:
         if shared:
             gradient = input_gradient(logits, images, labels, signed=config.signed, retain_graph=True)
@@ -249,14 +283,9 @@ def training_step(
         )  # fmt: skip
         delta = update.delta
         k = update.k if config.method == "smoot" else k
-    optimizer.zero_grad(set_to_none=True)
-    # Naming the weights spares the gradient with respect to the images, which require one.
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    torch.autograd.backward(loss, inputs=weights)
-    optimizer.step()  # (7)
     right = (logits.detach().argmax(1) == labels).float().mean()
     losses = torch.stack([loss.detach(), cross_entropy.detach(), kl.detach(), right])
-    return StepResult(losses, k, delta)
+    return loss, StepResult(losses, k, delta)
 
 
 def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
@@ -379,6 +408,16 @@ def _batch(split: Split, images: Tensor, ids: Tensor, hardware: Hardware) -> Ten
     """Normalised images on the device, in the memory layout that its convolutions like."""
     chosen = images[ids.to(images.device)].to(hardware.device, non_blocking=True)
     return split.normalize(chosen).to(memory_format=hardware.layout)
+
+
+def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
+    """How many images may go through the model at once: clean and masked pass are both kept for the way back."""
+    budget = _CPU_MEMORY_BUDGET
+    if hardware.device.type == "cuda":
+        budget = torch.cuda.mem_get_info(hardware.device)[0] // 2
+    one = _batch(data.train, data.train.images, torch.arange(1), hardware)
+    with kept_modes(model), hardware.autocast():
+        return max(1, budget // (2 * activation_bytes(model.eval(), one)))
 
 
 def _eval_mode_gradient(

@@ -67,9 +67,8 @@ def test_resume_goes_on_with_the_runs_own_settings(call, tmp_path):
 
 
 def test_curves_are_kept_and_reported_with_their_protocol(trained):
-    options = (
-        "--levels 2 --fill mean --fill black --ranking magnitude --images 10 --name small --json".split()
-    )
+    options = ["--levels", "2", "--fill", "mean", "--fill", "black", "--ranking", "magnitude"]
+    options += ["--images", "10", "--name", "small", "--json"]
     result = CliRunner().invoke(main, ["curves", str(trained / "smoot"), *options])
     (row,) = json.loads(result.stdout)["runs"]
     protocols = [(a["fill"], a["method"], a["ranking"], a["n_images"]) for a in row["aucs"]]

@@ -283,6 +283,27 @@ def test_bfloat16_trains_to_about_the_same_loss(data, config):
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
+def test_a_batch_in_slices_equals_the_whole_batch(data, plain_model, config, monkeypatch):
+    settings = {"fill": "mean", "optimizer": "sgd", "learning_rate": 0.05, "alpha": 200.0}
+    whole, sliced = plain_model(), plain_model()
+    expected = list(train(whole, data, config(**settings)))
+    monkeypatch.setattr("smoot_explore.training._slice_size", lambda *_: 7)
+    found = list(train(sliced, data, config(**settings)))
+    torch.testing.assert_close(weights_of(whole), weights_of(sliced), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found[-1].k, expected[-1].k, atol=0.1)
+    assert found[-1].train_loss == pytest.approx(expected[-1].train_loss, rel=1e-4)
+    assert found[-1].train_accuracy == pytest.approx(expected[-1].train_accuracy)
+
+
+def test_a_model_too_large_for_the_memory_budget_gets_slices(data, config, monkeypatch):
+    sizes = []
+    model = create_model("cnn", data)
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("smoot_explore.training._CPU_MEMORY_BUDGET", 2 * 10 * 700_000)
+    next(iter(train(model, data, config())))
+    assert 1 < max(sizes[3:9]) < 25
+
+
 def test_accuracy_is_the_share_of_right_predictions(data, model):
     model.eval()
     right = sum(
