@@ -103,15 +103,13 @@ def masking_curves(
                 ranks = rank_pixels(maps, order)
                 for j, fill_name in enumerate(fills):
                     batches = _masked_batches(images, ranks, pixels, fill_name, noise, split.black)
-                    logits = torch.stack(  # (levels + 1, chunk, n_classes)
-                        [
-                            clean if k == 0 else _logits(model, batch).expand_as(clean)
-                            for k, batch in zip(pixels, batches, strict=True)
-                        ]
-                    )
-                    p = logits.softmax(2)[:, torch.arange(len(labels)), labels]
-                    probability[i, j, chunk] = p.T.cpu().numpy()
-                    correct[i, j, chunk] = (logits.argmax(2) == labels).T.cpu().numpy()
+                    levels_p, levels_correct = [], []
+                    for k, batch in zip(pixels, batches, strict=True):
+                        logits = clean if k == 0 else _logits(model, batch).expand_as(clean)
+                        levels_p.append(logits.softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1))
+                        levels_correct.append(logits.argmax(1) == labels)
+                    probability[i, j, chunk] = torch.stack(levels_p, 1).cpu().numpy()
+                    correct[i, j, chunk] = torch.stack(levels_correct, 1).cpu().numpy()
             if progress is not None:
                 progress(chunk.stop, len(split))
     drop = tuple(n for n, given in enumerate((method, fill)) if isinstance(given, str))
@@ -128,7 +126,7 @@ def masking_curves(
             "order": order,
             "ranking": "signed" if signed else "magnitude",
             "precision": str(hardware.dtype).removeprefix("torch."),
-            "seed": seed,
+            "seed": int(seed),
             "class_names": split.class_names,
         },
     )
@@ -253,7 +251,7 @@ def k_landscape(
             "ranking": "signed" if signed else "magnitude",
             "top_n": top_n,
             "draws": draws,
-            "seed": seed,
+            "seed": int(seed),
             "class_names": split.class_names,
         },
     )
@@ -350,10 +348,17 @@ def _names(given: str | Sequence[str], kind: str, accepted: Sequence[str] | dict
 def _chunks(model: nn.Module, split: Split, hardware: Hardware, memory_budget: int) -> Iterator[slice]:
     """Slices of the images, each as large as the memory budget allows."""
     images, _ = _on(hardware, split, slice(0, 1))
-    check_logits(_logits(model, images), 1, split.n_classes)
+    logits = _logits(model, images)
+    check_logits(logits, 1)
+    if split.labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"the model knows {logits.shape[1]} classes, but there is a label {int(split.labels.max())}; "
+            "evaluate it on the data it was made for"
+        )
     # The gradient keeps every layer's output and needs about as much again on the way back.
     bytes_per_image = 2 * activation_bytes(model, images)
-    size = int(np.clip(memory_budget // bytes_per_image, 1, _LARGEST_CHUNK[hardware.dtype]))
+    largest = _LARGEST_CHUNK[hardware.dtype] if hardware.device.type == "cpu" else len(split)
+    size = int(np.clip(memory_budget // bytes_per_image, 1, largest))
     for start in range(0, len(split), size):
         yield slice(start, min(start + size, len(split)))
 
@@ -434,8 +439,9 @@ def _remaining_ranges(images: Tensor, ranks: Tensor, pixels: list[int]) -> tuple
         ]
         for i in reversed(range(len(tails) - 1)):
             tails[i] = pick(torch.stack(tails[i : i + 2]), 0)
-        if pixels[-1] == ordered.shape[2]:
-            tails[-1] = pick(ordered, 2)
+        tails = [
+            pick(ordered, 2) if k == ordered.shape[2] else tail for k, tail in zip(pixels, tails, strict=True)
+        ]
         extremes.append(torch.stack(tails)[..., None, None])
     return extremes[0], extremes[1]
 

@@ -11,6 +11,8 @@ from typing import Any
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then move it into place."""
+    for left_by_a_kill in path.parent.glob(f".{path.name}.*.tmp"):
+        left_by_a_kill.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from smoot_explore.data import ImageData, Split
@@ -23,6 +23,7 @@ LAYOUT = (
 )
 MAX_BYTES = 8 * 2**30  # of the decoded images; beyond that a smaller image_size is asked for
 _CACHE_VERSION = 1
+_ORIENTATION = ExifTags.Base.Orientation
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
 _SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L"}
 
@@ -97,12 +98,13 @@ def _image_files(folder: Path, half: str) -> list[ImageFile]:
     suffixes = {suffix for suffix, format in Image.registered_extensions().items() if format in Image.OPEN}
     files = []
     for class_folder in sorted((folder / half).iterdir()):
-        if not class_folder.is_dir() or class_folder.name.startswith((".", "__")):
+        if not class_folder.is_dir() or class_folder.name.startswith((".", "__MACOSX")):
             continue
         images = sorted(
             path
             for path in class_folder.rglob("*")
-            if path.suffix.lower() in suffixes and not path.name.startswith(".")
+            if path.suffix.lower() in suffixes
+            and not any(part.startswith(".") for part in path.relative_to(class_folder).parts)
         )
         if not images:
             raise ValueError(f"{class_folder} holds no image; add images, or remove the folder")
@@ -169,7 +171,10 @@ def _decode(paths: list[Path], size: tuple[int, int] | None) -> np.ndarray:
 
 def _read_header(path: Path) -> Header:
     def header(image: Image.Image) -> Header:
-        return Header((image.height, image.width), image.mode in _GRAY_MODES)
+        height, width = image.height, image.width
+        if image.getexif().get(_ORIENTATION, 1) >= 5:  # the camera was held upright
+            height, width = width, height
+        return Header((height, width), image.mode in _GRAY_MODES)
 
     return _with_image(path, header)
 
@@ -178,8 +183,16 @@ def _read_pixels(path: Path, gray: bool, size: tuple[int, int]) -> np.ndarray:
     """uint8 ``(C, H, W)``."""
 
     def pixels(image: Image.Image) -> np.ndarray:
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise ValueError(
+                "it holds floating-point numbers, whose range is unknown; save it with 8 or 16 bits"
+            )
         if image.mode in _SIXTEEN_BIT_MODES:  # Pillow would clip these to 255
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        if image.has_transparency_data:  # what shows through is black
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
         image = image.convert("L" if gray else "RGB")
         if (image.height, image.width) != size:
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from smoot_explore.errors import unknown_name
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _memory_lock = threading.Lock()
 _users_of_memory = 0
@@ -67,7 +69,10 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
         raise ValueError("device 'mps' is not there; use device='auto' or 'cpu'")
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(chosen) else "float32"
-    return Hardware(chosen, {"bfloat16": torch.bfloat16, "float32": torch.float32}[precision])
+    dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    if precision not in dtypes:
+        raise unknown_name("precision", precision, ["auto", *dtypes])
+    return Hardware(chosen, dtypes[precision])
 
 
 def hardware_of(model: nn.Module, precision: str = "float32") -> Hardware:

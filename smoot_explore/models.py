@@ -16,6 +16,15 @@ from torch import Tensor, nn
 from smoot_explore.errors import unknown_name
 from smoot_explore.randomness import RandomStream
 
+# Options of timm that read files or fetch them; a run folder from elsewhere may name them too.
+_REFUSED_OPTIONS = {
+    "checkpoint_path",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "pretrained_strict",
+    "cache_dir",
+}
+
 
 class HasImageShape(Protocol):
     """What a model must know of its data: ``ImageData`` has it."""
@@ -156,7 +165,7 @@ def create_model(
     description = {"name": name, "image_shape": list(image_shape), "n_classes": n_classes}
     # Kept on the model, so that a run can say what to rebuild; going through JSON finds what cannot be stored.
     try:
-        model.description = json.loads(json.dumps({**description, "options": options}))
+        model._smoot_explore_description = json.loads(json.dumps({**description, "options": options}))
     except TypeError:
         raise ValueError(f"options must be plain values that JSON can hold, given {options}") from None
     return model
@@ -165,7 +174,7 @@ def create_model(
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """What a run folder says about its model; ``name`` is None for a module of the user's own."""
     own = {"name": None, "class": f"{type(model).__module__}.{type(model).__qualname__}"}
-    description = getattr(model, "description", own)
+    description = getattr(model, "_smoot_explore_description", own)
     return {**description, "n_parameters": sum(weights.numel() for weights in model.parameters())}
 
 
@@ -226,6 +235,11 @@ def _timm_model(
             "vit_tiny_patch16_224",
         ]
         raise unknown_name("model", name, ["cnn", *close], "Every name in timm.list_models() is accepted")
+    refused = sorted(_REFUSED_OPTIONS & set(options))
+    if refused:
+        raise ValueError(
+            f"the options {', '.join(refused)} are not accepted: they would read or download files"
+        )
     try:
         model = timm.create_model(
             name,

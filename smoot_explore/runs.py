@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
+import shutil
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -82,10 +84,9 @@ class Run:
         config.check()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(
-                f"{path} is there already and not empty; choose another folder, or resume the run with open_run"
+                f"{path} is there already and not empty; choose another folder, or resume the run"
+                f" that it holds (open_run, or train --resume)"
             )
-        (path / "epochs").mkdir(parents=True, exist_ok=True)
-        (path / "checkpoint").mkdir(exist_ok=True)
         device = choose_hardware(config.device, config.precision)
         description = {
             "format": FORMAT,
@@ -107,12 +108,18 @@ class Run:
         }
         journal: dict[str, Any] = {
             "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
-            "finished": False,
+            "resumed": {}, "finished": False,
         }  # fmt: skip
-        np.save(path / "images.npy", _image_table(data), allow_pickle=False)
-        _write_tensors(path / "model.safetensors", model.state_dict(), epoch=0)
-        write_json(path / "journal.json", journal)
-        write_json(path / "config.json", description)  # last: a folder without it is no run
+        # Under a hidden name first: a kill leaves no half a run in the place of a whole one.
+        new = path.with_name(f".{path.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        (new / "epochs").mkdir(parents=True)
+        (new / "checkpoint").mkdir()
+        np.save(new / "images.npy", _image_table(data), allow_pickle=False)
+        _write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
+        write_json(new / "journal.json", journal)
+        write_json(new / "config.json", description)
+        os.replace(new, path)
         return cls(path, description, journal)
 
     @property
@@ -137,8 +144,8 @@ class Run:
 
     @property
     def config(self) -> TrainingConfig:
-        """The settings as they are now: those at the start with the live changes since."""
-        return TrainingConfig(**{**self.start_config, **self.journal["live"]})
+        """The settings as they are now: those at the start, with what resuming and live changes made of them."""
+        return TrainingConfig(**{**self.start_config, **self.journal["resumed"], **self.journal["live"]})
 
     @property
     def changes(self) -> list[Change]:
@@ -158,7 +165,7 @@ class Run:
             raise RunError(f"{self.path} was trained on data put together by hand; pass that data instead")
         size = source.get("image_size")
         data = load_data(
-            source["name"], source["train"], source["test"], root, source["seed"],
+            source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
             tuple(size) if isinstance(size, list) else size,
         )  # fmt: skip
         if data.fingerprint != source["fingerprint"]:
@@ -184,8 +191,10 @@ class Run:
                     f"{self.path} trained a model of its own ({source['class']}); pass one: "
                     "run.load_model(MyModel())"
                 )
-            model = create_model(source["name"], _Shape(self.description["data"]), **source["options"])
-        _load_weights(model, _read_tensors(self.path / "model.safetensors"), self.path)
+            model = create_model(
+                source["name"], _Shape(self.description["data"]), **source.get("options", {})
+            )
+        _load_weights(model, self._weights(), self.path)
         return model
 
     def record(self) -> xr.Dataset:
@@ -257,14 +266,21 @@ class Run:
                 f"{self.path} was started with other settings ({'; '.join(different)}); "
                 "resume it with config=run.config, or train a new run"
             )
+        resumed = {name: given[name] for name in _MAY_DIFFER - set(LiveValues._fields)}
+        if self.epochs < config.epochs and resumed != self.journal["resumed"]:
+            self.journal = {**self.journal, "resumed": resumed, "finished": False}
+            write_json(self.path / "journal.json", self.journal)
         if self.epochs == 0:
             _load_weights(model, _read_tensors(self.path / "model.safetensors"), self.path)
             return
         tensors = _read_tensors(self._checkpoint(self.epochs))
         _load_weights(model, _below(tensors, "model."), self.path)
-        _load_optimizer(state.optimizer, _below(tensors, "optimizer."))
-        state.k.copy_(tensors["k"])
-        state.delta.copy_(tensors["delta"])
+        try:
+            _load_optimizer(state.optimizer, _below(tensors, "optimizer."))
+            state.k.copy_(tensors["k"])
+            state.delta.copy_(tensors["delta"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(f"{self.path} is damaged: its checkpoint does not fit ({error})") from error
         state.epoch, state.step = self.epochs, self.journal["step"]
         state.changes[:] = self.changes
         state.live = LiveValues(**self.journal["live"])
@@ -289,6 +305,7 @@ class Run:
             "changes": [asdict(change) for change in state.changes],
             "step": state.step,
             "live": state.live._asdict(),
+            "resumed": self.journal["resumed"],
             "finished": False,
         }
         write_json(self.path / "journal.json", journal)
@@ -302,6 +319,8 @@ class Run:
         """Gather all epochs in ``record.nc`` and mark the run as finished."""
         self.journal["finished"] = False  # so that record() reads the epochs
         write_dataset(self.path / "record.nc", self.record())
+        if not self._weights_are_current():  # a kill came between the journal and the weights
+            _write_tensors(self.path / "model.safetensors", self._weights(), self.epochs)
         self.journal["finished"] = True
         write_json(self.path / "journal.json", self.journal)
 
@@ -309,6 +328,15 @@ class Run:
         if not _NAME.fullmatch(name):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-', given {name!r}")
         return self.path / "curves" / f"{name}.nc"
+
+    def _weights_are_current(self) -> bool:
+        return _epoch_of(self.path / "model.safetensors") == self.epochs
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Weights after the last completed epoch."""
+        if self._weights_are_current():
+            return _read_tensors(self.path / "model.safetensors")
+        return _below(_read_tensors(self._checkpoint(self.epochs)), "model.")
 
     @property
     def _n_train(self) -> int:
@@ -404,8 +432,12 @@ def _check(run: Run) -> None:
             raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")
         if not run._epoch_file(i + 1).is_file():
             raise RunError(f"{run.path} is damaged: {run._epoch_file(i + 1).name} of epochs/ is missing")
+    if run.epochs and not run._checkpoint(run.epochs).is_file():
+        raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
+    if not isinstance(run.journal["resumed"], dict) or not isinstance(run.description["model"], dict):
+        raise ValueError("its settings or its model are no JSON objects")
     _read_array(run.path / "images.npy", (2, run._n_train))
-    _tensor_names(run.path / "model.safetensors")
+    _epoch_of(run.path / "model.safetensors")
 
 
 def _image_table(data: ImageData) -> np.ndarray:
@@ -428,6 +460,8 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise RunError(f"{path.parent} is damaged: {path.name} holds no single array")
     if array.shape != shape:
         raise RunError(
             f"{path.parent} is damaged: {path.name} has the shape {array.shape}, should have {shape}"
@@ -454,12 +488,12 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
 
 
-def _tensor_names(path: Path) -> list[str]:
-    """Names of the tensors of a file, from its header alone; the length is checked against the file's."""
+def _epoch_of(path: Path) -> int:
+    """The epoch that weights were written after. Reads the header, whose length is checked against the file's."""
     try:
         with safe_open(path, framework="pt") as file:
-            return list(file.keys())
-    except (OSError, SafetensorError) as error:
+            return int((file.metadata() or {}).get("epoch", -1))
+    except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
 
 

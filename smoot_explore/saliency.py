@@ -72,6 +72,11 @@ def saliency(
     if len(images) == 0:
         return images.new_zeros((0, *images.shape[2:]), dtype=torch.float32)
     base = torch.as_tensor(baseline, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
+    if base.numel() not in (1, images.shape[1]):
+        raise ValueError(
+            f"baseline must be a number or hold one value for each of the {images.shape[1]} channels, "
+            f"given {base.numel()} values"
+        )
     base = base.expand(1, *images.shape[1:])
     float32 = torch.autocast(images.device.type, enabled=False)
     with untouched(model), seeded(derived_seed(seed), images.device), torch.enable_grad(), float32:
@@ -153,17 +158,17 @@ def check_images(images: Tensor, labels: Tensor) -> None:
 
 def _gradient(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:
     images = images.requires_grad_()  # of our own copy; says to Captum that it need not warn
-    return attr.Saliency(_logits_of(model)).attribute(images, labels, abs=False)
+    return attr.Saliency(_logits_of(model, labels)).attribute(images, labels, abs=False)
 
 
 def _input_x_gradient(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:
-    return attr.InputXGradient(_logits_of(model)).attribute(images.requires_grad_(), labels)
+    return attr.InputXGradient(_logits_of(model, labels)).attribute(images.requires_grad_(), labels)
 
 
 def _integrated_gradients(
     model: nn.Module, images: Tensor, labels: Tensor, base: Tensor, n_steps: int = 32
 ) -> Tensor:
-    return attr.IntegratedGradients(_logits_of(model)).attribute(
+    return attr.IntegratedGradients(_logits_of(model, labels)).attribute(
         images, base, labels, n_steps=n_steps, internal_batch_size=max(len(images), 64)
     )
 
@@ -179,7 +184,7 @@ def _smoothgrad(
     spread = noise * float(images.max() - images.min())
     if spread == 0 or n_samples == 0:  # constant images have no range to scale the noise by
         return _gradient(model, images, labels, base)
-    return attr.NoiseTunnel(attr.Saliency(_logits_of(model))).attribute(
+    return attr.NoiseTunnel(attr.Saliency(_logits_of(model, labels))).attribute(
         images.requires_grad_(),
         nt_type="smoothgrad",
         nt_samples=n_samples,
@@ -193,7 +198,9 @@ def _smoothgrad(
 def _gradient_shap(
     model: nn.Module, images: Tensor, labels: Tensor, base: Tensor, n_samples: int = 16
 ) -> Tensor:
-    return attr.GradientShap(_logits_of(model)).attribute(images, base, n_samples=n_samples, target=labels)
+    return attr.GradientShap(_logits_of(model, labels)).attribute(
+        images, base, n_samples=n_samples, target=labels
+    )
 
 
 def _deeplift(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:
@@ -209,7 +216,7 @@ def _occlusion(
         raise ValueError(f"window must lie between 1 and {min(height, width)} pixels, given {side}")
     step = max(1, side // 2)
     with torch.no_grad():
-        return attr.Occlusion(_logits_of(model)).attribute(
+        return attr.Occlusion(_logits_of(model, labels)).attribute(
             images,
             sliding_window_shapes=(channels, side, side),
             strides=(channels, step, step),
@@ -237,12 +244,16 @@ def _random(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> T
     return torch.rand_like(images[:, :1])
 
 
-def _logits_of(model: nn.Module) -> Callable[[Tensor], Tensor]:
+def _logits_of(model: nn.Module, labels: Tensor) -> Callable[[Tensor], Tensor]:
     """The model's forward as Captum wants it, with an error a user understands when it gives no logits."""
 
     def forward(images: Tensor) -> Tensor:
         logits = model(images)
         check_logits(logits, len(images))
+        if labels.device.type == "cpu" and not ((labels >= 0) & (labels < logits.shape[1])).all():
+            raise ValueError(
+                f"labels must lie between 0 and {logits.shape[1] - 1}, given {labels.min()} to {labels.max()}"
+            )
         return logits.float()
 
     return forward

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -160,7 +159,7 @@ def _epochs(
     every: int | None,
 ) -> Iterator[EpochRecord | StepRecord]:
     in_layout(model, hardware.layout)
-    settings = copy.deepcopy(config)  # what is read once stays as it was
+    settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
     images = _on_device(data.train.images, hardware.device)
     labels = data.train.labels.to(hardware.device)
     state = _start(model, data, settings, hardware.device)
@@ -193,6 +192,10 @@ def _epochs(
                         meter.check_finite(i + 1, epoch, state)
                 if due:
                     yield meter.step_record(epoch, state, i + 1)
+            if not all(weight.isfinite().all() for weight in model.parameters()):
+                raise TrainingError(
+                    f"the weights are not finite after the last step of epoch {epoch}. {_advice(state.live)}"
+                )
             with stream:
                 test_accuracy = accuracy(model, data.test, hardware=hardware)
             state.epoch = epoch
@@ -221,7 +224,7 @@ def training_step(
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
     ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. Where the batch does not fit into memory,
-    it goes through the model in slices whose gradients add up to the batch's.
+    it goes through the model in slices whose gradients add up to the batch's (BatchNorm then sees the slices).
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer.zero_grad(set_to_none=True)
@@ -340,9 +343,7 @@ class _Meter:
             first = int(bad.nonzero()[0])
             raise TrainingError(
                 f"the loss is not finite (epoch {epoch}, step {state.step - steps + first + 1}: "
-                f"{self.losses[first, 0].item():g}). Try a smaller learning_rate (now {state.live.learning_rate:g}) "
-                f"or kl_weight (now {state.live.kl_weight:g}), or precision='float32'; "
-                "a run folder still holds the last completed epoch"
+                f"{self.losses[first, 0].item():g}). {_advice(state.live)}"
             )
 
     def step_record(self, epoch: int, state: TrainingState, steps: int) -> StepRecord:
@@ -363,6 +364,13 @@ class _Meter:
             self.seconds, self.images / self.seconds,
             tuple(change for change in state.changes if change.epoch == state.epoch),
         )  # fmt: skip
+
+
+def _advice(live: LiveValues) -> str:
+    return (
+        f"Try a smaller learning_rate (now {live.learning_rate:g}) or kl_weight (now {live.kl_weight:g}), or "
+        "precision='float32'; a run folder still holds the last good epoch"
+    )
 
 
 def _start(model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device) -> TrainingState:
@@ -414,7 +422,8 @@ def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
     """How many images may go through the model at once: clean and masked pass are both kept for the way back."""
     budget = _CPU_MEMORY_BUDGET
     if hardware.device.type == "cuda":
-        budget = torch.cuda.mem_get_info(hardware.device)[0] // 2
+        # Of the whole memory, not of what is free just now: the same run must get the same slices again.
+        budget = torch.cuda.get_device_properties(hardware.device).total_memory // 4
     one = _batch(data.train, data.train.images, torch.arange(1), hardware)
     with kept_modes(model), hardware.autocast():
         return max(1, budget // (2 * activation_bytes(model.eval(), one)))
