@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from smoot_explore import __version__
-from smoot_explore.comparison import Row, compare_runs
+from smoot_explore.comparison import Protocol, Row, compare_runs
 from smoot_explore.config import METHODS, TrainingConfig, setting_names
 from smoot_explore.curves import masking_curves
 from smoot_explore.data import DATASETS, ImageData, load_data
@@ -51,6 +51,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _err.print("interrupted")
+            ctx.exit(INTERRUPTED)
         except (click.exceptions.Exit, click.Abort):  # click's own ways out, which are RuntimeErrors
             raise
         except _FAILURES as error:
@@ -126,7 +129,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once).")
 @click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
               help="Passed to timm, such as img_size=32. May be repeated.")  # fmt: skip
-@click.option("--resume", is_flag=True, help="Go on with the run where it stopped; only --epochs may be new.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run where it stopped, with its own data, model and settings. "
+    "--epochs, --device, --precision and the settings that may move during training may be new.",
+)
 @training_options
 @json_option
 @click.pass_context
@@ -154,10 +162,15 @@ def train_command(
     smoot-explore train runs/smoot --resume --epochs 10
     """
     if resume:
+        explicit = {n for n in ctx.params if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+        unused = sorted(explicit - set(settings) - {"run_folder", "resume", "root", "as_json"})
+        if unused:
+            raise click.UsageError(
+                f"--resume takes data and model from the run; leave out: {', '.join(unused)}"
+            )
         run = open_run(run_folder)
-        given = {n for n in settings if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
         config = run.config
-        config.param.update(**{name: settings[name] for name in given})
+        config.param.update(**{name: settings[name] for name in explicit & set(settings)})
         data, model = run.load_data(root), run.load_model()
     else:
         config = TrainingConfig(**settings)
@@ -253,7 +266,14 @@ def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_j
         if not found:
             raise ValueError(f"{folder} holds no run; train one with: smoot-explore train {folder}/NAME")
         runs += found
-    _print_rows(compare_runs([run for run in runs if run.epochs], tolerance, name), as_json)
+    for run in (run for run in runs if not run.epochs):
+        _err.print(
+            f"left out: {run.path} has no completed epoch; train --resume goes on with it", soft_wrap=True
+        )
+    compared = [run for run in runs if run.epochs]
+    if not compared:
+        raise ValueError("none of these runs has a completed epoch to compare")
+    _print_rows(compare_runs(compared, tolerance, name), as_json)
 
 
 @main.command("demo", short_help="Train the three methods on the bundled sample and compare them.")
@@ -264,7 +284,7 @@ def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_j
 )
 @click.option("--train-images", type=click.IntRange(1), default=10_000, show_default=True,
               help="Training images, classes balanced.")  # fmt: skip
-@click.option("--test-images", type=click.IntRange(1), default=2_000, show_default=True,
+@click.option("--test-images", type=click.IntRange(10), default=2_000, show_default=True,
               help="Test images, classes balanced.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Of the initial weights, the order of the images, dropout and the fills.")  # fmt: skip
@@ -286,6 +306,10 @@ def demo_command(
         if (folder / "config.json").is_file():
             run = open_run(folder)
             config.param.update(**run.config.live_values()._asdict())
+            if run.epochs > epochs:
+                raise ValueError(
+                    f"{folder} has {run.epochs} epochs, more than {epochs}; choose another --out"
+                )
         else:
             run = Run.create(folder, config, model, data)
         if not _train(run, model, data, config, quiet=as_json, slow_down=True):
@@ -311,8 +335,9 @@ def _train(
     """
 
     def set_pace() -> None:
-        if slow_down and run.epochs == config.epochs - config.epochs // 4:
-            config.learning_rate /= 10
+        slow = run.epochs >= config.epochs - config.epochs // 4
+        if slow_down:
+            config.learning_rate = run.start_config["learning_rate"] / (10 if slow else 1)
 
     set_pace()
     steps = -(-len(data.train) // config.batch_size)
@@ -394,20 +419,20 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
         return
     named_by_method = all(row.run == row.method for row in rows)
     one_length = len({row.epochs for row in rows}) == 1
-    protocols = list(dict.fromkeys(auc[:5] for row in rows for auc in row.aucs))
-    several_methods = len({method for _, method, *_ in protocols}) > 1
-    with_curves = any(row.aucs for row in rows)
+    protocols = list(dict.fromkeys(auc.protocol for row in rows for auc in row.aucs))
+    varying = [name for name in Protocol._fields[1:] if len({getattr(p, name) for p in protocols}) > 1]
+    with_curves = bool(protocols)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run" if not named_by_method else "method")
     if not named_by_method:
         table.add_column("method")
     columns = [] if one_length else ["epochs"]
     columns += ["k\nmin", "\nmedian", "\nmax", "accuracy\n%"]
-    columns += [f"AUC\n{fill}" + (f"\n{method}" if several_methods else "") for fill, method, *_ in protocols]
+    columns += ["\n".join(["AUC", p.fill, *(str(getattr(p, name)) for name in varying)]) for p in protocols]
     for column in columns + (["class II\n%"] if with_curves else []):
         table.add_column(column, justify="right")
     for row in rows:
-        values = {auc[:5]: f"{auc.value:.2f}" for auc in row.aucs}
+        values = {auc.protocol: f"{auc.value:.2f}" for auc in row.aucs}
         share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
         table.add_row(
             row.run,
@@ -420,22 +445,21 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
         )
     _out.print()
     # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
-    _out.print(table, width=Console(width=1000).measure(table).maximum, crop=False, no_wrap=True)
+    Console(width=max(_out.width, Console(width=1000).measure(table).maximum)).print(table)
+    tests = " / ".join(f"{n:,}" for n in dict.fromkeys(row.n_test for row in rows))
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
     length = f"{_counted(rows[0].epochs, 'epoch')}, " if one_length else ""
-    notes = [
-        f"k in pixels over the training images; accuracy on {rows[0].n_test:,} test images; {length}seed {seeds}."
-    ]
+    notes = [f"k in pixels over the training images; accuracy on {tests} test images; {length}seed {seeds}."]
     if with_curves:
-        measured = next(row for row in rows if row.aucs)
-        auc = measured.aucs[0]
-        methods = ", ".join(dict.fromkeys(method for _, method, *_ in protocols))
-        notes += [
-            f"AUC: area under the accuracy drop in per cent, lower is steeper; {auc.order} first, ranked by "
-            f"{methods} ({auc.ranking}), {auc.n_images:,} test images, {auc.precision}. It depends on all of "
-            "these and on the fill: compare within a column only.",
-            f"class II: the label's probability rises when pixels are masked ({measured.class_ii_protocol}).",
-        ]
+        first = protocols[0]
+        same = {name: getattr(first, name) for name in Protocol._fields[1:] if name not in varying}
+        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in same.items())
+        notes.append(
+            f"AUC: area under the accuracy drop in per cent, lower is steeper ({told}). It depends on all of these "
+            "and on the fill: compare within a column only."
+        )
+        shares = "; ".join(dict.fromkeys(row.class_ii_protocol for row in rows if row.aucs))
+        notes.append(f"class II: the label's probability rises when pixels are masked ({shares}).")
     else:
         notes.append("No masking curves yet: smoot-explore curves RUN measures AUC and class II.")
     for note in notes:
@@ -447,7 +471,7 @@ def _counted(n: int, thing: str) -> str:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    content = row._asdict() | {"aucs": [auc._asdict() for auc in row.aucs]}
+    content = row._asdict() | {"aucs": [{**a.protocol._asdict(), "value": a.value} for a in row.aucs]}
     return {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in content.items()}
 
 

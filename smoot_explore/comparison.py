@@ -12,16 +12,22 @@ from smoot_explore.curves import drop_auc, image_class
 from smoot_explore.runs import Run
 
 
-class Auc(NamedTuple):
-    """Area under the accuracy drop, with all that it depends on."""
+class Protocol(NamedTuple):
+    """All that an area under the accuracy drop depends on."""
 
     fill: str
-    method: str  # of attribution
+    attribution: str
     ranking: str  # "signed" or "magnitude"
-    order: str
+    masked_first: str  # "highest" or "lowest"
     precision: str
+    test_images: int
+
+
+class Auc(NamedTuple):
+    """Area under the accuracy drop, with the protocol it was measured under."""
+
+    protocol: Protocol
     value: float  # per cent
-    n_images: int
 
 
 class Row(NamedTuple):
@@ -96,12 +102,12 @@ def _aucs(curves: xr.Dataset) -> Iterable[Auc]:
             areas = areas.expand_dims(name)
     for method in areas.method.values:
         for fill in areas.fill.values:
-            yield Auc(
+            protocol = Protocol(
                 fill=str(fill),
-                method=str(method),
+                attribution=str(method),
                 ranking=attrs["ranking"],
-                order=attrs["order"],
+                masked_first=attrs["order"],
                 precision=attrs["precision"],
-                value=float(areas.sel({"method": method, "fill": fill})),
-                n_images=curves.sizes["image"],
+                test_images=curves.sizes["image"],
             )
+            yield Auc(protocol, float(areas.sel({"method": method, "fill": fill})))

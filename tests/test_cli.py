@@ -7,7 +7,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from smoot_explore import TrainingConfig, open_run
+from smoot_explore import Run, TrainingConfig, create_model, load_data, open_run
 from smoot_explore.cli import main
 from smoot_explore.config import setting_names
 
@@ -71,7 +71,7 @@ def test_curves_are_kept_and_reported_with_their_protocol(trained):
     options += ["--images", "10", "--name", "small", "--json"]
     result = CliRunner().invoke(main, ["curves", str(trained / "smoot"), *options])
     (row,) = json.loads(result.stdout)["runs"]
-    protocols = [(a["fill"], a["method"], a["ranking"], a["n_images"]) for a in row["aucs"]]
+    protocols = [(a["fill"], a["attribution"], a["ranking"], a["test_images"]) for a in row["aucs"]]
     assert protocols == [("mean", "gradient", "magnitude", 10), ("black", "gradient", "magnitude", 10)]
     assert open_run(trained / "smoot").curves("small").sizes["image"] == 10
 
@@ -92,6 +92,40 @@ def test_the_table_shows_every_number_on_a_narrow_terminal(trained, monkeypatch)
         assert f"{row['k_median']:.0f}" in text
     assert f"{rows[1]['aucs'][0]['value']:.2f}" in text
     assert "…" not in text
+
+
+def test_columns_measured_differently_are_told_apart(trained):
+    options = [
+        "--levels",
+        "2",
+        "--fill",
+        "mean",
+        "--ranking",
+        "magnitude",
+        "--images",
+        "10",
+        "--name",
+        "test",
+    ]
+    assert CliRunner().invoke(main, ["curves", str(trained / "sgt"), *options]).exit_code == 0
+    text = CliRunner().invoke(main, ["compare", str(trained)]).stdout
+    heading = text.split("\n\n")[0]
+    for part in ("signed", "magnitude", "10", "24"):
+        assert part in heading
+
+
+def test_resuming_refuses_options_that_it_would_not_use(call, trained):
+    result = call("train", trained / "sgt", "--resume", "--model", "test_vit", "--data", "shapes")
+    assert result.exit_code == 2
+    assert "leave out: data_name, model_name" in result.stderr
+
+
+def test_runs_without_an_epoch_cannot_be_compared(call, tmp_path):
+    data = load_data("shapes", 60, 24)
+    Run.create(tmp_path / "new", TrainingConfig(), create_model("cnn", data), data)
+    result = call("compare", tmp_path / "new", "--json")
+    assert result.exit_code == 1
+    assert "has no completed epoch" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(

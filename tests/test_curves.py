@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from torchvision.transforms.functional import gaussian_blur
 
 from smoot_explore import (
+    Split,
     accuracy_drop,
     create_model,
     drop_auc,
@@ -79,6 +80,42 @@ def test_the_memory_budget_changes_no_result(data, model, fill):
     large = masking_curves(model, data.test, levels=3, fill=fill)
     small = masking_curves(model, data.test, levels=3, fill=fill, memory_budget=1)
     np.testing.assert_allclose(large.probability, small.probability, atol=1e-5)
+
+
+def test_levels_that_round_to_every_pixel_use_the_whole_images_range(data, model):
+    """Two levels with k = P: both are like a fully masked image, and none is NaN."""
+    curves = masking_curves(model, data.test[:4], [0, 0.5, 0.9996, 1.0], fill="remaining")
+    assert np.isfinite(curves.probability).all()
+    np.testing.assert_array_equal(curves.probability[:, 2], curves.probability[:, 3])
+
+
+def test_a_model_that_returns_a_view_of_its_input_gets_its_own_curve():
+    images = torch.tensor([[[[0, 80], [160, 255]]]], dtype=torch.uint8)
+    split = Split(images, torch.tensor([3]))
+    curves = masking_curves(torch.nn.Flatten(), split, 4, order="lowest")
+    assert len(np.unique(curves.probability)) > 2
+
+
+def test_a_split_made_by_hand_need_not_hold_every_class(data, model):
+    by_hand = Split(data.test.images[:1], torch.tensor([1]), mean=data.mean, std=data.std)
+    assert masking_curves(model, by_hand, 2).sizes["image"] == 1
+    with pytest.raises(ValueError, match="knows 6 classes, but there is a label 9"):
+        masking_curves(model, Split(data.test.images[:1], torch.tensor([9])), 2)
+
+
+@pytest.mark.parametrize("fill", ["remaining", "image_range"])
+def test_curves_mask_as_mask_pixels_does(data, fill):
+    """Every level of the fast path against `mask_pixels` given the same random numbers."""
+    from smoot_explore.curves import _masked_batches
+    from smoot_explore.masking import fill_values
+
+    images = data.test[:3].normalize()
+    ranks = rank_pixels(torch.randint(0, 4, (3, 32, 32)).float())
+    noise, pixels = torch.rand_like(images), [0, 1, 500, 500, 1023, 1024]
+    for k, fast in zip(pixels, _masked_batches(images, ranks, pixels, fill, noise, data.black), strict=True):
+        mask = (ranks < k).unsqueeze(1)
+        expected = torch.where(mask, fill_values(images, mask, fill, noise), images)
+        torch.testing.assert_close(fast, expected)
 
 
 def test_several_fills_and_methods_equal_one_at_a_time(data, model):

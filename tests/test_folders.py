@@ -103,6 +103,24 @@ def test_hidden_files_and_files_that_are_no_images_are_passed_over(folder, load)
     assert len(load(folder).train) == 6
 
 
+def test_a_photo_taken_upright_is_turned(folder, load):
+    exif = Image.Exif()
+    exif[274] = 6  # turn by 90° to see it upright
+    pixels = np.zeros((12, 10, 3), np.uint8)
+    pixels[:, :3] = 255
+    Image.fromarray(pixels).save(folder / "train" / "cat" / "0.png", exif=exif)
+    data = load(folder)
+    assert data.image_shape == (3, 10, 12)
+    assert data.train.images[0, 0, :3].min() == 255
+
+
+def test_what_shows_through_a_transparent_image_is_black(folder, load):
+    pixels = np.full((10, 12, 4), 200, np.uint8)
+    pixels[:, :, 3] = 0
+    save(folder / "train" / "cat" / "0.png", pixels)
+    assert load(folder).train.images[0].max() == 0
+
+
 def test_limits_and_the_source_work_for_folders(folder, load):
     data = load(folder, train=4)
     assert data.train.labels.tolist() == [0, 0, 1, 1]

@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 import time
 import warnings
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import smoot_explore.runs as runs_module
 from smoot_explore import (
     ImageData,
     Run,
@@ -163,6 +165,70 @@ def test_a_finished_run_can_go_on_for_more_epochs(finished, data):
     more = list(train(finished.load_model(), data, config, run=finished))
     assert [r.epoch for r in more] == [4, 5]
     assert open_run(finished.path).record().sizes["epoch"] == 5
+
+
+def test_an_extension_that_was_stopped_goes_on_to_its_own_end(finished, data):
+    config = finished.config
+    config.epochs = 6
+    records = train(finished.load_model(), data, config, run=finished)
+    next(records)
+    records.close()
+    run = open_run(finished.path)
+    assert (run.epochs, run.finished, run.config.epochs) == (4, False, 6)
+    list(train(run.load_model(), data, run.config, run=run))
+    assert (run.epochs, run.finished) == (6, True)
+
+
+def test_a_kill_before_the_weights_are_written_loses_no_weights(start, data, monkeypatch):
+    run, model, config = start(epochs=1)
+
+    def killed(path, tensors, epoch):
+        if path.name == "model.safetensors":
+            raise KeyboardInterrupt
+        return write(path, tensors, epoch)
+
+    write = runs_module._write_tensors
+    with monkeypatch.context() as patched:
+        patched.setattr(runs_module, "_write_tensors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            list(train(model, data, config, run=run))
+    opened = open_run(run.path)
+    assert opened.epochs == 1
+    assert torch.equal(opened.load_model().dense1.weight, model.dense1.weight)
+    assert list(train(create_model("cnn", data, seed=5), data, opened.config, run=opened)) == []
+    assert torch.equal(open_run(run.path).load_model().dense1.weight, model.dense1.weight)
+
+
+def test_a_config_that_a_page_watches_can_be_trained_with(start, data):
+    class Page:
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def redraw(self, event):
+            self.seen = event.new
+
+    page, (_, model, config) = Page(), start(epochs=1)
+    config.param.watch(page.redraw, "alpha")
+    records = train(model, data, config, every=1)
+    next(records)
+    config.alpha = 3.0
+    assert page.seen == 3.0
+    assert list(records)[-1].changes[0].name == "alpha"
+
+
+def test_weights_ruined_by_the_last_step_of_an_epoch_are_not_kept(start, data):
+    run, model, config = start(batch_size=60, optimizer="sgd", learning_rate=1e42)
+    with pytest.raises(RuntimeError, match="not finite"):
+        list(train(model, data, config, run=run))
+    assert open_run(run.path).epochs == 0
+
+
+def test_a_run_cannot_make_timm_read_a_file(start, data, tmp_path):
+    model = create_model("test_vit", data, img_size=32)
+    run = Run.create(tmp_path / "vit", TrainingConfig(), model, data)
+    run.description["model"]["options"]["checkpoint_path"] = "/tmp/x.pth"
+    with pytest.raises(ValueError, match="options checkpoint_path are not accepted"):
+        run.load_model()
 
 
 def test_resuming_with_other_data_or_settings_is_refused(finished, data):

@@ -154,6 +154,8 @@ def test_a_model_that_returns_no_logits_is_named(batch):
         ({"method": "gradeint"}, "did you mean 'gradient'"),
         ({"labels": torch.zeros(2, dtype=torch.int64)}, r"labels must have shape \(4,\)"),
         ({"images": torch.rand(3, 32, 32)}, r"shape \(N, C, H, W\), given \(3, 32, 32\)"),
+        ({"labels": torch.full((4,), 6)}, "labels must lie between 0 and 5, given 6"),
+        ({"baseline": torch.zeros(2)}, "each of the 3 channels, given 2"),
         ({"steps": 3}, "gradient does not take these options"),
         (
             {"method": "occlusion", "window": 99},
