@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 import smoot_explore.runs as runs_module
+import smoot_explore.training as training_module
 from smoot_explore import (
     ImageData,
     Run,
     RunError,
     Split,
     TrainingConfig,
+    TrainingError,
     create_model,
     list_runs,
     load_data,
@@ -216,9 +218,17 @@ def test_a_config_that_a_page_watches_can_be_trained_with(start, data):
     assert list(records)[-1].changes[0].name == "alpha"
 
 
-def test_weights_ruined_by_the_last_step_of_an_epoch_are_not_kept(start, data):
-    run, model, config = start(batch_size=60, optimizer="sgd", learning_rate=1e42)
-    with pytest.raises(RuntimeError, match="not finite"):
+def test_weights_ruined_by_the_last_step_of_an_epoch_are_not_kept(start, data, monkeypatch):
+    run, model, config = start(batch_size=60)
+
+    def ruinous_step(model, *arguments):
+        result = step(model, *arguments)
+        model.dense1.weight.data[0, 0] = torch.inf
+        return result
+
+    step = training_module.training_step
+    monkeypatch.setattr(training_module, "training_step", ruinous_step)
+    with pytest.raises(TrainingError, match=r"weights are not finite after the last step of epoch 1\. Try"):
         list(train(model, data, config, run=run))
     assert open_run(run.path).epochs == 0
 
