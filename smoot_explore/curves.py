@@ -14,7 +14,7 @@ from smoot_explore.adaptation import probability_change
 from smoot_explore.data import Split
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import Hardware, hardware_of, retained_memory
-from smoot_explore.masking import FILLS, RANDOM_FILLS, between, fill_values, rank_pixels
+from smoot_explore.masking import FILLS, RANDOM_FILLS, fill_values, rank_pixels
 from smoot_explore.models import activation_bytes, check_logits
 from smoot_explore.randomness import derived_seed
 from smoot_explore.records import CURVES, LANDSCAPE, labelled
@@ -413,7 +413,7 @@ def _masked_batches(
     masked = torch.empty_like(images)
     if noise is not None and fill == "remaining":
         spans = _remaining_ranges(images, ranks, pixels)
-        levels: Iterator[Tensor] = (between(low, high, noise) for low, high in zip(*spans, strict=True))
+        levels: Iterator[Tensor] = (torch.lerp(low, high, noise) for low, high in zip(*spans, strict=True))
     else:
         everything = torch.ones_like(images[:, :1], dtype=torch.bool)
         levels = itertools.repeat(fill_values(images, everything, fill, noise, black))

@@ -124,11 +124,11 @@ def fill_values(
         hidden = mask & ~mask.flatten(1).all(1).view(-1, 1, 1, 1)
         low = images.masked_fill(hidden, math.inf).amin((2, 3), keepdim=True)
         high = images.masked_fill(hidden, -math.inf).amax((2, 3), keepdim=True)
-        return between(low, high, noise)
+        return torch.lerp(low, high, noise)
     if fill == "image_range" and noise is not None:
         low = images.amin((2, 3), keepdim=True)
         high = images.amax((2, 3), keepdim=True)
-        return between(low, high, noise)
+        return torch.lerp(low, high, noise)
     if fill == "mean":
         return images.mean((2, 3), keepdim=True)
     if fill == "black":
@@ -143,11 +143,6 @@ def fill_values(
         sigma = min(images.shape[2:]) / 8
         return gaussian_blur(images, 2 * int(2 * sigma) + 1, sigma)
     raise unknown_name("fill", fill, FILLS)
-
-
-def between(low: Tensor, high: Tensor, share: Tensor) -> Tensor:
-    """Values at a share, 0 … 1, of the way from low to high."""
-    return torch.minimum(low + (high - low) * share, high)  # rounding must not pass the maximum
 
 
 def _whole_pixels(k: Tensor | float, ranks: Tensor) -> Tensor:
