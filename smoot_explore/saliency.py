@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -204,7 +205,9 @@ def _gradient_shap(
 
 
 def _deeplift(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:
-    return attr.DeepLift(model).attribute(images.requires_grad_(), base.expand_as(images).clone(), labels)
+    with warnings.catch_warnings():  # of hooks that it sets and we see removed
+        warnings.filterwarnings("ignore", "Setting forward, backward hooks", UserWarning)
+        return attr.DeepLift(model).attribute(images.requires_grad_(), base.expand_as(images).clone(), labels)
 
 
 def _occlusion(

@@ -83,46 +83,44 @@ def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0)
     return figure
 
 
-def masking_curves_figure(curves: xr.Dataset, n_each: int = 3) -> Figure:
-    """The paper's Figure 1: mean curves of class I and class II, and single images of each with their peak."""
+def masking_curves_figure(curves: xr.Dataset) -> Figure:
+    """The paper's Figure 1: mean curves of class I and class II, and three single images of each.
+
+    Of class I the surest images; of class II, for each third of the masked share, the image that rises most
+    with its peak there, marked by a dot.
+    """
     classes, peaks = image_class(curves), peak_fraction(curves)
-    gain = curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)
+    start = curves.probability.isel(masked_fraction=0)
+    rise = (curves.probability.max("masked_fraction") - start).values
+    percent = 100 * curves.masked_fraction
     figure = Figure(figsize=(8, 3.9), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, name in zip(axes, ("I", "II"), strict=True):
-        chosen = curves.isel(image=np.flatnonzero(classes == name))
-        axis.set(
-            title=f"class {name}: {100 * float((classes == name).mean()):.0f} % of the images",
-            xlabel="masked pixels (%)",
-            xlim=(0, 100),
-            ylim=(0, 1),
-        )
-        _plain(axis)
-        if chosen.sizes["image"] == 0:
-            continue
-        percent = 100 * chosen.masked_fraction
-        # Class II: the largest rises. Class I: the surest images, whose fall is plain to see.
-        key = gain if name == "II" else curves.probability.isel(masked_fraction=0)
-        best = np.argsort(-key.values[classes.values == name], kind="stable")[:n_each]
-        for i in best:
-            one = chosen.isel(image=i)
-            axis.plot(percent, one.probability, color=CLASS_COLOURS[name], lw=0.9, alpha=0.8)
+        members = np.flatnonzero(classes == name)
+        if name == "I":
+            shown = list(members[np.argsort(-start.values[members], kind="stable")][:3])
+        else:
+            third = np.minimum((3 * peaks.values[members]).astype(int), 2)
+            shown = [max(members[third == t], key=lambda i: rise[i]) for t in range(3) if (third == t).any()]
+        for i in shown:
+            one = curves.probability.isel(image=i)
+            label = f"images of class {name}" if i == shown[0] else None
+            axis.plot(percent, one, color=CLASS_COLOURS[name], lw=1, alpha=0.9, label=label)
             if name == "II":
-                peak = float(peaks.values[classes.values == name][i])
-                axis.plot(100 * peak, one.probability.max(), "o", color=CLASS_COLOURS[name], ms=4)
-        axis.plot(
-            percent,
-            chosen.probability.mean("image"),
-            color="black",
-            lw=2,
-            label="mean of the class",
-        )
-        axis.plot([], [], color=CLASS_COLOURS[name], label="single images")
-        axis.legend(frameon=False, fontsize="small")
+                axis.plot(100 * peaks[i], one.max(), "o", color=CLASS_COLOURS[name], ms=5)
+        if len(members):
+            mean = curves.probability.isel(image=members).mean("image")
+            label = "mean of the class" if name == "I" else None
+            axis.plot(percent, mean, color="black", lw=2, label=label)
+        share = 100 * len(members) / curves.sizes["image"]
+        axis.set(title=f"class {name}: {share:.0f} % of the images", xlabel="masked pixels (%)")
+        axis.set(xlim=(0, 100), ylim=(0, 1.02))
+        _plain(axis)
     axes[0].set_ylabel("probability of the label")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    of_run = f" of {curves.attrs['run']}" if "run" in curves.attrs else ""
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     figure.suptitle(
-        f"Masking curves: {_protocol(curves)}, {curves.fill.item()} fill, tolerance "
+        f"Masking curves{of_run}: {_protocol(curves)}, {curves.fill.item()} fill, tolerance "
         f"{classes.attrs['tolerance']:g}, n = {curves.sizes['image']:,}",
         fontsize="medium",
     )
