@@ -60,7 +60,7 @@ def _page(machine: str, rounds: int, ratios: dict, steps: dict, masking: dict) -
     return (
         "# Benchmarks\n\n"
         f"{machine}. Medians of {rounds} (steps) and {max(3, rounds // 3)} (curves) interleaved rounds in one "
-        "process. Only the ratios travel to another machine.\n\n"
+        "process. Only the ratios travel to another machine, and they vary by some per cent from run to run.\n\n"
         "A step is one batch of 256 Fashion-MNIST images through the paper's CNN, with everything that belongs "
         "to it: saliency, ranking, fill, both forward passes, backward pass, Adadelta. The SGT reference's step "
         "is the algorithm of Ismail et al.'s code, restated (`training_steps.py`): float32, saliency in eval "
