@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.interleaved import median_seconds
 from smoot_explore import ImageData, TrainingConfig, create_model, load_data
 from smoot_explore.hardware import choose_hardware, in_layout
-from smoot_explore.training import training_step
+from smoot_explore.training import StepSetting, training_step
 
 BATCH_SIZE = 256
 PRECISIONS = ("float32", "bfloat16")
@@ -44,12 +44,10 @@ def _our_step(
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     k = torch.full((len(images),), 0.5 * data.n_pixels)
     generator = torch.Generator().manual_seed(0)
+    setting = StepSetting(config, data.n_pixels, hardware, generator, data.black)
 
     def step() -> None:
-        training_step(
-            model, optimizer, images.detach(), labels, k, config.live_values(), config,
-            data.n_pixels, hardware, generator, data.black,
-        )  # fmt: skip
+        training_step(model, optimizer, images.detach(), labels, k, config.live_values(), setting)
 
     return step
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then move it into place."""
@@ -21,6 +23,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a NumPy array, atomically and never as a pickle."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # by name, np.save would append .npy
+            np.save(file, array, allow_pickle=False)
+
+    write_atomically(path, write)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

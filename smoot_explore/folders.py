@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from smoot_explore.data import ImageData, Split
-from smoot_explore.files import write_atomically
+from smoot_explore.files import write_array
 
 LAYOUT = (
     "the layout is FOLDER/train/<class>/*.jpg and FOLDER/test/<class>/*.jpg "
@@ -69,7 +69,7 @@ def load_folder(folder: Path, cache: Path, image_size: int | tuple[int, int] | N
     if pixels is None:
         pixels = _decode([file.path for file in train + test], size)
         cached.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(cached, lambda temporary: _save(temporary, pixels))
+        write_array(cached, pixels)
     images = torch.from_numpy(pixels)
     labels = torch.tensor([class_names.index(file.class_name) for file in train + test])
     return ImageData(
@@ -131,11 +131,6 @@ def _read_cache(cached: Path, n_images: int) -> np.ndarray | None:
         return None
     usable = pixels.ndim == 4 and len(pixels) == n_images and pixels.dtype == np.uint8
     return pixels if usable else None
-
-
-def _save(path: Path, pixels: np.ndarray) -> None:
-    with open(path, "wb") as file:  # np.save by name would append .npy
-        np.save(file, pixels, allow_pickle=False)
 
 
 def _decode(paths: list[Path], size: tuple[int, int] | None) -> np.ndarray:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from smoot_explore.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.data import ImageData, load_data
-from smoot_explore.files import write_atomically, write_json
+from smoot_explore.files import write_array, write_atomically, write_json
 from smoot_explore.hardware import choose_hardware, describe_hardware
 from smoot_explore.models import create_model, describe_model
 from smoot_explore.records import RECORD, SCHEMA_VERSION, labelled, read_dataset, write_dataset
@@ -33,12 +33,9 @@ FORMAT = "smoot_explore run"
 _SCALARS = (
     "train_loss", "cross_entropy", "kl", "train_accuracy", "test_accuracy", "duration_seconds",
 )  # fmt: skip
-_MAY_DIFFER = {
-    "epochs",
-    "device",
-    "precision",
-    *LiveValues._fields,
-}  # between a run and its resumption
+# Settings that a resumption may give anew: those in _RESUMED for good, the live ones as a live change.
+_RESUMED = ("epochs", "device", "precision")
+_MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -85,7 +82,7 @@ class Run:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise FileExistsError(
                 f"{path} is there already and not empty; choose another folder, or resume the run"
-                f" that it holds (open_run, or train --resume)"
+                " that it holds (open_run, or train --resume)"
             )
         device = choose_hardware(config.device, config.precision)
         description = {
@@ -115,7 +112,7 @@ class Run:
         shutil.rmtree(new, ignore_errors=True)
         (new / "epochs").mkdir(parents=True)
         (new / "checkpoint").mkdir()
-        np.save(new / "images.npy", _image_table(data), allow_pickle=False)
+        write_array(new / "images.npy", _image_table(data))
         _write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
         write_json(new / "journal.json", journal)
         write_json(new / "config.json", description)
@@ -201,6 +198,10 @@ class Run:
         """Everything measured in the completed epochs; see docs/schema.md."""
         if self.finished and (self.path / "record.nc").is_file():
             return read_dataset(self.path / "record.nc")
+        return self._gathered()
+
+    def _gathered(self) -> xr.Dataset:
+        """The record put together from the journal and the epochs' arrays."""
         epochs = self.journal["epochs"]
         image_id, label = _read_array(self.path / "images.npy", (2, self._n_train))
         arrays = [self._epoch_array(entry["epoch"]) for entry in epochs]
@@ -266,7 +267,7 @@ class Run:
                 f"{self.path} was started with other settings ({'; '.join(different)}); "
                 "resume it with config=run.config, or train a new run"
             )
-        resumed = {name: given[name] for name in _MAY_DIFFER - set(LiveValues._fields)}
+        resumed = {name: given[name] for name in _RESUMED}
         if self.epochs < config.epochs and resumed != self.journal["resumed"]:
             self.journal = {**self.journal, "resumed": resumed, "finished": False}
             write_json(self.path / "journal.json", self.journal)
@@ -297,8 +298,7 @@ class Run:
             {**tensors, "k": state.k, "delta": state.delta},
             record.epoch,
         )
-        array = np.stack([record.k, record.delta])
-        write_atomically(self._epoch_file(record.epoch), lambda path: _save_array(path, array))
+        write_array(self._epoch_file(record.epoch), np.stack([record.k, record.delta]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
         journal = {
             "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
@@ -317,8 +317,7 @@ class Run:
 
     def finish(self) -> None:
         """Gather all epochs in ``record.nc`` and mark the run as finished."""
-        self.journal["finished"] = False  # so that record() reads the epochs
-        write_dataset(self.path / "record.nc", self.record())
+        write_dataset(self.path / "record.nc", self._gathered())
         if not self._weights_are_current():  # a kill came between the journal and the weights
             _write_tensors(self.path / "model.safetensors", self._weights(), self.epochs)
         self.journal["finished"] = True
@@ -467,11 +466,6 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
             f"{path.parent} is damaged: {path.name} has the shape {array.shape}, should have {shape}"
         )
     return array
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:  # by name, np.save would append .npy
-        np.save(file, array, allow_pickle=False)
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor], epoch: int) -> None:

@@ -89,6 +89,17 @@ class TrainingState:
     changes: list[Change] = field(default_factory=list)
 
 
+class StepSetting(NamedTuple):
+    """What all steps of an epoch share."""
+
+    config: TrainingConfig
+    n_pixels: int  # P
+    hardware: Hardware
+    generator: torch.Generator | None = None  # of the random fills
+    black: Tensor | float = 0.0  # in the scale of the images
+    slice_size: int | None = None  # images that may go through the model at once; None takes the batch whole
+
+
 class StepResult(NamedTuple):
     """What one training step gives back, still on the device."""
 
@@ -174,6 +185,7 @@ def _epochs(
             stream = RandomStream(seed, hardware.device)
             generator = torch.Generator(hardware.device).manual_seed(seed)
             order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            setting = StepSetting(settings, data.n_pixels, hardware, generator, data.black, slice_size)
             meter = _Meter(steps_per_epoch, hardware.device)
             for i, ids in enumerate(order.to(hardware.device).split(batch_size)):
                 _read_live_values(config, state, epoch)
@@ -181,9 +193,8 @@ def _epochs(
                 with meter.timed(len(ids)), stream:
                     batch = _batch(data.train, images, ids, hardware)
                     result = training_step(
-                        model, state.optimizer, batch, labels[ids], state.k[ids], state.live, settings,
-                        data.n_pixels, hardware, generator, data.black, slice_size,
-                    )  # fmt: skip
+                        model, state.optimizer, batch, labels[ids], state.k[ids], state.live, setting
+                    )
                     state.k[ids], state.delta[ids] = result.k, result.delta
                     meter.losses[i] = result.losses
                     state.step += 1
@@ -214,12 +225,7 @@ def training_step(
     labels: Tensor,
     k: Tensor,
     live: LiveValues,
-    config: TrainingConfig,
-    n_pixels: int,
-    hardware: Hardware,
-    generator: torch.Generator | None = None,
-    black: Tensor | float = 0.0,
-    slice_size: int | None = None,
+    setting: StepSetting,
 ) -> StepResult:
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
@@ -229,13 +235,11 @@ def training_step(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer.zero_grad(set_to_none=True)
     results = []
-    for part in torch.arange(len(images)).split(slice_size or len(images)):
-        rows = slice(int(part[0]), int(part[-1]) + 1)
-        loss, result = batch_loss(
-            model, images[rows], labels[rows], k[rows], live, config, n_pixels, hardware, generator, black
-        )
+    size = setting.slice_size or len(images)
+    for rows in (slice(start, start + size) for start in range(0, len(images), size)):
+        loss, result = batch_loss(model, images[rows], labels[rows], k[rows], live, setting)
         # Naming the weights spares the gradient with respect to the images, which require one.
-        torch.autograd.backward(loss * (len(part) / len(images)), inputs=weights)
+        torch.autograd.backward(loss * (len(result.k) / len(images)), inputs=weights)
         results.append(result)
     optimizer.step()  # (7)
     if len(results) == 1:
@@ -251,16 +255,13 @@ def batch_loss(
     labels: Tensor,
     k: Tensor,
     live: LiveValues,
-    config: TrainingConfig,
-    n_pixels: int,
-    hardware: Hardware,
-    generator: torch.Generator | None = None,
-    black: Tensor | float = 0.0,
+    setting: StepSetting,
 ) -> tuple[Tensor, StepResult]:
     """The loss of equation (5), to go backward from, and what the step has to tell.
 
     One forward pass of the clean images serves both the loss and the saliency (``saliency_pass="shared"``).
     """
+    config, hardware, n_pixels = setting.config, setting.hardware, setting.n_pixels
     guided = config.method != "traditional"
     shared = config.saliency_pass == "shared"
     images = images.detach().requires_grad_(guided and shared)
@@ -274,7 +275,7 @@ def batch_loss(
         else:
             gradient = _eval_mode_gradient(model, images, labels, config.signed, hardware)
         ranks = rank_pixels(gradient, order="lowest")
-        masked = mask_pixels(images.detach(), ranks, k, config.fill, generator, black=black)
+        masked = mask_pixels(images.detach(), ranks, k, config.fill, setting.generator, black=setting.black)
         with hardware.autocast():
             masked_logits = model(masked).float()
         kl = kl_divergence(logits, masked_logits)
