@@ -1,22 +1,25 @@
-# make test, make demo: each sets up .venv first, and only when something changed.
+# make test, make demo, make explore: each sets up .venv first, and only when something changed.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PORT ?= 5006
 INSTALLED := $(VENV)/.installed-test
 
-.PHONY: help test check demo benchmark clean
+.PHONY: help test check demo explore runs benchmark clean
 
 help:
 	@echo "make test       set up, check style and types, run the tests"
 	@echo "make demo       set up, train the three methods on the bundled sample, print the table (a few minutes)"
+	@echo "make explore    set up, serve the explorer on this computer (PORT=5007 for another port)"
+	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
 	@echo "make benchmark  set up, measure the speed against the SGT reference's step and plain training"
 	@echo "make clean      remove the virtual environment and the caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app,test]"
 	@touch $@
 
 test: check
@@ -29,6 +32,12 @@ check: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/smoot-explore demo
+
+explore: $(INSTALLED)
+	$(BIN)/smoot-explore serve --port $(PORT)
+
+runs: $(INSTALLED)
+	$(BIN)/python data/train_runs.py
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -17,7 +17,7 @@ from smoot_explore.data import ImageData, Split, load_data
 from smoot_explore.masking import mask_pixels, rank_pixels
 from smoot_explore.models import create_model
 from smoot_explore.records import SchemaError, validate
-from smoot_explore.runs import Run, RunError, list_runs, open_run
+from smoot_explore.runs import Run, RunError, bundled_runs, list_runs, open_run
 from smoot_explore.saliency import saliency
 from smoot_explore.training import Change, EpochRecord, StepRecord, TrainingError, accuracy, train
 
@@ -37,6 +37,7 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
+    "bundled_runs",
     "create_model",
     "drop_auc",
     "image_class",

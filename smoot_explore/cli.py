@@ -1,4 +1,4 @@
-"""The command line: smoot-explore train | curves | compare | demo."""
+"""The command line: smoot-explore train | curves | compare | demo | serve."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ _err = Console(stderr=True)
 
 class Commands(click.Group):
     """A group whose commands report what a user can mend in one line, without a traceback."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = list(args)  # as they were typed, for a command that starts again
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -324,6 +328,63 @@ def demo_command(
     if not as_json:
         pictures = "\n".join(f"  {path}" for path in written if path.suffix == ".png")
         _out.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
+
+
+@main.command("serve", short_help="Serve the explorer, a page to train, watch and compare in a browser.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5006, show_default=True, help="Port to listen on."
+)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--network", is_flag=True, help="Allow an address that other computers reach; see docs/serving.md."
+)
+@click.option("--origin", "origins", multiple=True, metavar="HOST[:PORT]",
+              help="Host that visitors type to see the page, besides this computer's. May be repeated.")  # fmt: skip
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Folder of runs that all visitors see; kept runs go there.")  # fmt: skip
+@click.option("--data-folder", "data_folders", multiple=True, type=click.Path(path_type=Path),
+              help="Visitors may open folders of images at or below this one. May be repeated. [none]")  # fmt: skip
+@root_option
+@click.option("--keep-runs/--no-keep-runs", default=True, show_default=True,
+              help="Let visitors keep trained runs.")  # fmt: skip
+@click.option(
+    "--max-trainings", type=click.IntRange(1), help="Trainings at the same time. [half of the cores]"
+)
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
+              help="Computing time of one training, in minutes.")  # fmt: skip
+@click.option("--max-queue", type=click.IntRange(0), default=100, show_default=True,
+              help="Trainings that may wait.")  # fmt: skip
+@click.option("--upload-megabytes", type=click.FloatRange(0, min_open=True), default=5, show_default=True,
+              help="Size of an uploaded picture.")  # fmt: skip
+@click.option("--show/--no-show", default=False, show_default=True, help="Open the page in a browser.")
+@click.pass_context
+def serve_command(
+    ctx: click.Context,
+    port: int,
+    address: str,
+    network: bool,
+    origins: tuple[str, ...],
+    show: bool,
+    max_trainings: int | None,
+    **given: Any,
+) -> None:
+    """Serve the explorer, a page to train, watch and compare in a browser.
+
+    Only this computer reaches it unless --network, --address and --origin say otherwise. Ctrl+C stops it, with
+    exit code 0.
+
+    \b
+    smoot-explore serve
+    smoot-explore serve --port 5007 --data-folder ~/photos --show
+    """
+    # Here, not above: training and comparing need no Panel.
+    from smoot_explore.explorer.server import check_can_serve, restart_with_sleeping_threads, serve
+    from smoot_explore.explorer.settings import ServerSettings
+
+    settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
+    check_can_serve(port, address, origins, network)
+    restart_with_sleeping_threads(ctx.find_root().obj)
+    serve(settings, port=port, address=address, origins=origins, network=network, show=show)
 
 
 def _train(

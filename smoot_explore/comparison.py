@@ -59,14 +59,14 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     curves
         Name of the masking curves to read from each run; a run without them gets no AUC.
     """
-    return [_row(run, tolerance, curves) for run in runs]
+    return [compare_run(run, run.curves(curves) if run.has_curves(curves) else None, tolerance) for run in runs]
 
 
-def _row(run: Run, tolerance: float, name: str) -> Row:
+def compare_run(run: Run, measured: xr.Dataset | None, tolerance: float = 0.01) -> Row:
+    """One run's row, with masking curves that were measured of it; None leaves AUC and class II out."""
     if run.epochs == 0:
         raise ValueError(f"{run.path} has no completed epoch to compare; resume its training first")
     record = run.record().isel(epoch=-1)
-    measured = run.curves(name) if run.has_curves(name) else None
     aucs: tuple[Auc, ...] = ()
     share, protocol = np.nan, ""
     if measured is not None:

@@ -251,6 +251,7 @@ def k_landscape(
             "ranking": "signed" if signed else "magnitude",
             "top_n": top_n,
             "draws": draws,
+            "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
         },

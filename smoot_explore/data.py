@@ -269,7 +269,7 @@ def load_data(
     if name == "fashion-mnist-sample":
         data = _load_sample()
     elif name in DATASETS:
-        data = _load_torchvision(str(name), _root(root) / "downloads" if root is None else Path(root))
+        data = _load_torchvision(str(name), downloads_folder(root))
     elif isinstance(name, Path) or "/" in name or "\\" in name or Path(name).exists():
         data = load_folder(Path(name), _root(root) / "cache", image_size)
         source |= {"name": str(Path(name).resolve()), "image_size": image_size}
@@ -299,6 +299,40 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(means).float(), torch.where(std > 0, std, 1.0).float()
 
 
+def bundled_path(name: str) -> Path:
+    """A file or folder that comes with the project: in ``data/`` of the checkout, or in the installed package.
+
+    Raises
+    ------
+    FileNotFoundError
+        When it is in neither.
+    """
+    checkout, package = _CHECKOUT_DATA / name, _PACKAGE / "bundled" / name
+    for path in (checkout, package):
+        if path.exists():
+            return path
+    raise FileNotFoundError(
+        f"what is bundled as {name} is missing: neither {checkout} nor {package} is there; install the package again"
+    )
+
+
+def downloads_folder(root: str | Path | None = None) -> Path:
+    """Where torchvision's files lie when `load_data` is given this ``root``."""
+    return _root(None) / "downloads" if root is None else Path(root)
+
+
+def torchvision_class(name: str) -> Any:
+    """The class of torchvision that reads the data set of this name."""
+    from torchvision import datasets
+
+    return {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+        "cifar10": datasets.CIFAR10,
+        "cifar100": datasets.CIFAR100,
+    }[name]
+
+
 def _balanced(split: Split, limit: int | None, half: str, seed: int) -> Split:
     """``limit`` images with the classes as equal as they can be, in their original order."""
     if limit is None or limit == len(split):
@@ -326,15 +360,7 @@ def _root(root: str | Path | None) -> Path:
 
 
 def _load_sample() -> ImageData:
-    for folder in (_CHECKOUT_DATA, _PACKAGE / "bundled"):
-        if (folder / SAMPLE_FILE).is_file():
-            break
-    else:
-        raise FileNotFoundError(
-            f"the bundled sample is missing: neither {_CHECKOUT_DATA / SAMPLE_FILE} nor "
-            f"{_PACKAGE / 'bundled' / SAMPLE_FILE} is there; install the package again"
-        )
-    with np.load(folder / SAMPLE_FILE, allow_pickle=False) as arrays:
+    with np.load(bundled_path(SAMPLE_FILE), allow_pickle=False) as arrays:
         halves = [
             Split(
                 torch.from_numpy(arrays[f"{half}_images"]).unsqueeze(1),
@@ -347,14 +373,7 @@ def _load_sample() -> ImageData:
 
 
 def _load_torchvision(name: str, root: Path) -> ImageData:
-    from torchvision import datasets
-
-    dataset = {
-        "mnist": datasets.MNIST,
-        "fashion-mnist": datasets.FashionMNIST,
-        "cifar10": datasets.CIFAR10,
-        "cifar100": datasets.CIFAR100,
-    }[name]
+    dataset = torchvision_class(name)
     try:
         halves = [dataset(str(root), train=half, download=True) for half in (True, False)]
     except Exception as error:  # torchvision reports a failed download or a damaged file by many types

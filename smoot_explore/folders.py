@@ -178,23 +178,26 @@ def _read_pixels(path: Path, gray: bool, size: tuple[int, int]) -> np.ndarray:
     """uint8 ``(C, H, W)``."""
 
     def pixels(image: Image.Image) -> np.ndarray:
-        image = ImageOps.exif_transpose(image)
-        if image.mode == "F":
-            raise ValueError(
-                "it holds floating-point numbers, whose range is unknown; save it with 8 or 16 bits"
-            )
-        if image.mode in _SIXTEEN_BIT_MODES:  # Pillow would clip these to 255
-            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        if image.has_transparency_data:  # what shows through is black
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-        image = image.convert("L" if gray else "RGB")
+        image = plain_image(image, gray, behind="black")
         if (image.height, image.width) != size:
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         array = np.asarray(image)
         return array[None] if gray else array.transpose(2, 0, 1)
 
     return _with_image(path, pixels)
+
+
+def plain_image(image: Image.Image, gray: bool, behind: str) -> Image.Image:
+    """An opened image as it is meant to be seen, in mode L or RGB; ``behind`` is the colour that shows through."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("it holds floating-point numbers, whose range is unknown; save it with 8 or 16 bits")
+    if image.mode in _SIXTEEN_BIT_MODES:  # Pillow would clip these to 255
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, behind), image)
+    return image.convert("L" if gray else "RGB")
 
 
 def _with_image(path: Path, read: Callable[[Image.Image], Any]) -> Any:

@@ -8,6 +8,8 @@ import platform
 import re
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,8 +23,8 @@ import xarray as xr
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from smoot_explore.config import LiveValues, TrainingConfig, setting_names
-from smoot_explore.data import ImageData, load_data
+from smoot_explore.config import METHODS, LiveValues, TrainingConfig, setting_names
+from smoot_explore.data import ImageData, bundled_path, load_data
 from smoot_explore.files import write_array, write_atomically, write_json
 from smoot_explore.hardware import choose_hardware, describe_hardware
 from smoot_explore.models import create_model, describe_model
@@ -55,8 +57,9 @@ class Run:
     The folder holds ``config.json`` (settings, model, data and versions at the start), ``journal.json`` (one
     entry for each completed epoch, the live changes), ``epochs/`` (k and Δ, one array each),
     ``model.safetensors`` (the latest weights), ``checkpoint/`` (to resume), ``record.nc`` (everything, once
-    training is finished) and ``curves/``. The journal is replaced last, in one step: a kill at any instant
-    loses the epoch in progress and no more. Nothing in it is a pickle.
+    training is finished), ``curves/`` and ``landscape.nc``. The journal is replaced last, in one step: a kill
+    at any instant loses the epoch in progress and no more. Nothing in it is a pickle. A published run
+    (`publish`) holds no ``epochs/``, ``images.npy`` and ``checkpoint/``.
     """
 
     def __init__(self, path: Path, description: dict[str, Any], journal: dict[str, Any]) -> None:
@@ -65,7 +68,7 @@ class Run:
         self.journal = journal
 
     def __repr__(self) -> str:
-        state = "finished" if self.finished else "unfinished"
+        state = "published" if self.published else "finished" if self.finished else "unfinished"
         return f"<Run {self.path}: {self.start_config['method']}, {self.epochs} epochs, {state}>"
 
     @classmethod
@@ -79,11 +82,7 @@ class Run:
         """
         path = Path(path)
         config.check()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FileExistsError(
-                f"{path} is there already and not empty; choose another folder, or resume the run"
-                " that it holds (open_run, or train --resume)"
-            )
+        _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
         device = choose_hardware(config.device, config.precision)
         description = {
             "format": FORMAT,
@@ -107,17 +106,58 @@ class Run:
             "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
             "resumed": {}, "finished": False,
         }  # fmt: skip
-        # Under a hidden name first: a kill leaves no half a run in the place of a whole one.
-        new = path.with_name(f".{path.name}.new")
-        shutil.rmtree(new, ignore_errors=True)
-        (new / "epochs").mkdir(parents=True)
-        (new / "checkpoint").mkdir()
-        write_array(new / "images.npy", _image_table(data))
-        _write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
-        write_json(new / "journal.json", journal)
-        write_json(new / "config.json", description)
-        os.replace(new, path)
+        with _new_folder(path) as new:
+            (new / "epochs").mkdir()
+            (new / "checkpoint").mkdir()
+            write_array(new / "images.npy", _image_table(data))
+            _write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
+            write_json(new / "journal.json", journal)
+            write_json(new / "config.json", description)
         return cls(path, description, journal)
+
+    def publish(self, path: str | Path) -> Run:
+        """A compact copy of this finished run, for sharing.
+
+        It holds the settings, the journal, the record, the curves, the landscape, and the weights rounded to
+        float16, which halves their size; training cannot go on from it. Curves and landscape are copied:
+        measure them again on the copy where they must be those of the rounded weights. A data set's folder
+        of one's own stays named in the settings.
+
+        Parameters
+        ----------
+        path
+            Folder of the copy, new or empty.
+
+        Returns
+        -------
+        Run
+            The copy, opened.
+
+        Raises
+        ------
+        RunError
+            When training is not finished.
+        FileExistsError
+            When the folder is there and not empty.
+        """
+        path = Path(path)
+        if not self.finished:
+            raise RunError(
+                f"{self.path} has {self.epochs} of {self.config.epochs} epochs and only a finished run can be "
+                f"published; finish it first: smoot-explore train {self.path} --resume"
+            )
+        _refuse_occupied(path, "or delete it")
+        weights = {name: _rounded(tensor) for name, tensor in self._weights().items()}
+        with _new_folder(path) as new:
+            _write_tensors(new / "model.safetensors", weights, self.epochs)
+            write_dataset(new / "record.nc", self.record())
+            for file in [*self.path.glob("curves/*.nc"), *self.path.glob("landscape.nc")]:
+                copy = new / file.relative_to(self.path)
+                copy.parent.mkdir(exist_ok=True)
+                write_dataset(copy, read_dataset(file).assign_attrs(run=path.name))
+            write_json(new / "journal.json", {**self.journal, "published": True})
+            write_json(new / "config.json", self.description)
+        return open_run(path)
 
     @property
     def name(self) -> str:
@@ -133,6 +173,11 @@ class Run:
     def finished(self) -> bool:
         """Whether training reached its last epoch."""
         return bool(self.journal["finished"])
+
+    @property
+    def published(self) -> bool:
+        """Whether this is a compact copy made by `publish`."""
+        return bool(self.journal.get("published", False))
 
     @property
     def start_config(self) -> dict[str, Any]:
@@ -196,7 +241,7 @@ class Run:
 
     def record(self) -> xr.Dataset:
         """Everything measured in the completed epochs; see docs/schema.md."""
-        if self.finished and (self.path / "record.nc").is_file():
+        if self.published or (self.finished and (self.path / "record.nc").is_file()):
             return read_dataset(self.path / "record.nc")
         return self._gathered()
 
@@ -250,10 +295,32 @@ class Run:
             )
         return read_dataset(path)
 
+    def save_landscape(self, landscape: xr.Dataset) -> Path:
+        """Keep the k-landscape of this run's model, and give the file's path."""
+        write_dataset(self._landscape_file, landscape.assign_attrs(run=self.name, epoch=self.epochs))
+        return self._landscape_file
+
+    def has_landscape(self) -> bool:
+        """Whether a k-landscape was kept."""
+        return self._landscape_file.is_file()
+
+    def landscape(self) -> xr.Dataset:
+        """The k-landscape kept by `save_landscape`."""
+        if not self.has_landscape():
+            raise FileNotFoundError(
+                f"{self.path} holds no landscape; make one: "
+                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train[:500]))"
+            )
+        return read_dataset(self._landscape_file)
+
     # What training calls.
 
     def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
         """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
+        if self.published:
+            raise RunError(
+                f"{self.path} is published, and published runs hold no state to resume from; train a new run"
+            )
         if data.fingerprint != self.description["data"]["fingerprint"]:
             raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
         given = config.to_dict()
@@ -327,6 +394,10 @@ class Run:
         if not _NAME.fullmatch(name):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-', given {name!r}")
         return self.path / "curves" / f"{name}.nc"
+
+    @property
+    def _landscape_file(self) -> Path:
+        return self.path / "landscape.nc"
 
     def _weights_are_current(self) -> bool:
         return _epoch_of(self.path / "model.safetensors") == self.epochs
@@ -417,6 +488,39 @@ def list_runs(folder: str | Path) -> RunList:
     return runs
 
 
+def bundled_runs() -> RunList:
+    """The published runs that come with the project: traditional, SGT and SMOOT, from the same initial weights.
+
+    ``data/README.md`` says how they were trained and measured.
+
+    Examples
+    --------
+    >>> [run.name for run in bundled_runs()]
+    ['traditional', 'sgt', 'smoot']
+    """
+    runs = list_runs(bundled_path("runs"))
+    runs.sort(key=lambda run: METHODS.index(run.start_config["method"]))
+    return runs
+
+
+def _refuse_occupied(path: Path, otherwise: str) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already and not empty; choose another folder, {otherwise}")
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a hidden name: a kill leaves no half a run in the place of a whole one."""
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
 def _check(run: Run) -> None:
     """Raise when something that a reader relies on is missing or of another form."""
     TrainingConfig(**run.start_config)
@@ -429,14 +533,32 @@ def _check(run: Run) -> None:
     for i, entry in enumerate(run.journal["epochs"]):
         if entry.get("epoch") != i + 1 or not set(_SCALARS) <= set(entry):
             raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")
-        if not run._epoch_file(i + 1).is_file():
-            raise RunError(f"{run.path} is damaged: {run._epoch_file(i + 1).name} of epochs/ is missing")
-    if run.epochs and not run._checkpoint(run.epochs).is_file():
-        raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
     if not isinstance(run.journal["resumed"], dict) or not isinstance(run.description["model"], dict):
         raise ValueError("its settings or its model are no JSON objects")
+    weights_epoch = _epoch_of(run.path / "model.safetensors")
+    if run.published:
+        _check_published(run, weights_epoch)
+        return
+    for epoch in range(1, run.epochs + 1):
+        if not run._epoch_file(epoch).is_file():
+            raise RunError(f"{run.path} is damaged: {run._epoch_file(epoch).name} of epochs/ is missing")
+    if run.epochs and not run._checkpoint(run.epochs).is_file():
+        raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
     _read_array(run.path / "images.npy", (2, run._n_train))
-    _epoch_of(run.path / "model.safetensors")
+
+
+def _check_published(run: Run, weights_epoch: int) -> None:
+    """Raise when the record or the weights, all that a published run has, are not those of its last epoch."""
+    if not (run.path / "record.nc").is_file():
+        raise RunError(f"{run.path} is damaged: it is published and its record.nc is missing")
+    record = run.record()
+    sizes, expected = dict(record.sizes), {"epoch": run.epochs, "image": run._n_train}
+    if record.attrs["schema"] != RECORD.name or sizes != expected:
+        raise ValueError(f"record.nc has the sizes {sizes}, should be a record of {expected}")
+    if not run.finished:
+        raise ValueError("it is published, but its journal.json says that it is not finished")
+    if weights_epoch != run.epochs:
+        raise ValueError(f"its weights are those after epoch {weights_epoch}, not {run.epochs}, the last")
 
 
 def _image_table(data: ImageData) -> np.ndarray:
@@ -472,7 +594,14 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor], epoch: int) -> None:
     # Clones: safetensors refuses tensors that share memory (tied weights) or are not contiguous.
     copies = {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
     metadata = {"format": "pt", "epoch": str(epoch)}
-    write_atomically(path, lambda temporary: safetensors.torch.save_file(copies, temporary, metadata))
+
+    def write(temporary: Path) -> None:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        safetensors.torch.save_file(copies, temporary, metadata)
+        temporary.chmod(mode)  # safetensors lets the owner alone read it, which is of no use to a shared run
+
+    write_atomically(path, write)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -489,6 +618,14 @@ def _epoch_of(path: Path) -> int:
             return int((file.metadata() or {}).get("epoch", -1))
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    """Floating numbers as float16, unless some lie beyond its range."""
+    if not tensor.is_floating_point():
+        return tensor
+    rounded = tensor.half()
+    return rounded if rounded.isfinite().all() else tensor
 
 
 def _load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

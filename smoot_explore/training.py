@@ -52,6 +52,7 @@ class StepRecord:
     kl: float  # before λ; NaN for traditional training
     k: np.ndarray  # (N,) pixels
     images_per_second: float
+    changes: tuple[Change, ...] = ()  # of the epoch so far
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,10 @@ class TrainingState:
     epoch: int = 0  # epochs completed
     step: int = 0
     changes: list[Change] = field(default_factory=list)
+
+    def changes_in(self, epoch: int) -> tuple[Change, ...]:
+        """The live changes of one epoch."""
+        return tuple(change for change in self.changes if change.epoch == epoch)
 
 
 class StepSetting(NamedTuple):
@@ -351,7 +356,7 @@ class _Meter:
         loss, cross_entropy, kl, _ = self.losses[self.reported : steps].mean(0).tolist()
         record = StepRecord(
             epoch, state.step, steps, len(self.losses), loss, cross_entropy, kl,
-            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds,
+            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds, state.changes_in(epoch),
         )  # fmt: skip
         self.reported, self.new_images, self.new_seconds = steps, 0, 0.0
         return record
@@ -362,8 +367,7 @@ class _Meter:
         return EpochRecord(
             state.epoch, state.step, loss, cross_entropy, kl, 100 * right, test_accuracy,
             state.k.cpu().numpy().copy(), state.delta.cpu().numpy().copy(),
-            self.seconds, self.images / self.seconds,
-            tuple(change for change in state.changes if change.epoch == state.epoch),
+            self.seconds, self.images / self.seconds, state.changes_in(state.epoch),
         )  # fmt: skip
 
 

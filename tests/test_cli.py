@@ -1,5 +1,7 @@
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 from smoot_explore import Run, TrainingConfig, create_model, load_data, open_run
 from smoot_explore.cli import main
 from smoot_explore.config import setting_names
+from smoot_explore.explorer.settings import ServerSettings
 
 SMALL = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--device", "cpu"]
 
@@ -140,6 +143,11 @@ def test_runs_without_an_epoch_cannot_be_compared(call, tmp_path):
         (["train", "x", "--alpha", "-1"], 2, "Invalid value for '--alpha'"),
         (["train", "x", "--method", "smot"], 2, "Invalid value for '--method'"),
         (["train", "x", "--model-option", "size"], 2, "'size' is not NAME=VALUE"),
+        (["serve", "--origin", "*"], 1, "would let any website"),
+        (["serve", "--address", "0.0.0.0"], 1, "say so with --network"),
+        (["serve", "--data-folder", "nowhere"], 1, "the data folder nowhere is not there"),
+        (["serve", "--max-trainings", "0"], 2, "Invalid value for '--max-trainings'"),
+        (["serve", "--port", "70000"], 2, "Invalid value for '--port'"),
         (["train"], 2, "Missing argument 'RUN'"),
         (["tarin"], 2, "No such command 'tarin'"),
     ],
@@ -204,3 +212,42 @@ def test_the_demo_compares_the_three_methods_and_uses_finished_runs_again(call, 
         json.loads((tmp_path / m / "config.json").read_text())["config"]["seed"] for m in ("sgt", "smoot")
     }
     assert initial == {0}
+
+
+def test_serve_refuses_a_taken_port_and_names_a_free_one(call):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = call("serve", "--port", port)
+    assert result.exit_code == 1
+    assert re.search(rf"^Error: port {port} is taken by another program; try --port \d+", result.stderr)
+
+
+def test_serve_passes_its_options_on(call, monkeypatch, tmp_path):
+    served = []
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setattr("smoot_explore.explorer.server.check_can_serve", lambda *_: None)
+    monkeypatch.setattr(
+        "smoot_explore.explorer.server.serve", lambda settings, **o: served.append((settings, o))
+    )
+    assert call("serve", "--port", 5007).exit_code == 0
+    options = [
+        "--origin",
+        "a.example",
+        "--origin",
+        "b.example",
+        "--runs",
+        tmp_path / "r",
+        "--data-folder",
+        tmp_path,
+    ]
+    options += ["--root", tmp_path, "--no-keep-runs", "--max-trainings", 3, "--max-minutes", 2, "--show"]
+    options += ["--max-queue", 7]
+    assert (
+        call("serve", *options, "--upload-megabytes", 1, "--address", "localhost", "--network").exit_code == 0
+    )
+    (plain, where), (settings, there) = served
+    assert plain == ServerSettings()
+    assert where == {"port": 5007, "address": "127.0.0.1", "origins": (), "network": False, "show": False}
+    assert settings == ServerSettings(tmp_path / "r", (tmp_path,), tmp_path, False, 3, 2, 7, 1)
+    assert there["origins"] == ("a.example", "b.example")
+    assert (there["address"], there["network"], there["show"]) == ("localhost", True, True)

@@ -22,6 +22,14 @@ def test_curves_come_back_from_their_file_as_they_were(tmp_path, data, linear, f
     assert dict(read.attrs) == curves.attrs
 
 
+def test_what_is_written_is_compressed(tmp_path, data, linear):
+    curves = masking_curves(linear, data.test[:4], 2)
+    many = curves.isel(image=np.zeros(10_000, int))
+    write_dataset(tmp_path / "curves.nc", many)
+    assert (tmp_path / "curves.nc").stat().st_size < many.nbytes / 10
+    xr.testing.assert_equal(read_dataset(tmp_path / "curves.nc"), many)
+
+
 def test_a_landscape_comes_back_from_its_file_as_it_was(tmp_path, data, linear):
     land = k_landscape(linear, data.test[:3], 2, draws=1)
     write_dataset(tmp_path / "landscape.nc", land)

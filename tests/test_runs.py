@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import smoot_explore.data as data_module
 import smoot_explore.runs as runs_module
 import smoot_explore.training as training_module
 from smoot_explore import (
@@ -20,7 +21,10 @@ from smoot_explore import (
     Split,
     TrainingConfig,
     TrainingError,
+    accuracy,
+    bundled_runs,
     create_model,
+    k_landscape,
     list_runs,
     load_data,
     masking_curves,
@@ -276,6 +280,17 @@ def test_curves_are_kept_in_the_run(finished, data):
         finished.save_curves(curves, "../outside")
 
 
+def test_a_landscape_is_kept_in_the_run(finished, data):
+    with pytest.raises(FileNotFoundError, match=r"run holds no landscape; make one: run\.save_landscape"):
+        finished.landscape()
+    landscape = k_landscape(finished.load_model(), data.train[:4], 2)
+    assert not finished.has_landscape()
+    assert finished.save_landscape(landscape) == finished.path / "landscape.nc"
+    opened = open_run(finished.path)
+    assert opened.has_landscape()
+    assert opened.landscape().identical(landscape.assign_attrs(run="run", epoch=3))
+
+
 def test_a_users_own_model_and_data_make_a_run(tmp_path):
     torch.manual_seed(0)
     images = torch.randint(0, 256, (8, 1, 6, 6), dtype=torch.uint8)
@@ -401,3 +416,160 @@ def test_a_loss_that_is_not_finite_leaves_the_last_good_checkpoint(start, data):
     resumed = list(train(create_model("cnn", data), data, config, run=opened))
     assert [r.epoch for r in resumed] == [2, 3]
     np.testing.assert_array_equal(opened.record().k[0], good.k)
+
+
+@pytest.fixture
+def published(finished, tmp_path):
+    return finished.publish(tmp_path / "shared" / "copy")
+
+
+def test_a_published_run_holds_all_that_was_measured(finished, data, tmp_path):
+    finished.save_curves(masking_curves(finished.load_model(), data.test[:4], 2))
+    finished.save_landscape(k_landscape(finished.load_model(), data.train[:4], 2))
+    published = finished.publish(tmp_path / "shared" / "copy")
+    assert (published.finished, published.published, finished.published) == (True, True, False)
+    assert published.description == finished.description
+    assert published.journal == finished.journal | {"published": True}
+    assert published.record().identical(finished.record())
+    assert published.curves().identical(finished.curves().assign_attrs(run="copy"))
+    assert published.landscape().identical(finished.landscape().assign_attrs(run="copy"))
+    assert published.load_data().fingerprint == data.fingerprint
+    assert [run.name for run in list_runs(tmp_path / "shared")] == ["copy"]
+    assert sorted(str(file.relative_to(published.path)) for file in published.path.rglob("*")) == [
+        "config.json", "curves", "curves/test.nc", "journal.json", "landscape.nc", "model.safetensors",
+        "record.nc",
+    ]  # fmt: skip
+
+
+def test_published_curves_keep_the_epoch_they_were_measured_at(finished, data, tmp_path):
+    finished.save_curves(masking_curves(finished.load_model(), data.test[:4], 2))
+    config = finished.config
+    config.epochs = 4
+    list(train(finished.load_model(), data, config, run=finished))
+    published = finished.publish(tmp_path / "copy")
+    assert (published.epochs, published.curves().attrs["epoch"]) == (4, 3)
+
+
+def test_published_weights_take_half_the_room_and_give_the_same_answers(finished, published, data):
+    model, rounded = finished.load_model(), published.load_model()
+    for exact, weight in zip(model.parameters(), rounded.parameters(), strict=True):
+        assert torch.equal(weight, exact.half().float())
+    images = data.test.normalize()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            rounded.eval()(images).softmax(1), model.eval()(images).softmax(1), atol=2e-3, rtol=0
+        )
+    assert accuracy(rounded, data.test) == pytest.approx(accuracy(model, data.test), abs=100 / 24 + 1e-9)
+    sizes = [(run.path / "model.safetensors").stat().st_size for run in (finished, published)]
+    assert sizes[1] < 0.51 * sizes[0]
+
+
+def test_numbers_that_float16_cannot_hold_are_published_as_they_are():
+    large, counter = torch.tensor([1e6, 1.0]), torch.tensor(70_000)
+    assert runs_module._rounded(large) is large
+    assert runs_module._rounded(counter) is counter
+    assert runs_module._rounded(large / 100).dtype == torch.float16
+
+
+def test_whoever_may_read_the_settings_may_read_the_weights(published):
+    modes = {(published.path / name).stat().st_mode for name in ("config.json", "model.safetensors")}
+    assert len(modes) == 1
+
+
+def test_a_published_run_can_be_published_again(published, tmp_path):
+    again = published.publish(tmp_path / "again")
+    assert again.record().identical(published.record())
+    for one, two in zip(again.load_model().parameters(), published.load_model().parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_an_unfinished_run_is_not_published(start, data, tmp_path):
+    run, model, config = start()
+    next(train(model, data, config, run=run))
+    with pytest.raises(RunError, match=r"run has 1 of 3 epochs .* finish it first: .* --resume"):
+        run.publish(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_publishing_overwrites_nothing_and_leaves_nothing_half_done(finished, tmp_path):
+    with pytest.raises(FileExistsError, match="not empty; choose another folder, or delete it"):
+        finished.publish(finished.path)
+    (finished.path / "curves").mkdir()
+    (finished.path / "curves" / "test.nc").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"test\.nc cannot be read"):
+        finished.publish(tmp_path / "copy")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_training_does_not_go_on_from_a_published_run(published, data):
+    config = published.config
+    config.epochs = 5
+    with pytest.raises(RunError, match="published runs hold no state to resume from; train a new run"):
+        list(train(published.load_model(), data, config, run=published))
+    assert open_run(published.path).epochs == 3
+
+
+def keep_first_epochs(path):
+    record = runs_module.read_dataset(path / "record.nc").isel(epoch=slice(0, 2))
+    runs_module.write_dataset(path / "record.nc", record)
+
+
+def give_older_weights(path):
+    weights = open_run(path).load_model().state_dict()
+    runs_module._write_tensors(path / "model.safetensors", weights, epoch=2)
+
+
+PUBLISHED_DAMAGE = {
+    r"damaged: it is published and its record\.nc is missing": lambda path: (path / "record.nc").unlink(),
+    r"damaged: .*record\.nc cannot be read": replace("record.nc", lambda b: b[:900]),
+    r"damaged: .*record\.nc has the sizes \{'epoch': 2": keep_first_epochs,
+    "damaged: .*says that it is not finished": edit("journal.json", finished=False),
+    "damaged: .*its weights are those after epoch 2, not 3": give_older_weights,
+    r"model\.safetensors cannot be read": replace("model.safetensors", lambda b: b[:-1]),
+    r"damaged: 0001\.npy of epochs/ is missing": edit("journal.json", published=False),
+}
+
+
+@pytest.mark.parametrize("message", PUBLISHED_DAMAGE)
+def test_a_damaged_published_run_is_refused_by_name_and_reason(published, message):
+    PUBLISHED_DAMAGE[message](published.path)
+    with pytest.raises(RunError, match=message) as raised:
+        open_run(published.path)
+    assert str(published.path) in str(raised.value)
+
+
+def test_the_bundled_runs_open_with_curves_and_landscape_and_weigh_little():
+    runs = bundled_runs()
+    assert [run.start_config["method"] for run in runs] == ["traditional", "sgt", "smoot"]
+    assert not runs.refused
+    for run in runs:
+        curves, landscape = run.curves(), run.landscape()
+        assert {(d.attrs["run"], d.attrs["epoch"]) for d in (curves, landscape)} == {(run.name, 8)}
+        assert dict(curves.sizes) == {"method": 2, "fill": 3, "image": 1000, "masked_fraction": 21}
+        assert np.bincount(landscape.label).tolist() == [50] * 10
+        assert run.load_model().dense1.weight.dtype == torch.float32
+    files = [file for file in runs[0].path.parent.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 15e6
+
+
+def test_bundled_curves_were_measured_with_the_bundled_weights():
+    run = bundled_runs()[-1]
+    kept = run.curves().sel({"method": "gradient", "fill": "black"}).isel(masked_fraction=0)
+    split = run.load_data().test[:1000]
+    np.testing.assert_array_equal(kept.image_id, split.image_ids)
+    with torch.no_grad():
+        probabilities = run.load_model().eval()(split.normalize()).softmax(1)
+    mine = probabilities.gather(1, split.labels[:, None]).squeeze(1)
+    np.testing.assert_allclose(kept.probability, mine, atol=0.05)  # kept in bfloat16
+    assert float(kept.correct.mean()) == pytest.approx(
+        float((probabilities.argmax(1) == split.labels).float().mean()), abs=0.01
+    )
+
+
+def test_an_installed_package_finds_its_bundled_runs(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "_CHECKOUT_DATA", tmp_path / "no checkout")
+    monkeypatch.setattr(data_module, "_PACKAGE", tmp_path)
+    with pytest.raises(FileNotFoundError, match="bundled as runs is missing: neither .*no checkout"):
+        bundled_runs()
+    published.publish(tmp_path / "bundled" / "runs" / "smoot")
+    assert [run.name for run in bundled_runs()] == ["smoot"]

@@ -14,12 +14,8 @@ from matplotlib.figure import Figure
 from smoot_explore.curves import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
 from smoot_explore.records import start_config
-
-# Okabe and Ito's colours, which colour-blind readers tell apart.
-COLOURS = {"traditional": "#555555", "sgt": "#0072B2", "smoot": "#D55E00"}
-CLASS_COLOURS = {"I": "#0072B2", "II": "#E69F00"}
-_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
-
+from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES
+from smoot_explore.views.pixels import saliency_limit
 
 def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
     """Accuracy against the masked share, a panel for each fill, a line for each training method.
@@ -37,7 +33,7 @@ def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
                 100 * chosen.masked_fraction,
                 accuracy_drop(chosen),
                 color=COLOURS[name],
-                label=f"{_NAMES[name]}, AUC {float(drop_auc(chosen)):.1f}",
+                label=f"{METHOD_NAMES[name]}, AUC {float(drop_auc(chosen)):.1f}",
             )
         axis.set(title=f"{fill} fill", xlabel="masked pixels (%)", xlim=(0, 100), ylim=(0, 100))
         axis.legend(frameon=False, fontsize="small")
@@ -146,7 +142,7 @@ def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: 
     rows = 1 + len(maps)
     figure = Figure(figsize=(1.15 * n + 1.3, 1.25 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, n, squeeze=False)
-    limit = max(float(np.quantile(np.abs(m), 0.995)) for m in maps.values()) or 1.0
+    limit = saliency_limit(maps.values())
     for column in range(n):
         picture = np.moveaxis(images[column], 0, -1)
         axes[0, column].imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
@@ -155,7 +151,7 @@ def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: 
     for row, (name, saliency) in enumerate(maps.items(), start=1):
         for column in range(n):
             drawn = axes[row, column].imshow(saliency[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes[row, 0].set_ylabel(_NAMES[name], fontsize="small")
+        axes[row, 0].set_ylabel(METHOD_NAMES[name], fontsize="small")
     axes[0, 0].set_ylabel("image", fontsize="small")
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])

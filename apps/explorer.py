@@ -1,0 +1,6 @@
+"""The explorer for `panel serve apps/explorer.py`; `smoot-explore serve` needs no such file. See docs/serving.md."""
+
+from smoot_explore.explorer.page import build_page
+from smoot_explore.explorer.settings import ServerSettings
+
+build_page(ServerSettings.from_environment()).servable()

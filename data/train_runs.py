@@ -1,0 +1,61 @@
+"""Trains, publishes and measures the bundled runs.
+
+python data/train_runs.py
+
+The three methods as `smoot-explore demo` trains them, in `runs/demo`; finished runs there are used again. The copies in
+``data/runs`` have rounded weights, and their masking curves and landscape are measured with these.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from smoot_explore import accuracy, image_class, k_landscape, masking_curves, open_run
+from smoot_explore.cli import main
+from smoot_explore.config import METHODS
+from smoot_explore.hardware import hardware_of
+
+TEST_IMAGES = 1_000
+LANDSCAPE_IMAGES_PER_CLASS = 50
+HERE = Path(__file__).parent
+DEMO = HERE.parent / "runs" / "demo"
+
+main(["demo", "--out", str(DEMO)], standalone_mode=False)
+
+# Beside the old ones first: whoever reads these meanwhile, or stops this, keeps them whole.
+with tempfile.TemporaryDirectory(dir=HERE, prefix=".runs-") as temporary:
+    runs = Path(temporary) / "runs"
+    for method in METHODS:
+        started = time.perf_counter()
+        run = open_run(DEMO / method).publish(runs / method)
+        data, model = run.load_data(), run.load_model()
+        curves = masking_curves(
+            model,
+            data.test[:TEST_IMAGES],
+            fill=["black", "mean", "remaining"],
+            method=["gradient", "integrated_gradients"],
+            precision="float32",
+        )
+        run.save_curves(curves)
+
+        of_class = [(data.train.labels == label).nonzero().flatten() for label in range(data.n_classes)]
+        chosen = torch.cat([images[:LANDSCAPE_IMAGES_PER_CLASS] for images in of_class]).sort().values
+        run.save_landscape(k_landscape(model, data.train[chosen], precision="float32"))
+
+        recorded = float(run.record().test_accuracy[-1])
+        rounded = accuracy(model, data.test, hardware=hardware_of(model, "auto"))
+        class_ii = 100 * float(
+            (image_class(curves.sel({"fill": "black", "method": "gradient"})) == "II").mean()
+        )
+        size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
+        print(
+            f"{method}: {size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s; test accuracy {rounded:.2f} % "
+            f"with rounded weights, {recorded:.2f} % recorded; class II {class_ii:.1f} % (black, gradient)",
+            flush=True,
+        )
+    shutil.rmtree(HERE / "runs", ignore_errors=True)
+    os.replace(runs, HERE / "runs")

@@ -1,0 +1,59 @@
+"""Work beside the page: short computations for a slider, long measurements with progress, in two threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from smoot_explore.explorer.subjects import quiet_threads
+
+# One thread each, for all sessions: a long measurement never keeps a slider waiting, and neither takes
+# more than a core from trainings.
+QUICK = ThreadPoolExecutor(1, "quick", initializer=quiet_threads)
+SLOW = ThreadPoolExecutor(1, "slow", initializer=quiet_threads)
+
+
+class Cancelled(Exception):
+    """The session that wanted a measurement has ended."""
+
+
+class Measurement:
+    """A long measurement with its progress.
+
+    Parameters
+    ----------
+    what
+        For the page: "masking curves of SMOOT".
+    measure
+        Called in the background with a progress function ``(done, total)``.
+    """
+
+    def __init__(self, what: str, measure: Callable[[Callable[[int, int], None]], Any]) -> None:
+        self.what = what
+        self.share = 0.0  # done, 0 … 1
+        self._cancelled = False
+        self._future: Future = SLOW.submit(measure, self._progress)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self._future.done()
+
+    @property
+    def problem(self) -> str:
+        """Why it failed; empty when it did not."""
+        if not self.done or self._future.cancelled():
+            return ""
+        error = self._future.exception()
+        return "" if error is None or isinstance(error, Cancelled) else str(error)
+
+    def cancel(self) -> None:
+        """End it as soon as possible."""
+        self._cancelled = True
+        self._future.cancel()
+
+    def _progress(self, done: int, total: int) -> None:
+        self.share = done / total
+        if self._cancelled:
+            raise Cancelled

@@ -1,0 +1,90 @@
+"""Controls made from parameters: label, range, step and explanation come from where they are declared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel_material_ui as pmui
+import param
+
+from smoot_explore.config import TrainingConfig
+
+# Panel waits 50 ms for further moves before it tells the server of one; half of the time that a picture has.
+_DEBOUNCE_MILLISECONDS = 5
+
+
+def control(owner: param.Parameterized, name: str, **options: Any) -> Any:
+    """A widget for a parameter, bound both ways."""
+    parameter = owner.param[name]
+    settings: dict[str, Any] = {
+        "description": parameter.doc,
+        "sizing_mode": "stretch_width",
+        "margin": (4, 10),
+        "size": "small",
+        **options,
+    }
+    if isinstance(parameter, param.Selector):
+        widget = pmui.Select.from_param(parameter, **settings)
+    elif isinstance(parameter, param.Boolean):
+        widget = pmui.Switch.from_param(parameter, **settings)
+    elif isinstance(parameter, param.Number):  # param.Integer is one too
+        start, end = parameter.softbounds or parameter.bounds
+        kind = pmui.IntSlider if isinstance(parameter, param.Integer) else pmui.FloatSlider
+        settings = {"start": start, "end": end, "step": parameter.step or 1, **settings}
+        widget = kind.from_param(parameter, **settings)
+    else:
+        widget = pmui.TextInput.from_param(parameter, **settings)
+    widget._debounce = _DEBOUNCE_MILLISECONDS
+    return widget
+
+
+def bounds_control(config: TrainingConfig) -> pmui.RangeSlider:
+    """One slider with two handles for k_min and k_max, which can then not cross."""
+    low, high = config.param.k_min, config.param.k_max
+    slider = pmui.RangeSlider(
+        label="Bounds of k (fraction of the pixels)",
+        start=0.0,
+        end=1.0,
+        step=low.step,
+        value=(config.k_min, config.k_max),
+        description=f"{low.doc} {high.doc}",
+        sizing_mode="stretch_width",
+        margin=(4, 10),
+        size="small",
+    )
+    slider._debounce = _DEBOUNCE_MILLISECONDS
+
+    def to_config(event: param.parameterized.Event) -> None:
+        config.param.update(k_min=event.new[0], k_max=event.new[1])
+
+    def to_slider(*events: param.parameterized.Event) -> None:
+        slider.value = tuple(sorted((config.k_min, config.k_max)))
+
+    slider.param.watch(to_config, "value")
+    config.param.watch(to_slider, ["k_min", "k_max"])
+    return slider
+
+
+def button_group(owner: param.Parameterized, name: str, options: dict[str, Any] | None = None) -> Any:
+    """A row of buttons for a parameter with few choices."""
+    parameter = owner.param[name]
+    return pmui.RadioButtonGroup.from_param(
+        parameter,
+        options=options or list(parameter.objects),
+        label=parameter.label,
+        size="small",
+        margin=(4, 10),
+        sizing_mode="stretch_width",
+        color="primary",
+    )
+
+
+def text(words: str = "", **options: Any) -> pmui.Typography:
+    """Words in the size of the page's text; Markdown."""
+    settings = {"sizing_mode": "stretch_width", "margin": (4, 10), "sx": {"fontSize": "14px"}, **options}
+    return pmui.Typography(words, **settings)
+
+
+def small_text(words: str = "", **options: Any) -> pmui.Typography:
+    """Words beside what they explain; Markdown."""
+    return text(words, **{"sx": {"fontSize": "12.5px"}, **options})

@@ -1,0 +1,89 @@
+"""The Compare view as one HTML file that opens anywhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import date
+
+from bokeh.embed import file_html
+from bokeh.layouts import column
+from bokeh.resources import INLINE
+from jinja2 import Template
+
+from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
+from smoot_explore.views.drops import DropsView
+from smoot_explore.views.grid import PictureGrid
+from smoot_explore.views.pixels import picture_pixels, saliency_pixels
+
+_PAGE = Template(
+    """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{{ title }}</title>
+{{ bokeh_css }}{{ bokeh_js }}
+<style>
+body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding: 0 16px; color: #222; }
+</style>
+</head>
+<body>
+<h1>{{ title }}</h1>
+{{ table }}
+<p><small>{{ note }}</small></p>
+{{ plot_div }}{{ plot_script }}
+</body>
+</html>
+"""
+)
+
+
+def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table of text as HTML; everything in it is escaped."""
+    style = "padding: 3px 10px; border-bottom: 1px solid #8886; white-space: nowrap; text-align:"
+    sides = ["left" if i < 2 else "right" for i in range(len(heads))]
+    head = "".join(
+        f'<th scope="col" style="{style} {side}; white-space: normal">{html.escape(text)}</th>'
+        for text, side in zip(heads, sides, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{style} {side}">{html.escape(text)}</td>'
+            for text, side in zip(row, sides, strict=True)
+        )
+        + "</tr>"
+        for row in cells
+    )
+    return f'<table style="border-collapse: collapse; width: 100%; font-size: 13px"><tr>{head}</tr>{body}</table>'
+
+
+def compare_page(state: CompareState) -> str:
+    """The table, the accuracy drops and the saliency of the runs compared, as an HTML page without a server.
+
+    Bokeh's code is part of the file, which has about 1.5 MB; it asks for nothing from anywhere.
+    """
+    drops = DropsView(height=360)
+    protocol = f"{state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
+    drops.show(f"Accuracy drop: {protocol}", state.curves(), state.colours())
+    figures = [drops.figure]
+    images, maps = state.images(), state.maps()
+    if images is not None and maps:
+        limits = state.limits(maps)
+        grid = PictureGrid(
+            "saliency", f"Saliency of the label, colour scale: {state.scale}", N_COMPARED_IMAGES, 1 + len(maps),
+            row_labels=["image", *(label.replace(", ", "\n") for label in maps)],
+        )  # fmt: skip
+        rows = [picture_pixels(images.images.numpy())]
+        for label, group in maps.items():
+            rows.append([saliency_pixels(m[None], x)[0] for m, x in zip(group, limits[label], strict=True)])
+        grid.show(rows, titles=[images.class_names[int(i)] for i in images.labels])
+        figures.append(grid.figure)
+    title = f"Saliency-guided training compared, {date.today():%d %B %Y}"
+    return file_html(
+        column(*figures, sizing_mode="stretch_width"),
+        INLINE,
+        title,
+        template=_PAGE,
+        template_variables={"table": table_html(*state.table()), "note": html.escape(state.note())},
+    )

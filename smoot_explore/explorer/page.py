@@ -1,0 +1,323 @@
+"""The page: sidebar and tabs around one visitor's state, and the clock that keeps them up to date."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+from panel.util import edit_readonly
+
+from smoot_explore.explorer.background import Measurement
+from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.image import HALVES
+from smoot_explore.explorer.state.session import TABS, SessionState
+from smoot_explore.explorer.state.train import ModelMaker
+from smoot_explore.explorer.subjects import quiet_threads
+from smoot_explore.explorer.tabs.compare import CompareTab
+from smoot_explore.explorer.tabs.image import ImageTab
+from smoot_explore.explorer.tabs.images import ImagesTab
+from smoot_explore.explorer.tabs.sidebar import Sidebar
+from smoot_explore.explorer.tabs.train import TrainTab
+from smoot_explore.explorer.tabs.whatif import WhatIfTab
+from smoot_explore.explorer.trainings import TrainingPool
+
+TICK_MILLISECONDS = 150
+ADDRESS_SECONDS = 0.5  # between two changes of the address: browsers refuse more than some hundred in a minute
+ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
+TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
+
+_pool: TrainingPool | None = None
+_pool_lock = threading.Lock()
+
+
+def shared_pool(settings: ServerSettings) -> TrainingPool:
+    """The pool of this server; made for the first page."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = TrainingPool(settings.max_trainings, settings.max_queue)
+        return _pool
+
+
+def build_page(settings: ServerSettings, models: dict[str, ModelMaker] | None = None) -> pmui.Page:
+    """One visitor's page, to be served.
+
+    Parameters
+    ----------
+    settings
+        What the operator decided.
+    models
+        Models of one's own, by the name that a visitor types: functions ``(data, seed) → nn.Module`` that
+        give the same initial weights for the same seed.
+    """
+    quiet_threads()  # this thread draws; the pool's threads compute
+    return ExplorerPage(SessionState(settings, shared_pool(settings), models)).page
+
+
+class ExplorerPage:
+    """Binds the tabs to the state and keeps the time. One for each visitor."""
+
+    def __init__(self, state: SessionState) -> None:
+        self.state = state
+        document = pn.state.curdoc
+        schedule = document.add_next_tick_callback if document is not None else _at_once
+        self.sidebar = Sidebar(state.train, self._cleared, self.complain)
+        self.train = TrainTab(state.train, self._open_training_image)
+        self._schedule = schedule
+        self.run = control(state, "run_key", width=260, sizing_mode=None)
+        self.measuring = small_text("", margin=(14, 10), visible=False)
+        self.keep_name = pmui.TextInput(
+            label="Name to keep it under", width=180, size="small", margin=(4, 6), value="my-run",
+            description="Kept runs are seen by everyone who uses this server; others end with this page.",
+        )  # fmt: skip
+        self.keep = pmui.Button(label="Keep", size="small", variant="outlined", margin=(10, 4), on_click=self._keep)
+        self.keeping = pn.Row(self.keep_name, self.keep, visible=False, margin=0)
+        record = pmui.FileDownload(
+            label="Record", filename="record.nc", callback=self._record, size="small", variant="outlined",
+            margin=(10, 6), auto=True,
+            description="The run's record as NetCDF: k of every image after every epoch, losses, accuracies, settings, "
+            "live changes.",
+        )  # fmt: skip
+        self.record = record
+        self.run_row = pn.Row(self.run, record, self.keeping, self.measuring, sizing_mode="stretch_width", margin=(6, 0, 0, 0))
+        self.alert = pmui.Alert(
+            "", severity="warning", visible=False, closeable=True, sizing_mode="stretch_width"
+        )
+        # A tab is made when it is first seen, and stays: the first page is there sooner, and costs less memory.
+        self._made: dict[str, Any] = {"train": self.train}
+        self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in TABS}
+        self._places["train"].append(self.train.panel)
+        self.tabs = pmui.Tabs(
+            *zip(TAB_NAMES, self._places.values(), strict=True), dynamic=False, sizing_mode="stretch_width",
+            sx={"& .MuiTab-root": {"textTransform": "none", "fontSize": "15px"}},
+        )
+        self.tabs.param.watch(self._tab_chosen, "active")
+        state.param.watch(self._tab_ordered, "tab")
+        state.param.watch(self._run_chosen, "run_key")
+        state.param.watch(self._compared_chosen, "compared")
+        state.param.watch(lambda e: self.complain(e.new), "message")
+        self._stale = {tab: True for tab in TABS}
+        self._address: dict[str, str] = {}
+        self._address_time = self._seen_time = time.monotonic()
+        self._status = ""
+        self.page = pmui.Page(
+            title="smoot_explore",
+            sidebar=self.sidebar.objects,
+            sidebar_width=320,
+            main=[pn.Column(self.alert, self.tabs, sizing_mode="stretch_width", margin=(0, 12))],
+            theme_config={"typography": {"fontSize": 12}},
+        )
+        with edit_readonly(self.page):
+            # Panel would tell the page at each tick that it is busy, and walk through all its models for that.
+            self.page.busy = False
+        self._begin()
+
+    def complain(self, text: str) -> None:
+        """Tell the visitor what went wrong and what to do."""
+        if text:
+            self.alert.param.update(object=text, visible=True, closed=False)
+
+    def tick(self) -> None:
+        """Take over what trainings and measurements have done; called by the clock."""
+        state = self.state
+        with pn.io.hold():
+            if state.train.poll():
+                self._training_moved()
+            self._measurement_moved()
+            if state.train.status == "queued":
+                self.sidebar.refresh()
+        self._write_address()
+        self._give_up_when_alone()
+
+    # Beginning
+
+    def _begin(self) -> None:
+        state = self.state
+        state.remember_defaults()
+        arguments = pn.state.session_args or {}
+        asked = {name: values[0].decode("utf-8", "replace") for name, values in arguments.items() if values}
+        complaints = state.from_address(asked)
+        try:
+            state.show_run()
+            state.train.show_preview(state.open("bundled/smoot"))
+        except ValueError as error:
+            complaints.append(str(error))
+        self.train.clear()
+        self.sidebar.refresh()
+        self._tab_ordered()
+        self._refresh_tab()
+        if complaints:
+            self.complain(" ".join(complaints))
+        if pn.state.curdoc is not None:
+            pn.state.on_session_destroyed(lambda context: self.state.close())
+            pn.state.add_periodic_callback(self.tick, TICK_MILLISECONDS)
+
+    # Training
+
+    def _cleared(self) -> None:
+        with pn.io.hold():
+            self.train.clear()
+
+    def _training_moved(self) -> None:
+        state = self.state
+        self.train.refresh()
+        self.sidebar.refresh()
+        key = state.adopt_training()
+        ended = state.train.training is not None and state.train.training.ended
+        if key is not None and ended and self._status != state.train.status:
+            self._own_run_changed(key)
+        self._status = state.train.status
+
+    def _own_run_changed(self, key: str) -> None:
+        if self.state.run_key == key:
+            self._run_chosen()
+        if key in self.state.compared:
+            self._compared_chosen()
+
+    # Choices
+
+    def _tab_chosen(self, event: Any) -> None:
+        self.state.tab = TABS[event.new]
+
+    def _tab_ordered(self, *events: Any) -> None:
+        self.tabs.active = TABS.index(self.state.tab)
+        self._refresh_tab()
+
+    def _refresh_tab(self) -> None:
+        """Draw the tab that is seen, when something has changed since it was drawn."""
+        tab = self.state.tab
+        if self._stale[tab] and tab != "train":
+            self._stale[tab] = False
+            with pn.io.hold():
+                if tab == "compare":
+                    self.state.show_compared()
+                new = tab not in self._made
+                if new:
+                    self._made[tab] = self._make(tab)
+                self._made[tab].refresh()
+                if new:
+                    head = [] if tab == "compare" else [self.run_row]
+                    self._places[tab].objects = [*head, self._made[tab].panel]
+        self._measure()
+
+    def _make(self, tab: str) -> Any:
+        state = self.state
+        if tab == "image":
+            return ImageTab(state.image, self._schedule, self.complain, state.settings.upload_megabytes)
+        if tab == "images":
+            return ImagesTab(state.images, self._open_test_image, self._measure)
+        if tab == "what-if":
+            return WhatIfTab(state.whatif)
+        chooser = pmui.MultiChoice.from_param(
+            state.param.compared, description=state.param.compared.doc, sizing_mode="stretch_width"
+        )
+        return CompareTab(state.compare, chooser, self._measure, self._schedule, self.complain)
+
+    def _run_chosen(self, *events: Any) -> None:
+        try:
+            self.state.show_run()
+        except (ValueError, OSError) as error:
+            self.complain(str(error))
+            return
+        self.keeping.visible = self.state.run_key.startswith("mine/") and self.state.settings.keep_runs
+        self.record.filename = f"{self.state.run_key.replace('/', '-')}-record.nc"
+        for tab in ("image", "images", "what-if"):
+            self._stale[tab] = True
+        self._refresh_tab()
+
+    def _compared_chosen(self, *events: Any) -> None:
+        self._stale["compare"] = True
+        if self.state.tab == "compare":
+            self._refresh_tab()
+
+    def _open_test_image(self, position: int) -> None:
+        self.state.image.param.update(
+            half=HALVES[0], image=position, label="all", of_class="all", prediction="all"
+        )
+        self.state.tab = "image"
+
+    def _open_training_image(self, position: int) -> None:
+        state = self.state
+        key = state.adopt_training() if state.train.training is not None else "bundled/smoot"
+        if key is None:
+            self.complain("The Image tab shows this image as soon as the first epoch is completed.")
+            return
+        state.run_key = key
+        state.show_run()
+        state.image.param.update(half=HALVES[1], image=position, label="all")
+        state.tab = "image"
+
+    # Measurements
+
+    def _measure(self) -> None:
+        self.state.measure_missing(self.state.tab)
+        self._show_measuring()
+
+    def _measurement_moved(self) -> None:
+        measurement = self.state.measurement
+        if measurement is None:
+            return
+        if measurement.done:
+            self.state.measurement = None
+            if measurement.problem:
+                self.complain(f"Measuring the {measurement.what} failed: {measurement.problem}")
+            else:
+                self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
+                self._refresh_tab()
+        self._show_measuring()
+
+    def _show_measuring(self) -> None:
+        measurement: Measurement | None = self.state.measurement
+        text = "" if measurement is None else f"Measuring the {measurement.what}: {100 * measurement.share:.0f} %"
+        self.measuring.param.update(object=text, visible=bool(text))
+
+    # Keeping
+
+    def _keep(self, *events: Any) -> None:
+        try:
+            target = self.state.keep(self.state.run_key, self.keep_name.value.strip())
+        except (ValueError, OSError) as error:
+            self.complain(str(error))
+            return
+        self.alert.param.update(object=f"Kept as {target}.", severity="success", visible=True, closed=False)
+
+    def _record(self) -> io.BytesIO:
+        return io.BytesIO(self.state.record_file(self.state.run_key)[1])
+
+    # The clock's other duties
+
+    def _write_address(self) -> None:
+        now = time.monotonic()
+        if pn.state.location is None or now - self._address_time < ADDRESS_SECONDS:
+            return
+        address = self.state.to_address()
+        if address != self._address:
+            self._address, self._address_time = address, now
+            pn.state.location.search = _query(address)
+
+    def _give_up_when_alone(self) -> None:
+        """A browser that hangs can keep its session for ever: its training must not go on for ever."""
+        document = pn.state.curdoc
+        context = document.session_context if document is not None else None
+        session = getattr(context, "session", None)
+        now = time.monotonic()
+        if session is None or session.connection_count > 0:
+            self._seen_time = now
+        elif now - self._seen_time > ALONE_SECONDS and self.state.train.busy:
+            self.state.train.stop()
+
+
+def _query(address: dict[str, str]) -> str:
+    from urllib.parse import urlencode
+
+    return f"?{urlencode(address)}" if address else ""
+
+
+def _at_once(function: Callable[[], None]) -> None:
+    function()

@@ -1,0 +1,272 @@
+"""The server of the explorer: one process, one page, this computer only unless the operator says otherwise."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import ipaddress
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from smoot_explore.explorer.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from panel.io.server import Server
+
+PATH = "/explorer"
+PORT = 5006
+LOOPBACK = "127.0.0.1"
+
+# A session that has no browser is given up after 15 to 25 s: long enough for a reload or a lost Wi-Fi.
+_UNUSED_SESSION_MS, _CHECK_SESSIONS_MS = 15_000, 10_000
+_BODY_BYTES = 1_000_000  # of a request; all that the page sends goes through the websocket
+_MESSAGE_BYTES = 1_000_000  # of a websocket message besides an upload
+_BASE64 = 4 / 3  # uploads travel as text
+
+
+def serve(
+    settings: ServerSettings,
+    *,
+    port: int = PORT,
+    address: str = LOOPBACK,
+    origins: Sequence[str] = (),
+    network: bool = False,
+    show: bool = False,
+) -> None:
+    """Serve the explorer until Ctrl+C or SIGTERM. To be called from the main thread.
+
+    Parameters
+    ----------
+    settings
+        What the operator decides.
+    port, address
+        Where to listen; by default only this computer reaches it.
+    origins
+        Hosts, ``"host"`` or ``"host:port"``, under which visitors see the page besides those of this
+        computer. Pages from anywhere else cannot talk to the server.
+    network
+        Must be True for an address that other computers reach.
+    show
+        Open the page in a browser.
+
+    Raises
+    ------
+    OSError
+        When the port is taken, or the address is none of this computer's.
+    ValueError
+        When an origin or the address is unusable, or the address needs ``network``.
+    ModuleNotFoundError
+        When Panel is not installed.
+    """
+    server = create_server(settings, port=port, address=address, origins=origins, network=network)
+    loop = server.io_loop
+
+    def stop(*_: object) -> None:
+        loop.asyncio_loop.call_soon_threadsafe(loop.stop)
+
+    def announce() -> None:
+        url = f"http://{_visible_host(address)}:{port}{PATH}"
+        if network and not _is_loopback(address):
+            print(
+                f"warning: others reach port {port} at {address}, without password and encryption; see docs/serving.md",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(f"smoot_explore is at {url}  (Ctrl+C stops it)", flush=True)
+        if show:
+            loop.run_in_executor(None, webbrowser.open, url)
+
+    endings = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(ending, stop) for ending in endings]
+    # All temporary files of the sessions lie in one folder, which goes with the server: Bokeh does not end the
+    # sessions when it stops. A training may still write for a moment, hence no complaint about leftovers.
+    temporary = tempfile.TemporaryDirectory(prefix="smoot_explore-", ignore_cleanup_errors=True)
+    server.start()
+    loop.add_callback(announce)
+    try:
+        tempfile.tempdir = temporary.name
+        loop.start()
+    finally:
+        tempfile.tempdir = None
+        temporary.cleanup()
+        for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
+            signal.signal(ending, handler)
+        server.stop()
+
+
+def create_server(
+    settings: ServerSettings,
+    *,
+    port: int = PORT,
+    address: str = LOOPBACK,
+    origins: Sequence[str] = (),
+    network: bool = False,
+) -> Server:
+    """The server, listening but not started; see `serve`."""
+    check_can_serve(port, address, origins, network)
+    # Both would silently undo what is decided here: who may connect, and that nothing comes from elsewhere.
+    for variable in ("BOKEH_ALLOW_WS_ORIGIN", "BOKEH_RESOURCES"):
+        os.environ.pop(variable, None)
+
+    from panel.io.server import get_server
+    from tornado.web import ErrorHandler
+
+    from smoot_explore.explorer.page import build_page
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        server = get_server(
+            {PATH.strip("/"): lambda: build_page(settings)},
+            port=port,
+            address=address,
+            websocket_origin=_allowed_origins(port, address, origins),
+            title="smoot_explore",
+            # Panel's own handler of these imports any installed module by name, for anyone who asks.
+            # Patterns given here come first. Nothing on the page needs it.
+            extra_patterns=[(r"/components(?:/.*)?", ErrorHandler, {"status_code": 404})],
+            websocket_max_message_size=int(_BASE64 * 1e6 * settings.upload_megabytes) + _MESSAGE_BYTES,
+            http_server_kwargs={"max_body_size": _BODY_BYTES},
+            unused_session_lifetime_milliseconds=_UNUSED_SESSION_MS,
+            check_unused_sessions_milliseconds=_CHECK_SESSIONS_MS,
+            # The page holds what is included of a request; a proxy's password has no business there.
+            exclude_headers=["Authorization", "Cookie"],
+            include_cookies=[],
+        )
+    except OSError as error:  # someone was faster since the check
+        raise _cannot_listen(error, port, address) from error
+    finally:
+        if before is not None:  # get_server takes Ctrl+C for itself
+            signal.signal(signal.SIGINT, before)
+    return server
+
+
+def check_can_serve(
+    port: int = PORT, address: str = LOOPBACK, origins: Sequence[str] = (), network: bool = False
+) -> None:
+    """Raise what `serve` would, before anything heavy is imported."""
+    for module in ("panel", "panel_material_ui"):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(
+                f'the explorer needs {module}, which is not installed; try: pip install "smoot-explore[app]"'
+            )
+    for origin in origins:
+        _check_origin(origin)
+    if ":" in address:  # Panel fails on pages asked for by such an address
+        raise ValueError(
+            f"the address {address} is of IPv6; give a host name or an IPv4 address, such as {LOOPBACK}"
+        )
+    if not _is_loopback(address):
+        if not network:
+            raise ValueError(
+                f"other computers would reach {address}; say so with --network, or leave out --address "
+                "(docs/serving.md tells what to think of first)"
+            )
+        if _is_wildcard(address) and not origins:
+            raise ValueError(
+                f"{address} stands for every address of this computer; name the one that visitors type, such as "
+                f"--origin {socket.gethostname()}:{port}"
+            )
+    try:
+        _bind(port, address)
+    except OSError as error:
+        raise _cannot_listen(error, port, address) from error
+
+
+def restart_with_sleeping_threads(arguments: Iterable[str]) -> None:
+    """Run this command again in this process, with OpenMP threads that sleep when they have nothing to do.
+
+    By default they spin for a while between two steps of a training, and the page waits for the core. The
+    variable that forbids it is read when torch is imported, which the command line did long ago: hence a new
+    start. Without effect where the variable is set, and on Windows, which cannot replace a process.
+    """
+    if "OMP_WAIT_POLICY" in os.environ or os.name == "nt":
+        return
+    print("starting, which takes a few seconds", file=sys.stderr, flush=True)
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    os.execve(sys.executable, [sys.executable, "-m", "smoot_explore.cli", *arguments], environment)
+
+
+def _allowed_origins(port: int, address: str, origins: Sequence[str]) -> list[str]:
+    """As Bokeh takes them: browsers send lower case; a missing port stands for the usual one, also of https."""
+    own = [f"{host}:{port}" for host in ("localhost", LOOPBACK, _visible_host(address))]
+    return list(dict.fromkeys(origin.lower() for origin in (*own, *origins)))
+
+
+def _check_origin(origin: str) -> None:
+    if "*" in origin:
+        raise ValueError(
+            f"the origin {origin!r} would let any website use this server in a visitor's name; "
+            "name each host, such as --origin explorer.example.org"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9._-]+(:\d{1,5})?", origin):
+        raise ValueError(
+            f"the origin {origin!r} is not a host or host:port; try explorer.example.org or 192.168.1.5:5006, "
+            "without http:// and path"
+        )
+
+
+def _ip_addresses(address: str) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise ValueError(
+            f"the address {address!r} is not known; {LOOPBACK} is this computer alone, 0.0.0.0 all its networks"
+        ) from error
+    return list(dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found))
+
+
+def _is_loopback(address: str) -> bool:
+    return all(ipaddress.ip_address(ip.split("%")[0]).is_loopback for _, ip in _ip_addresses(address))
+
+
+def _is_wildcard(address: str) -> bool:
+    return any(ipaddress.ip_address(ip.split("%")[0]).is_unspecified for _, ip in _ip_addresses(address))
+
+
+def _visible_host(address: str) -> str:
+    """The host for a link; a wildcard is no address to go to."""
+    return LOOPBACK if _is_wildcard(address) else address
+
+
+def _bind(port: int, address: str) -> None:
+    """Listen for a moment, as the server will."""
+    for family, ip in _ip_addresses(address):
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            if os.name != "nt":  # where it would allow to share a port
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            trial.bind((ip, port))
+            trial.listen(1)
+
+
+def _cannot_listen(error: OSError, port: int, address: str) -> OSError:
+    if error.errno == errno.EADDRINUSE:
+        return OSError(
+            f"port {port} is taken by another program; try --port {_free_port(port, address)}, or stop that program"
+        )
+    if error.errno == errno.EACCES:
+        return OSError(
+            f"port {port} is reserved for administrators; try --port {_free_port(PORT - 1, address)}"
+        )
+    return OSError(
+        f"cannot listen at {address}, port {port} ({error.strerror}); is it an address of this computer?"
+    )
+
+
+def _free_port(taken: int, address: str) -> int:
+    """The next port after ``taken`` that is free now."""
+    for port in range(taken + 1, 65536):
+        try:
+            _bind(port, address)
+        except OSError:
+            continue
+        return port
+    return _free_port(PORT - 1, address)

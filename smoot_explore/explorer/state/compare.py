@@ -1,0 +1,152 @@
+"""State of the Compare tab: several runs side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import numpy as np
+import param
+import xarray as xr
+
+from smoot_explore.comparison import Row, compare_run
+from smoot_explore.data import Split
+from smoot_explore.explorer.subjects import Subject, balanced
+from smoot_explore.masking import FILLS
+from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
+from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES
+from smoot_explore.views.pixels import saliency_limit
+
+N_COMPARED_IMAGES = 8
+SCALES = ("one for all", "one for each run", "one for each map")
+
+
+class CompareState(param.Parameterized):
+    """Which runs are compared, and under which protocol."""
+
+    fill = param.Selector(
+        default="black",
+        objects=list(FILLS),
+        label="Fill",
+        doc="What masked pixels become. It can decide which method looks better: try several.",
+    )
+    method = param.Selector(
+        default="gradient",
+        objects=list(ATTRIBUTION_METHODS),
+        label="Attribution method",
+        doc="Which saliency is shown and ranks the pixels.",
+    )
+    scale = param.Selector(
+        default=SCALES[0],
+        objects=list(SCALES),
+        label="Colour scale",
+        doc="One scale for all maps lets them be compared. One for each map hides how strong each is.",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subjects: list[Subject] = []
+
+    @property
+    def missing(self) -> list[Subject]:
+        """Runs whose curves under the chosen protocol are not measured yet."""
+        return [s for s in self.subjects if s.curves(self.fill, self.method) is None]
+
+    def curves(self) -> dict[str, xr.Dataset]:
+        """Masking curves by the run's label, of the runs where they are measured."""
+        found = {s.label: s.curves(self.fill, self.method) for s in self.subjects}
+        return {label: curves for label, curves in found.items() if curves is not None}
+
+    def colours(self) -> dict[str, str]:
+        """A colour for each run: its method's, for the first run of the method."""
+        taken: dict[str, str] = {}
+        for subject in self.subjects:
+            colour = COLOURS[subject.method]
+            free = [c for c in SERIES if c not in taken.values()] or list(SERIES)
+            taken[subject.label] = free[0] if colour in taken.values() else colour
+        return taken
+
+    def rows(self) -> list[Row]:
+        """The paper's table: a row for each run, with an AUC for each fill measured for the attribution method."""
+        return [compare_run(s.run, self._measured(s)) for s in self.subjects]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and cells of the table, as text."""
+        rows = self.rows()
+        fills = [f for f in FILLS if any(a.protocol.fill == f for row in rows for a in row.aucs)]
+        heads = [
+            "run", "method", "epochs", "k min", "k median", "k max", "accuracy (%)",
+            *(f"AUC {fill.replace('_', ' ')} (%)" for fill in fills), "class II (%)", "test images",
+        ]  # fmt: skip
+        cells = []
+        for subject, row in zip(self.subjects, rows, strict=True):
+            areas = {auc.protocol.fill: f"{auc.value:.2f}" for auc in row.aucs}
+            share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
+            n = next((str(auc.protocol.test_images) for auc in row.aucs), "–")
+            cells.append([
+                subject.label, METHOD_NAMES[row.method], str(row.epochs),
+                *(f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)), f"{row.test_accuracy:.2f}",
+                *(areas.get(fill, "–") for fill in fills), share, n,
+            ])  # fmt: skip
+        return heads, cells
+
+    def note(self) -> str:
+        """What the numbers of the table depend on, as plain text."""
+        seeds = {s.run.start_config["seed"] for s in self.subjects}
+        one = "one seed each: a difference of a point may be chance. " if len(self.subjects) else ""
+        return (
+            f"AUC: area under the accuracy drop in per cent, lower is steeper ({self.method.replace('_', ' ')}, signed, "
+            f"highest first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
+            f"{', '.join(str(seed) for seed in sorted(seeds))}, {one}"
+            "Class II: black fill where it is measured, tolerance 0.01."
+        )
+
+    def to_csv(self) -> str:
+        """The table as CSV, with its note as the last line."""
+        heads, cells = self.table()
+        file = io.StringIO()
+        writer = csv.writer(file)
+        writer.writerow(heads)
+        writer.writerows(cells)
+        writer.writerow([self.note()])
+        return file.getvalue()
+
+    def images(self) -> Split | None:
+        """The test images whose saliency is shown: one of each class, of the first run's data."""
+        if not self.subjects:
+            return None
+        test = self.subjects[0].data.test
+        return test[balanced(test, min(N_COMPARED_IMAGES, len(test)))]
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """Saliency ``(n, H, W)`` by the run's label, of the runs on the same images."""
+        split = self.images()
+        maps: dict[str, np.ndarray] = {}
+        for subject in self.subjects:
+            if split is None or subject.data.image_shape != split.image_shape:
+                continue
+            normalised = subject.data.normalize(split.images)
+            with subject.lock:
+                found = saliency(subject.model, normalised, split.labels, self.method)
+            maps[subject.label] = found.numpy()
+        return maps
+
+    def limits(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Where the colour scale of each map ends, ``(n,)`` by the run's label."""
+        if self.scale == SCALES[2]:
+            return {label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()}
+        shared = saliency_limit(maps.values())
+        return {
+            label: np.full(len(group), shared if self.scale == SCALES[0] else saliency_limit([group]))
+            for label, group in maps.items()
+        }
+
+    def _measured(self, subject: Subject) -> xr.Dataset | None:
+        """All curves of the run under the chosen attribution method, black fill first."""
+        found = [
+            curves.expand_dims(fill=[fill])
+            for fill in sorted(FILLS, key=lambda f: f != "black")
+            if (curves := subject.curves(fill, self.method)) is not None
+        ]
+        return xr.concat(found, "fill", combine_attrs="override") if found else None

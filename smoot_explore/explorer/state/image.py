@@ -1,0 +1,218 @@
+"""State of the Image tab: one image, how it is masked, and what the model says of it."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import param
+import torch
+
+from smoot_explore.curves import image_class, masking_curves, peak_fraction
+from smoot_explore.data import Split
+from smoot_explore.explorer.subjects import LEVELS, Subject
+from smoot_explore.looks import Look, look
+from smoot_explore.masking import FILLS, ORDERS
+from smoot_explore.saliency import ATTRIBUTION_METHODS
+
+
+PAGE = 24  # thumbnails at once
+ALL = "all"
+HALVES = ("test images", "training images", "own picture")
+
+
+class View(NamedTuple):
+    """All that the tab shows of one image."""
+
+    title: str
+    picture: np.ndarray  # uint8 (1, C, H, W)
+    look: Look
+    class_names: tuple[str, ...]
+    explained: int  # the class whose probability the curve follows
+    masked_pixels: int
+    masked_fraction: np.ndarray  # (levels,)
+    probability: np.ndarray  # (levels,)
+    image_class: str
+    peak_fraction: float
+
+
+class ImageState(param.Parameterized):
+    """Which image is looked at, and how it is masked. Choices that a control offers are its parameters."""
+
+    half = param.Selector(
+        default=HALVES[0],
+        objects=list(HALVES),
+        label="Images",
+        doc="Test images, the images that the model was trained on, or a picture of your own.",
+    )
+    image = param.Integer(
+        default=0, bounds=(0, None), label="Image", doc="Position of the image among those chosen."
+    )
+    masked_fraction = param.Number(
+        default=0.2,
+        bounds=(0, 1),
+        step=0.01,
+        label="Masked share of the pixels",
+        doc="How many of the image's pixels are masked, from none (0) to all (1).",
+    )
+    order = param.Selector(
+        default="highest",
+        objects=list(ORDERS)[::-1],
+        label="Masked first",
+        doc="highest: the most salient pixels first, as in masking curves. lowest: the least salient first, "
+        "as in training.",
+    )
+    fill = param.Selector(
+        default="black",
+        objects=list(FILLS),
+        label="Fill",
+        doc="What a masked pixel becomes: random values in the range of the remaining pixels or of the whole "
+        "image, the image's mean, black, or a blur.",
+    )
+    method = param.Selector(
+        default="gradient",
+        objects=list(ATTRIBUTION_METHODS),
+        label="Attribution method",
+        doc="How the saliency of a pixel is measured. random knows nothing: a control.",
+    )
+    signed = param.Boolean(
+        default=True,
+        label="Signed",
+        doc="On: pixels that speak against the class count as least salient. Off: only the magnitude counts.",
+    )
+    label = param.Selector(default=ALL, objects=[ALL], label="Label", doc="Show images of this label only.")
+    of_class = param.Selector(
+        default=ALL,
+        objects=[ALL, "I", "II"],
+        label="Class",
+        doc="Class II: masking raises the label's probability. Known once the run's curves are measured.",
+    )
+    prediction = param.Selector(
+        default=ALL,
+        objects=[ALL, "right", "wrong"],
+        label="Prediction",
+        doc="Show images that the model gets right, or wrong.",
+    )
+    page = param.Integer(default=0, bounds=(0, None), doc="Page of the thumbnails.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subject: Subject | None = None
+        self.upload: Split | None = None
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[Any, Any]] = {}  # the last saliency and curve, each with what it is of
+
+    def show(self, subject: Subject) -> None:
+        """Look at the images of another run; the place is kept where it exists."""
+        self.subject = subject
+        self.param.label.objects = [ALL, *subject.data.class_names]
+        if self.label not in self.param.label.objects:
+            self.label = ALL
+        if self.upload is not None and self.upload.image_shape != subject.data.image_shape:
+            self.upload = None
+        if self.half == HALVES[2] and self.upload is None:
+            self.half = HALVES[0]
+        if self.image >= len(self.split):
+            self.image = 0
+
+    def take_upload(self, picture: torch.Tensor) -> None:
+        """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
+        subject = self._subject()
+        data = subject.data
+        split = Split(picture.unsqueeze(0), torch.zeros(1, dtype=torch.int64), mean=data.mean, std=data.std,
+                      class_names=data.class_names)  # fmt: skip
+        with subject.lock:
+            predicted = look(subject.model, split, 0).clean_probabilities.argmax(1)
+        self.upload = Split(split.images, torch.from_numpy(predicted), mean=data.mean, std=data.std,
+                            class_names=data.class_names)  # fmt: skip
+        self._kept.clear()
+        self.param.update(half=HALVES[2], image=0)
+
+    @property
+    def split(self) -> Split:
+        """The images chosen from."""
+        subject = self._subject()
+        if self.half == HALVES[2] and self.upload is not None:
+            return self.upload
+        return subject.data.train if self.half == HALVES[1] else subject.data.test
+
+    def positions(self) -> np.ndarray:
+        """Positions of the images that pass the filters."""
+        subject, split = self._subject(), self.split
+        keep = np.ones(len(split), bool)
+        if self.label != ALL:
+            keep &= split.labels.numpy() == self.param.label.objects.index(self.label) - 1
+        curves = subject.curves("black", "gradient")
+        if self.half == HALVES[0] and curves is not None and (self.of_class != ALL or self.prediction != ALL):
+            keep[curves.sizes["image"] :] = False
+            measured = slice(0, curves.sizes["image"])
+            if self.of_class != ALL:
+                keep[measured] &= image_class(curves).values == self.of_class
+            if self.prediction != ALL:
+                right = curves.correct.isel(masked_fraction=0).values
+                keep[measured] &= right if self.prediction == "right" else ~right
+        return np.flatnonzero(keep)
+
+    def thumbnails(self) -> np.ndarray:
+        """Positions on the present page; the last page where there are no more."""
+        positions = self.positions()
+        last = max(0, (len(positions) - 1) // PAGE)
+        page = min(self.page, last)
+        return positions[page * PAGE : (page + 1) * PAGE]
+
+    @property
+    def pages(self) -> int:
+        """How many pages of thumbnails there are."""
+        return max(1, -(-len(self.positions()) // PAGE))
+
+    def view(self) -> View:
+        """Compute what the tab shows; saliency and curve only when they are of something new."""
+        with self._lock:
+            subject = self._subject()
+            split = self.split
+            position = min(self.image, len(split) - 1)
+            one = split[[position]]
+            k = round(self.masked_fraction * one.n_pixels)
+            of_image = (subject.key, subject.run.epochs, self.half, position, self.method, self.signed)
+            with subject.lock:
+                kept_maps = self._kept.get("maps")
+                maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
+                seen = look(
+                    subject.model, one, k, order=self.order, fill=self.fill, method=self.method,
+                    signed=self.signed, maps=maps,
+                )  # fmt: skip
+                self._kept["maps"] = (of_image, seen.saliency)
+                of_curve = (*of_image, self.order, self.fill)
+                if self._kept.get("curve", (None,))[0] != of_curve:
+                    curves = masking_curves(
+                        subject.model, one, LEVELS, self.order, self.fill, self.method, signed=self.signed
+                    )
+                    self._kept["curve"] = (of_curve, curves)
+                curves = self._kept["curve"][1]
+            explained = int(one.labels[0])
+            return View(
+                self._title(position, one, seen),
+                one.images.numpy(),
+                seen,
+                subject.data.class_names,
+                explained,
+                k,
+                curves.masked_fraction.values,
+                curves.probability.values[0],
+                str(image_class(curves).item()),
+                float(peak_fraction(curves).item()),
+            )
+
+    def _title(self, position: int, one: Split, seen: Look) -> str:
+        names = one.class_names
+        predicted = names[int(seen.clean_probabilities[0].argmax())]
+        if self.half == HALVES[2]:
+            return f"Own picture, predicted {predicted}"
+        kind = "Test" if self.half == HALVES[0] else "Training"
+        return f"{kind} image {position}: {names[int(one.labels[0])]}, predicted {predicted}"
+
+    def _subject(self) -> Subject:
+        if self.subject is None:
+            raise ValueError("no run is open; choose one")
+        return self.subject

@@ -1,0 +1,97 @@
+"""State of the Images tab: class I and II over a run's test images."""
+
+from __future__ import annotations
+
+import numpy as np
+import param
+import xarray as xr
+
+from smoot_explore.curves import image_class, peak_fraction
+from smoot_explore.explorer.subjects import Subject
+from smoot_explore.masking import FILLS
+from smoot_explore.saliency import ATTRIBUTION_METHODS
+
+
+class ImagesState(param.Parameterized):
+    """Under which protocol the classes are judged, and which images are selected."""
+
+    fill = param.Selector(
+        default="black",
+        objects=list(FILLS),
+        label="Fill",
+        doc="What masked pixels become while the curves are measured. The share of class II depends on it.",
+    )
+    method = param.Selector(
+        default="gradient",
+        objects=list(ATTRIBUTION_METHODS),
+        label="Attribution method",
+        doc="Which saliency ranks the pixels. The share of class II depends on it.",
+    )
+    tolerance = param.Number(
+        default=0.01,
+        bounds=(0, 1),
+        softbounds=(0, 0.5),
+        step=0.01,
+        label="Tolerance (probability)",
+        doc="An image is class II when masking raises its label's probability by more than this.",
+    )
+    picked = param.Integer(default=0, bounds=(0, None), doc="The picked image, a position in the test images.")
+    selected = param.List(default=[], item_type=int, doc="Positions of the images in the box.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subject: Subject | None = None
+
+    def show(self, subject: Subject) -> None:
+        """Judge the test images of another run."""
+        self.subject = subject
+        with param.parameterized.discard_events(self):
+            self.selected = []
+            self.picked = min(self.picked, subject.n_measured - 1)
+
+    @property
+    def curves(self) -> xr.Dataset | None:
+        """The masking curves under the chosen protocol; None where they are not measured yet."""
+        return self.subject.curves(self.fill, self.method) if self.subject is not None else None
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Positions for the thumbnails: the selected images, else those of class II that rise most."""
+        if self.selected:
+            return np.array(self.selected)
+        curves = self.curves
+        if curves is None:
+            return np.empty(0, int)
+        probability = curves.probability.values
+        rise = probability.max(1) - probability[:, 0]
+        second = np.flatnonzero(image_class(curves, self.tolerance).values == "II")
+        return second[np.argsort(-rise[second], kind="stable")]
+
+    def headline(self) -> str:
+        """The share of class II with its protocol, as Markdown."""
+        curves = self.curves
+        if curves is None or self.subject is None:
+            return ""
+        classes = image_class(curves, self.tolerance).values
+        n, second = len(classes), int((classes == "II").sum())
+        peaks = peak_fraction(curves, self.tolerance).values[classes == "II"]
+        late = f", and {100 * (peaks > 0.5).mean():.0f} % of these peak after half of the pixels" if second else ""
+        return (
+            f"**{100 * second / n:.1f} % class II** ({second} of {n} test images{late}). "
+            f"Measured with {self.method.replace('_', ' ')}, signed, highest first, {self.fill.replace('_', ' ')} fill, "
+            f"tolerance {self.tolerance:g}. The paper reports 16 % for CIFAR-10 and does not name its fill or ranking."
+        )
+
+    def describe_picked(self) -> str:
+        """The picked image and its verdict, as Markdown."""
+        curves = self.curves
+        if curves is None or self.subject is None:
+            return ""
+        one = curves.isel(image=[self.picked])
+        label = self.subject.data.class_names[int(one.label[0])]
+        start = float(one.probability[0, 0])
+        head = f"**Test image {self.picked}: {label}**, probability {start:.2f}."
+        if image_class(one, self.tolerance).item() == "I":
+            return f"{head} **Class I**: masking never raises it by more than {self.tolerance:g}."
+        peak, top = float(peak_fraction(one, self.tolerance).item()), float(one.probability.max())
+        return f"{head} **Class II**: with its strongest {100 * peak:.0f} % masked it rises to {top:.2f}."

@@ -1,0 +1,430 @@
+"""State of the Train tab: settings, orders, and what the training has told so far."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import param
+from torch import nn
+
+from smoot_explore.config import TrainingConfig
+from smoot_explore.curves import image_class, masking_curves
+from smoot_explore.data import ImageData
+from smoot_explore.explorer.places import allowed_folder, installed_datasets
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.subjects import Subject, balanced, shared_data
+from smoot_explore.explorer.trainings import Prepared, Training, TrainingPool, WatchReport
+from smoot_explore.looks import look
+from smoot_explore.models import create_model
+from smoot_explore.runs import Run
+from smoot_explore.training import Change, EpochRecord
+
+OWN_FOLDER = "a folder of images"
+N_WATCHED = 8
+WATCH = ("one of each class", "k rose most", "k fell most", "at random")
+MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
+
+class EpochScores(NamedTuple):
+    """What the accuracy plot shows of an epoch, in per cent."""
+
+    epoch: int
+    train_accuracy: float
+    test_accuracy: float
+
+
+ModelMaker = Callable[[ImageData, int], nn.Module]  # (data, seed) → model
+
+
+class Moment(NamedTuple):
+    """k of all training images at one time."""
+
+    epoch: float
+    k: np.ndarray  # (N,)
+
+
+class Point(NamedTuple):
+    """Losses and the spread of k at one time, for the plots."""
+
+    epoch: float
+    cross_entropy: float
+    kl: float  # NaN for traditional training
+    k_min: float
+    k_median: float
+    k_max: float
+
+
+class TrainState(param.Parameterized):
+    """What to train, the training itself, and its history.
+
+    The live settings of ``config`` may be set at any time; the others matter when training starts.
+    """
+
+    data_name = param.Selector(
+        default="fashion-mnist-sample",
+        objects=["fashion-mnist-sample"],
+        label="Data",
+        doc="Images to train on: the data sets installed on this computer, or a folder of your own.",
+    )
+    folder = param.String(
+        default="",
+        label="Folder",
+        doc="A folder with train/<class>/ and test/<class>/ below a place that the server's operator allows.",
+    )
+    image_size = param.Integer(
+        default=32,
+        bounds=(8, 512),
+        label="Image size (pixels)",
+        doc="The folder's images are resized to squares of this side.",
+    )
+    train_images = param.Integer(
+        default=2000,
+        bounds=(20, None),
+        softbounds=(500, 10_000),
+        step=500,
+        label="Training images",
+        doc="How many images to train on, classes balanced. Fewer are faster; all, if there are not so many.",
+    )
+    model_name = param.String(
+        default="cnn",
+        label="Model",
+        doc="cnn: the paper's network. Or any model of timm by name, such as resnet18 (slower).",
+    )
+    watch = param.Selector(
+        default=WATCH[0],
+        objects=list(WATCH),
+        label="Watched images",
+        doc="Which training images the strip and the trajectories show.",
+    )
+    watched_image = param.Integer(default=0, bounds=(0, N_WATCHED - 1), doc="The explained one of the strip.")
+    status = param.String(
+        default="new", doc="new, queued, preparing, running, paused, stopped, finished or failed."
+    )
+
+    def __init__(
+        self, settings: ServerSettings, pool: TrainingPool, models: dict[str, ModelMaker] | None = None
+    ) -> None:
+        super().__init__()
+        self.settings, self.pool, self.models = settings, pool, models or {}
+        self.config = TrainingConfig(epochs=10, batch_size=64)
+        names = installed_datasets(settings.root)
+        self.param.data_name.objects = [*names, *([OWN_FOLDER] if settings.data_folders else [])]
+        self.training: Training | None = None
+        self.data: ImageData | None = None  # of the training shown
+        self.started = TrainingConfig()  # the settings as they were when training started
+        self.changes: list[Change] = []
+        self.history: list[Moment] = []
+        self.points: list[Point] = []
+        self.epochs: list[EpochScores] = []
+        self.k: np.ndarray | None = None  # of all training images, now
+        self.preview: Subject | None = None  # a finished run shown while nothing was trained yet
+        self.seen: WatchReport | None = None
+        self.seconds_left = float("nan")
+        self.images_per_second = float("nan")
+        self.step = self.steps_per_epoch = 0
+        self.bounds: list[tuple[float, float, float]] = []  # (epoch, k_min, k_max) in fractions, from there on
+        self._folder: Path | None = None
+        self._stride = self._moments = 0
+
+    # Orders
+
+    @property
+    def busy(self) -> bool:
+        """Whether a training waits, runs or pauses."""
+        return self.training is not None and not self.training.ended
+
+    def start(self) -> None:
+        """Queue a new training from the same initial weights, or go on with a paused one.
+
+        Raises
+        ------
+        ValueError
+            For settings that cannot be trained with.
+        RuntimeError
+            When too many trainings wait already.
+        """
+        if self.training is not None and self.training.status == "paused":
+            self.pool.submit(self.training)
+            return
+        if self.busy:
+            return
+        self.config.check()
+        source = self._source()  # checked before anything that is shown is cleared
+        if self.model_name != "cnn" and self.model_name not in self.models:
+            self._check_model_name()
+        self.reset()
+        training = Training(self.config, lambda: self._prepare(source), self.settings.max_minutes)
+        self.pool.submit(training)
+        self.started = TrainingConfig(**self.config.to_dict())
+        self.training = training
+        self.bounds = [(0.0, self.config.k_min, self.config.k_max)]
+        self.status = "queued"
+
+    def pause(self) -> None:
+        """Hold after the step in progress."""
+        if self.training is not None:
+            self.training.pause()
+
+    def stop(self) -> None:
+        """End after the step in progress; what was trained stays to be looked at."""
+        if self.training is not None:
+            self.training.stop()
+
+    def reset(self) -> None:
+        """Back to the initial weights and empty plots; the sliders stay where they are."""
+        if self.training is not None:
+            self.training.stop()
+        self.training, self.data, self.seen = None, None, None
+        self.preview = self.k = None
+        self.history, self.points, self.epochs, self.changes, self.bounds = [], [], [], [], []
+        self.step = self.steps_per_epoch = 0
+        self.seconds_left = self.images_per_second = float("nan")
+        self._stride, self._moments = 1, 0
+        self.status = "new"
+
+    def close(self) -> None:
+        """Stop and free everything; the session is over."""
+        self.reset()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # What it tells
+
+    def poll(self) -> bool:
+        """Take over what the training has reported; whether there was something new."""
+        training = self.training
+        if training is None:
+            return False
+        reports = training.reports()
+        if self.data is None and training.prepared is not None:
+            self.data = training.prepared.data
+            self.choose_watched()
+        for report in reports:
+            if isinstance(report, WatchReport):
+                self.seen = report
+            elif isinstance(report, EpochRecord):
+                self.epochs.append(EpochScores(report.epoch, report.train_accuracy, report.test_accuracy))
+                self.step = report.step
+                self._remember(float(report.epoch), report.k, always=True)
+                self._note(report.changes)
+            else:
+                record = report.record
+                self.step, self.steps_per_epoch = record.step, record.steps_per_epoch
+                self.seconds_left = report.seconds_left
+                self.images_per_second = record.images_per_second
+                epoch = record.step / record.steps_per_epoch
+                self.points.append(
+                    Point(epoch, record.cross_entropy, record.kl, *np.quantile(record.k, (0, 0.5, 1)))
+                )
+                self._remember(epoch, record.k)
+                self._note(record.changes)
+        if training.ended and training.status == "finished":
+            self.seconds_left = 0.0
+        changed = self.status != training.status
+        self.status = training.status
+        return bool(reports) or changed
+
+    @property
+    def problem(self) -> str:
+        """Why training failed; empty when it did not."""
+        return self.training.problem if self.training is not None else ""
+
+    @property
+    def place(self) -> int:
+        """Place in the queue, from 1; 0 when not waiting."""
+        return self.pool.place(self.training) if self.training is not None else 0
+
+    @property
+    def run(self) -> Run | None:
+        """The run folder of the training shown."""
+        prepared = self.training.prepared if self.training is not None else None
+        return prepared.run if prepared is not None else None
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, 0 … 1."""
+        total = self.steps_per_epoch * self.started.epochs
+        return min(self.step / total, 1.0) if total else 0.0
+
+    def epoch_of(self, step: int) -> float:
+        """A step on the plots' axis."""
+        return (step - 1) / self.steps_per_epoch if self.steps_per_epoch else 0.0
+
+    def show_preview(self, subject: Subject) -> None:
+        """Show a finished run until the visitor trains one."""
+        self.reset()
+        record = subject.run.record()
+        config = subject.run.config
+        self.preview, self.data, self.started = subject, subject.data, config
+        n_pixels = subject.data.n_pixels
+        start = np.full(record.sizes["image"], config.k_init * n_pixels)
+        self._remember(0.0, start, always=True)
+        for i, epoch in enumerate(record.epoch.values):
+            one = record.isel(epoch=i)
+            self._remember(float(epoch), one.k.values, always=True)
+            spread = np.quantile(one.k.values, (0, 0.5, 1))
+            self.points.append(Point(float(epoch), float(one.cross_entropy), float(one.kl), *spread))
+            self.epochs.append(
+                EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy))
+            )
+        self.bounds = [(0.0, config.k_min, config.k_max)]
+        self.choose_watched()
+
+    def choose_watched(self) -> None:
+        """Watch the images that ``watch`` names; by k, once k has moved."""
+        if self.data is None:
+            return
+        labels = self.data.train
+        n = min(N_WATCHED, len(labels))
+        if self.watch in ("k rose most", "k fell most") and self.history:
+            k = self.history[-1].k
+            positions = np.argsort(k if self.watch == "k fell most" else -k, kind="stable")[:n]
+        elif self.watch == "at random":
+            positions = np.sort(np.random.default_rng().choice(len(labels), n, replace=False))
+        else:
+            positions = balanced(labels, n)
+        if self.training is not None:
+            self.training.watch(positions)
+        elif self.preview is not None and self.k is not None:
+            subject, config = self.preview, self.started
+            watched, k = subject.data.train[positions], self.k[positions]
+            with subject.lock:
+                seen = look(subject.model, watched, k, fill=config.fill, signed=config.signed, top_n=config.top_n)
+                classes = image_class(masking_curves(subject.model, watched, levels=20)).values
+            self.seen = WatchReport(positions, 0, k, seen, classes)
+
+    def trajectories(self) -> tuple[list[float], dict[int, list[float]]]:
+        """Epochs, and k of each watched image at them."""
+        if self.seen is None:
+            return [], {}
+        epochs = [moment.epoch for moment in self.history]
+        return epochs, {int(i): [float(m.k[i]) for m in self.history] for i in self.seen.positions}
+
+    def explain(self) -> str:
+        """Why the k of the chosen watched image moves as it does, in words and numbers."""
+        if self.seen is None or self.data is None:
+            return ""
+        column = min(self.watched_image, len(self.seen.positions) - 1)
+        position = int(self.seen.positions[column])
+        label = self.data.class_names[int(self.data.train.labels[position])]
+        change = (float(self.seen.look.label_change[column]), float(self.seen.look.runners_up_change[column]))
+        image_class = None if self.seen.classes is None else str(self.seen.classes[column])
+        return explanation(
+            f"Training image {int(self.data.train.image_ids[position])} ({label})",
+            label,
+            image_class,
+            float(self.seen.k[column]),
+            change,
+            self.config,
+            self.data.n_pixels,
+            self.started.method,
+        )
+
+    def _source(self) -> tuple[str, int | None]:
+        if self.data_name == OWN_FOLDER:
+            return str(allowed_folder(self.folder, self.settings)), self.image_size
+        return self.data_name, None
+
+    def _check_model_name(self) -> None:
+        import timm
+
+        from smoot_explore.errors import unknown_name
+
+        if not timm.is_model(self.model_name):
+            accepted = ["cnn", *self.models]
+            raise unknown_name("model", self.model_name, accepted, "Also every name that timm knows: resnet18, …")
+
+    def _prepare(self, source: tuple[str, int | None]) -> Prepared:
+        """Called by the worker."""
+        name, image_size = source
+        options = {} if image_size is None else {"image_size": image_size}
+        whole = shared_data(name, root=self.settings.root, **options)
+        limits = [min(self.train_images, len(whole.train)), min(1000, len(whole.test))]
+        data = shared_data(name, *limits, root=self.settings.root, **options)
+        maker = self.models.get(self.model_name)
+        seed = self.config.seed
+        model = maker(data, seed) if maker else create_model(self.model_name, data, seed=seed)
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
+        number = 1 + sum(1 for _ in self._folder.iterdir())
+        run = Run.create(self._folder / f"{self.config.method}-{number}", self.config, model, data)
+        return Prepared(model, data, run)
+
+    def _remember(self, epoch: float, k: np.ndarray, always: bool = False) -> None:
+        self._moments += 1
+        self.k = k
+        if self.started.method == "traditional" or not (always or self._moments % self._stride == 0):
+            return
+        if not self.history:
+            start = np.full_like(k, self.started.k_init * self.data.n_pixels) if self.data else k
+            self.history.append(Moment(0.0, start))
+        if epoch <= self.history[-1].epoch:
+            return
+        self.history.append(Moment(epoch, k))
+        if len(self.history) > MAX_HISTORY:
+            self.history = [*self.history[:-1:2], self.history[-1]]
+            self._stride *= 2
+
+    def _note(self, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            if change in self.changes:
+                continue
+            self.changes.append(change)
+            if change.name in ("k_min", "k_max"):
+                _, low, high = self.bounds[-1]
+                moved = (change.new, high) if change.name == "k_min" else (low, change.new)
+                self.bounds.append((self.epoch_of(change.step), *moved))
+
+
+def explanation(
+    image: str,
+    label: str,
+    image_class: str | None,
+    k: float,
+    change: tuple[float, float],
+    config: TrainingConfig,
+    n_pixels: int,
+    method: str,
+) -> str:
+    """Why k moves: equations (3) and (4) with this image's numbers, as Markdown.
+
+    Parameters
+    ----------
+    change
+        Δ₁ and Δ₂..ₙ.
+    config
+        For α, β and the bounds.
+    """
+    verdict = {
+        "I": "**class I** (masking its strongest pixels only lowers its probability)",
+        "II": "**class II** (masking some of its strongest pixels raises its probability)",
+    }.get(image_class or "", "not judged yet")
+    head = f"{image}, {verdict}."
+    if method == "traditional":
+        return f"{head} Traditional training masks nothing: there is no k to move."
+    first, others = change
+    what = (
+        f"Without its {k:.0f} least important pixels the probability of {label} changes by "
+        f"Δ₁ = {first:+.3f}, that of the runners-up by Δ₂..ₙ = {others:+.3f}."
+    )
+    if method == "sgt":
+        return f"{head} {what} SGT keeps the same k for all images."
+    delta = config.beta * first + (1 - config.beta) * others
+    step = config.alpha * delta
+    lower, upper = config.k_min * n_pixels, config.k_max * n_pixels
+    if abs(step) < 0.005:
+        end = "so k stays."
+    elif step > 0:
+        end = "masking helps, so **more is masked** next time."
+    else:
+        end = "masking hurts, so **less is masked** next time."
+    if not lower <= k + step <= upper:
+        end += f" Its bounds ({lower:.0f} to {upper:.0f} pixels) hold it."
+    return (
+        f"{head} {what} Δ = β·Δ₁ + (1−β)·Δ₂..ₙ = {config.beta:.2f}·({first:+.3f}) + {1 - config.beta:.2f}·({others:+.3f}) "
+        f"= **{delta:+.3f}**, and k moves by α·Δ = {config.alpha:g} × ({delta:+.3f}) = **{step:+.2f} pixels** a visit: {end}"
+    )

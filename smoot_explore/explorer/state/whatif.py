@@ -1,0 +1,97 @@
+"""State of the What if tab: k on a frozen model's k-landscape."""
+
+from __future__ import annotations
+
+import numpy as np
+import param
+import xarray as xr
+
+from smoot_explore.config import TrainingConfig
+from smoot_explore.curves import simulate_k
+from smoot_explore.explorer.subjects import Subject
+
+SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
+
+
+class WhatIfState(param.Parameterized):
+    """α, β, bounds and start of k, in ``config``, and what follows from them without any training."""
+
+    epochs = param.Integer(
+        default=40,
+        bounds=(1, None),
+        softbounds=(5, 200),
+        label="Epochs",
+        doc="How often every image is visited.",
+    )
+    picked = param.Integer(default=0, bounds=(0, None), doc="The picked image, a position in the landscape.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = TrainingConfig(alpha=40)  # α large enough for a movement that is seen in 40 epochs
+        self.subject: Subject | None = None
+
+    def show(self, subject: Subject) -> None:
+        """Take another run's landscape."""
+        self.subject = subject
+        if subject.landscape is not None:
+            self.picked = min(self.picked, subject.landscape.sizes["image"] - 1)
+
+    @property
+    def landscape(self) -> xr.Dataset | None:
+        """Δ₁ and Δ₂..ₙ as functions of k; None where not measured yet."""
+        return self.subject.landscape if self.subject is not None else None
+
+    @property
+    def n_pixels(self) -> int:
+        """P."""
+        return int(self.landscape.attrs["n_pixels"]) if self.landscape is not None else 0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Bounds on k in pixels, in order also while one is moved past the other."""
+        low, high = sorted((self.config.k_min, self.config.k_max))
+        return low * self.n_pixels, high * self.n_pixels
+
+    def trajectories(self) -> xr.DataArray:
+        """k of every image ``(epoch, image)``, in pixels."""
+        if self.landscape is None:
+            raise ValueError("the run has no k-landscape yet; measure it first")
+        values = {name: getattr(self.config, name) for name in SETTINGS}
+        values["k_min"], values["k_max"] = sorted((values["k_min"], values["k_max"]))
+        return simulate_k(self.landscape, **values, epochs=self.epochs)
+
+    def map(self) -> tuple[np.ndarray, np.ndarray]:
+        """The picked image's map: k now, and k after the next visit, in pixels."""
+        if self.landscape is None:
+            raise ValueError("the run has no k-landscape yet; measure it first")
+        one = self.landscape.isel(image=self.picked)
+        grid = np.linspace(0, self.n_pixels, 393)
+        beta = self.config.beta
+        delta = beta * one.label_change.values + (1 - beta) * one.runners_up_change.values
+        step = self.config.alpha * np.interp(grid, one.k.values, delta)
+        return grid, np.clip(grid + step, *self.bounds)
+
+    def summary(self, k: xr.DataArray) -> str:
+        """Where the images settle, as Markdown."""
+        last, (low, high) = k.values[-1], self.bounds
+        at_low, at_high = float((last <= low + 0.5).mean()), float((last >= high - 0.5).mean())
+        moving = float((np.abs(k.values[-1] - k.values[-2]) > 0.5).mean()) if len(k) > 1 else 0.0
+        return (
+            f"After {self.epochs} epochs: **{100 * at_low:.0f} %** of {k.shape[1]} images at the lower bound "
+            f"({low:.0f} pixels), **{100 * at_high:.0f} %** at the upper ({high:.0f}), "
+            f"**{100 * (1 - at_low - at_high):.0f} %** between; {100 * moving:.0f} % still move by more than half a "
+            f"pixel a visit. k min / median / max: {last.min():.0f} / {np.median(last):.0f} / {last.max():.0f}."
+        )
+
+    def describe_picked(self, k: xr.DataArray) -> str:
+        """The picked image and where it goes, as Markdown."""
+        if self.landscape is None or self.subject is None:
+            return ""
+        path = k.values[:, self.picked]
+        label = self.subject.data.class_names[int(self.landscape.label[self.picked])]
+        direction = "rises" if path[-1] > path[0] + 0.5 else "falls" if path[-1] < path[0] - 0.5 else "stays"
+        return (
+            f"**Training image {int(self.landscape.image_id[self.picked])} ({label})**: k {direction} from {path[0]:.0f} to "
+            f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, masking hurts and k falls; above "
+            "it, k rises; where they cross, k comes to rest."
+        )

@@ -1,0 +1,183 @@
+"""Subjects: the runs that the tabs look at, each with its model, its data and what was measured of them."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from smoot_explore.curves import k_landscape, masking_curves
+from smoot_explore.data import ImageData, Split, load_data
+from smoot_explore.runs import Run, open_run
+
+Progress = Callable[[int, int], object]
+Protocol = tuple[str, str]  # (fill, attribution method)
+
+MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
+LANDSCAPE_IMAGES = 200  # of the training images
+LEVELS = 20
+
+_data: OrderedDict[tuple, ImageData] = OrderedDict()
+_data_lock = threading.Lock()
+_KEPT_DATA = 4
+
+
+def shared_data(*source: Any, **options: Any) -> ImageData:
+    """`load_data`, with the last few data sets kept for all sessions, which only read them."""
+    key = (*source, *sorted(options.items()))
+    with _data_lock:  # also keeps two sessions from loading the same data twice
+        if key not in _data:
+            _data[key] = load_data(*source, **options)
+        _data.move_to_end(key)
+        while len(_data) > _KEPT_DATA:
+            _data.popitem(last=False)
+        return _data[key]
+
+
+@dataclass
+class Subject:
+    """A run as the tabs see it.
+
+    The model stays in eval mode; several sessions may look at the same bundled or kept run, so whoever
+    computes with it holds ``lock``.
+    """
+
+    key: str  # in the address of the page: "bundled/smoot", "kept/…", "mine/1"
+    label: str
+    run: Run
+    data: ImageData
+    model: nn.Module
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
+    _landscape: xr.Dataset | None = None
+
+    @classmethod
+    def open(
+        cls,
+        key: str,
+        label: str,
+        run: Run,
+        *,
+        data: ImageData | None = None,
+        model: nn.Module | None = None,
+        root: Any = None,
+    ) -> Subject:
+        """Load a run with its latest weights, on the CPU.
+
+        ``data`` and ``model`` are needed where the run does not say how to make them again.
+        """
+        run = open_run(run.path)  # as it is on the disk now
+        if run.epochs == 0:
+            raise ValueError(f"{label} has no completed epoch yet; wait for its first one")
+        if data is None:
+            source = run.description["data"]
+            size = source.get("image_size")
+            if "name" not in source:
+                raise ValueError(f"{label} was trained on data put together by hand, which cannot be loaded")
+            data = shared_data(
+                source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
+                tuple(size) if isinstance(size, list) else size,
+            )  # fmt: skip
+            if data.fingerprint != run.description["data"]["fingerprint"]:
+                raise ValueError(f"the data of {label} have changed since it was trained; restore the images")
+        own = run.load_model(None if model is None else copy.deepcopy(model).cpu())
+        subject = cls(key, label, run, data, own.eval())
+        subject._take_over_measured()
+        return subject
+
+    @property
+    def method(self) -> str:
+        """traditional, sgt or smoot."""
+        return self.run.start_config["method"]
+
+    @property
+    def test(self) -> Split:
+        """The test images that its curves are measured on."""
+        return self.data.test[: self.n_measured]
+
+    @property
+    def n_measured(self) -> int:
+        """How many test images the curves are measured on: always the first ones."""
+        for curves in self._curves.values():
+            return curves.sizes["image"]
+        return min(MEASURED_IMAGES, len(self.data.test))
+
+    def curves(self, fill: str, method: str) -> xr.Dataset | None:
+        """Masking curves of the test images, ``(image, masked_fraction)``; None where not measured yet."""
+        return self._curves.get((fill, method))
+
+    @property
+    def protocols(self) -> Sequence[Protocol]:
+        """The (fill, attribution method) pairs that were measured."""
+        return list(self._curves)
+
+    def measure_curves(self, fill: str, method: str, progress: Progress | None = None) -> xr.Dataset:
+        """Measure masking curves, keep them and give them back. Works on a copy of the model."""
+        model, split = copy.deepcopy(self.model), self.test
+        curves = masking_curves(
+            model, split, LEVELS, "highest", fill, method, precision="float32", progress=progress
+        )
+        self._curves[fill, method] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
+        return self._curves[fill, method]
+
+    @property
+    def landscape(self) -> xr.Dataset | None:
+        """Δ₁ and Δ₂..ₙ of some training images as functions of k; None where not measured yet."""
+        return self._landscape
+
+    def measure_landscape(self, progress: Progress | None = None) -> xr.Dataset:
+        """Measure the k-landscape, keep it and give it back. Works on a copy of the model."""
+        config = self.run.config
+        self._landscape = k_landscape(
+            copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
+            draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="float32",
+            progress=progress,
+        )  # fmt: skip
+        return self._landscape
+
+    def _take_over_measured(self) -> None:
+        """Curves and landscape that the run folder holds, where they fit the weights as they are now."""
+        if self.run.has_curves():
+            stored = self.run.curves()
+            n = stored.sizes["image"]
+            first = self.data.test.image_ids[:n].numpy()
+            fits = (
+                stored.attrs.get("epoch") == self.run.epochs
+                and stored.attrs["order"] == "highest"
+                and stored.attrs["ranking"] == "signed"
+                and np.array_equal(stored.image_id, first)
+            )
+            if fits:
+                for dim in ("method", "fill"):
+                    stored = stored if dim in stored.dims else stored.expand_dims(dim)
+                for method in stored.method.values:
+                    for fill in stored.fill.values:
+                        one = stored.sel({"method": method, "fill": fill})
+                        self._curves[str(fill), str(method)] = one.transpose("image", "masked_fraction")
+        if self.run.has_landscape():
+            landscape = self.run.landscape()
+            if landscape.attrs.get("epoch") == self.run.epochs:
+                self._landscape = landscape
+
+
+def balanced(split: Split, n: int) -> np.ndarray:
+    """Positions of about ``n`` images, the first of each class in turn."""
+    labels = split.labels.numpy()
+    turn = np.empty(len(labels), int)
+    for label in range(split.n_classes):
+        members = np.flatnonzero(labels == label)
+        turn[members] = np.arange(len(members))
+    return np.sort(np.argsort(turn, kind="stable")[:n])
+
+
+def quiet_threads() -> None:
+    """Let this thread compute on one core: the page stays responsive, and trainings keep theirs."""
+    torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""The tabs: each lays out one state and redraws what changed."""

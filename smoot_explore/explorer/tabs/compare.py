@@ -1,0 +1,125 @@
+"""The Compare tab: runs side by side."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from smoot_explore.explorer.background import QUICK
+from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.export import compare_page, table_html
+from smoot_explore.explorer.latest import Latest
+from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
+from smoot_explore.views.drops import DropsView
+from smoot_explore.views.grid import PictureGrid
+from smoot_explore.views.pixels import picture_pixels, saliency_pixels
+
+_MOST_RUNS = 6  # side by side
+
+
+class CompareTab:
+    """Draws the table, the accuracy drops and the saliency of several runs."""
+
+    def __init__(
+        self,
+        state: CompareState,
+        chooser: Any,
+        measure: Callable[[], None],
+        schedule: Callable[[Callable[[], None]], object],
+        complain: Callable[[str], None],
+    ) -> None:
+        self.state, self._measure, self._complain = state, measure, complain
+        self.drops = DropsView(height=340)
+        self.latest = Latest(self._compute, self._show_maps, QUICK, schedule)
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
+        self.note = small_text(margin=(0, 10))
+        self.maps = pn.Column(sizing_mode="stretch_width")
+        self._grid: PictureGrid | None = None
+        csv = pmui.FileDownload(
+            label="Table as CSV", filename="comparison.csv", callback=lambda: io.StringIO(state.to_csv()),
+            size="small", variant="outlined", margin=(8, 10), auto=True,
+        )  # fmt: skip
+        page = pmui.FileDownload(
+            label="This view as a page", filename="comparison.html", callback=self._page, size="small",
+            variant="outlined", margin=(8, 10), auto=True,
+            description="One HTML file with the table and the figures, which opens in any browser without a server.",
+        )  # fmt: skip
+        self.panel = pn.Column(
+            chooser,
+            pn.Row(*(control(state, n) for n in ("fill", "method", "scale")), sizing_mode="stretch_width"),
+            self.table,
+            self.note,
+            pn.Row(csv, page),
+            pn.pane.Bokeh(self.drops.figure, sizing_mode="stretch_width", margin=0),
+            self.maps,
+            sizing_mode="stretch_width",
+        )
+        state.param.watch(self._protocol_chosen, ["fill", "method"])
+        state.param.watch(lambda *e: self.latest.ask(), "scale")
+
+    def refresh(self) -> None:
+        """Draw everything anew."""
+        self.show_measured()
+        self.latest.ask()
+
+    def show_measured(self) -> None:
+        """Draw the table and the accuracy drops."""
+        state = self.state
+        if not state.subjects:
+            self.table.object = "Choose at least one run."
+            self.note.object = ""
+        else:
+            self.table.object = table_html(*state.table())
+            self.note.object = html.escape(state.note())
+        curves = state.curves()
+        n = {c.sizes["image"] for c in curves.values()}
+        missing = [s.label for s in state.missing]
+        title = (
+            f"Accuracy drop: {state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
+            f"{', n = ' + ', '.join(str(x) for x in sorted(n)) if n else ''}"
+            f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
+        )
+        self.drops.show(title, curves, state.colours())
+
+    def _compute(self) -> Any:
+        maps = self.state.maps()
+        return self.state.images(), maps, self.state.limits(maps)
+
+    def _show_maps(self, answer: Any) -> None:
+        if isinstance(answer, BaseException):
+            self._complain(str(answer))
+            return
+        images, maps, limits = answer
+        if images is None:
+            self.maps.objects = []
+            return
+        labels = list(maps)[:_MOST_RUNS]
+        if self._grid is None or self._grid.rows != 1 + len(labels) or self._labels != labels:
+            self._labels = labels
+            self._grid = PictureGrid(
+                "saliency", "", N_COMPARED_IMAGES, 1 + len(labels), cell=96,
+                row_labels=["image", *(label.replace(", ", "\n") for label in labels)],
+            )  # fmt: skip
+            self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
+        self._grid.figure.title.text = (
+            f"Saliency of the label by {self.state.method.replace('_', ' ')}, colour scale: {self.state.scale}"
+        )
+        rows = [picture_pixels(images.images.numpy())]
+        for label in labels:
+            rows.append([saliency_pixels(m[None], x)[0] for m, x in zip(maps[label], limits[label], strict=True)])
+        names = [images.class_names[int(label)] for label in images.labels]
+        self._grid.show(rows, titles=names)
+
+    _labels: list[str] = []  # noqa: RUF012  # replaced, never changed
+
+    def _protocol_chosen(self, *events: Any) -> None:
+        self.refresh()
+        self._measure()
+
+    def _page(self) -> io.StringIO:
+        return io.StringIO(compare_page(self.state))

@@ -1,0 +1,184 @@
+"""The Image tab: one image, its saliency, what masking leaves of it and what the model says then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.events import Tap
+
+from smoot_explore.explorer.background import QUICK
+from smoot_explore.explorer.controls import control, small_text, text
+from smoot_explore.explorer.latest import Latest
+from smoot_explore.explorer.state.image import PAGE, ImageState, View
+from smoot_explore.explorer.uploads import read_picture
+from smoot_explore.views.grid import PictureGrid
+from smoot_explore.views.image import CurveView, ProbabilityBars
+from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
+
+_OF_THE_PICTURE = [
+    "half", "image", "masked_fraction", "order", "fill", "method", "signed",
+]  # fmt: skip
+
+
+class ImageTab:
+    """Redraws one image whenever a choice moves. ``schedule`` runs a function where the page may be changed."""
+
+    def __init__(
+        self,
+        state: ImageState,
+        schedule: Callable[[Callable[[], None]], object],
+        complain: Callable[[str], None],
+        upload_megabytes: float,
+    ) -> None:
+        self.state, self._complain = state, complain
+        self._upload_megabytes = upload_megabytes
+        self.latest = Latest(state.view, self._show, QUICK, schedule)
+        self.thumbnails = PictureGrid(
+            "thumbnails", "Pick an image", 6, PAGE // 6, cell=58, titled=False, tooltips=True
+        )
+        self.thumbnails.figure.on_event(Tap, self._tapped)
+        self.pictures = PictureGrid("image", "", 3, 1, cell=190)
+        self.bars, self.curve = ProbabilityBars(height=280), CurveView(height=240)
+        self.title = text(margin=(6, 10, 0, 10))
+        self.verdict = text(margin=(0, 10))
+        self.count = small_text(margin=(10, 4))
+        self.back = pmui.Button(label="‹ Back", size="small", variant="text", on_click=lambda e: self._turn(-1))
+        self.next = pmui.Button(label="Next ›", size="small", variant="text", on_click=lambda e: self._turn(1))
+        self.upload = pmui.FileInput(
+            label="Upload a picture", accept=".png,.jpg,.jpeg,.webp,.bmp,.gif", multiple=False, size="small",
+            variant="outlined", margin=(6, 10), sizing_mode="stretch_width",
+            max_file_size=round(upload_megabytes * 1e6),
+            description="A picture of your own, cut and resized to the data's shape. It stays on this server's memory "
+            "until you leave.",
+        )  # fmt: skip
+        self.upload.param.watch(self._uploaded, "value")
+        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 130))]
+        filters_2 = [control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 110), ("prediction", 120))]
+        chooser = pn.Column(
+            pn.Row(*filters, margin=0),
+            pn.Row(*filters_2, margin=0),
+            pn.pane.Bokeh(self.thumbnails.figure, sizing_mode="scale_width", margin=(0, 5)),
+            pn.Row(self.back, self.count, self.next, margin=0),
+            self.upload,
+            width=330,
+        )
+        self.slider = control(state, "masked_fraction")
+        self.panel = pn.Row(
+            chooser,
+            pn.Column(
+                self.title,
+                pn.pane.Bokeh(self.pictures.figure, sizing_mode="scale_width", margin=(0, 10)),
+                self.slider,
+                pn.Row(
+                    *(control(state, n) for n in ("order", "fill", "method")),
+                    control(state, "signed", sizing_mode=None, width=110, margin=(14, 10)),
+                    sizing_mode="stretch_width",
+                ),
+                self.verdict,
+                pn.Row(
+                    pn.pane.Bokeh(self.curve.figure, sizing_mode="stretch_width", margin=0),
+                    pn.pane.Bokeh(self.bars.figure, sizing_mode="stretch_width", margin=0),
+                    sizing_mode="stretch_width",
+                ),
+                sizing_mode="stretch_width",
+            ),
+            sizing_mode="stretch_width",
+        )
+        state.param.watch(lambda *e: self.latest.ask(), _OF_THE_PICTURE)
+        state.param.watch(self._filtered, ["half", "label", "of_class", "prediction"])
+        state.param.watch(lambda *e: self.show_thumbnails(), "page")
+        state.param.watch(lambda *e: self._frame(), "image")
+
+    def refresh(self) -> None:
+        """Draw everything anew, for another run."""
+        if self.state.subject is None:
+            return
+        self.show_thumbnails()
+        self.latest.ask()
+
+    def show_thumbnails(self) -> None:
+        """Draw the page of thumbnails."""
+        state = self.state
+        chosen, split = state.thumbnails(), state.split
+        self._shown = list(chosen)
+        names = split.class_names
+        texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
+        rows = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
+        self.thumbnails.show(rows, texts=texts)
+        self._frame()
+        n, pages = len(state.positions()), state.pages
+        page = min(state.page, pages - 1)
+        self.count.object = f"{n:,} images, page {page + 1} of {pages}" if n else "No image passes the filters"
+        self.back.disabled, self.next.disabled = page == 0, page >= pages - 1
+
+    def _frame(self) -> None:
+        place = self._shown.index(self.state.image) if self.state.image in self._shown else None
+        self.thumbnails.select(place)
+
+    _shown: list[int] = []  # noqa: RUF012  # replaced, never changed
+
+    def _filtered(self, *events: Any) -> None:
+        self.state.page = 0
+        self.show_thumbnails()
+
+    def _turn(self, pages: int) -> None:
+        self.state.page = max(0, min(self.state.page, self.state.pages - 1) + pages)
+
+    def _tapped(self, event: Tap) -> None:
+        cell = self.thumbnails.cell_at(event.x, event.y)
+        if cell is not None and cell < len(self._shown):
+            self.state.image = int(self._shown[cell])
+
+    def _uploaded(self, event: Any) -> None:
+        if not event.new or self.state.subject is None:
+            return
+        try:
+            picture = read_picture(event.new, self.state.subject.data.image_shape, self._upload_megabytes)
+            self.state.take_upload(picture)
+        except ValueError as error:
+            self._complain(str(error))
+            return
+        self.refresh()
+
+    def _show(self, view: View | BaseException) -> None:
+        if isinstance(view, BaseException):
+            self._complain(str(view))
+            return
+        limit = saliency_limit([view.look.saliency])
+        self.title.object = f"**{view.title}**"
+        percent = 100 * view.masked_pixels / view.picture[0, 0].size
+        self.pictures.show(
+            [[
+                picture_pixels(view.picture)[0],
+                saliency_pixels(view.look.saliency, limit)[0],
+                picture_pixels(view.look.masked_images)[0],
+            ]],
+            titles=["image", "saliency: red for, blue against", f"{percent:.0f} % masked ({view.masked_pixels} pixels)"],
+        )  # fmt: skip
+        explained = view.class_names[view.explained]
+        self.curve.figure.yaxis.axis_label = f"probability of {explained}"
+        self.curve.show(view.masked_fraction, view.probability, view.image_class)
+        probability = float(view.look.masked_probabilities[0, view.explained])
+        self.curve.mark(percent / 100, probability)
+        self.bars.show(view.class_names, view.look.clean_probabilities[0], view.look.masked_probabilities[0])
+        self.verdict.object = verdict(view, explained, self.state.order)
+
+
+def verdict(view: View, explained: str, order: str) -> str:
+    """Class I or II with its reason, as Markdown."""
+    start, top = float(view.probability[0]), float(view.probability.max())
+    which = "strongest" if order == "highest" else "weakest"
+    if view.image_class == "I":
+        return (
+            f"**Class I**: masking its {which} pixels never raises the probability of {explained} "
+            f"above that of the clean image ({start:.2f}) by more than 0.01."
+        )
+    return (
+        f"**Class II**: with its {which} {100 * view.peak_fraction:.0f} % masked, the probability of {explained} "
+        f"rises from {start:.2f} to {top:.2f}."
+    )
+
+

@@ -1,0 +1,210 @@
+"""The Train tab: losses, accuracy, k of all and of the watched images, and what the model sees of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.events import Tap
+
+from smoot_explore.config import TrainingConfig
+from smoot_explore.explorer.controls import control, text
+from smoot_explore.explorer.state.train import N_WATCHED, TrainState
+from smoot_explore.training import Change
+from smoot_explore.views.grid import PictureGrid
+from smoot_explore.views.histogram import Histogram
+from smoot_explore.views.palette import COLOURS, METHOD_NAMES
+from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
+from smoot_explore.views.training import AccuracyView, KRangeView, LossView, WatchedKView
+
+SYMBOLS = {
+    "alpha": "α", "beta": "β", "kl_weight": "λ", "learning_rate": "τ", "k_min": "k min", "k_max": "k max",
+}  # fmt: skip
+
+
+class TrainTab:
+    """Redraws what a training reports. ``open_image`` is called with a position among the training images."""
+
+    def __init__(self, state: TrainState, open_image: Callable[[int], None]) -> None:
+        self.state, self._open_image = state, open_image
+        self.loss, self.accuracy = LossView(), AccuracyView()
+        self.k_range, self.k_watched = KRangeView(), WatchedKView()
+        self.k_now = Histogram(
+            "k now", "k (pixels)", name="k-now", colour=COLOURS["smoot"], unit="pixels", height=230
+        )
+        self.strip = PictureGrid(
+            "watched", "The watched images as the model sees them", N_WATCHED, 3,
+            row_labels=("image", "saliency", "masked"), footer_lines=2,
+        )  # fmt: skip
+        self.strip.figure.on_event(Tap, self._tapped)
+        self.explanation = text(margin=(0, 10))
+        self.headline = text(margin=(6, 10, 0, 10))
+        self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
+        self.watch = control(state, "watch", width=220, sizing_mode=None)
+        self.open = pmui.Button(
+            label="Open in Image", variant="outlined", size="small", margin=(12, 10), on_click=self._open
+        )
+        self._drawn_points = self._drawn_epochs = 0
+        self._limit = 0.0
+        state.param.watch(self._watch_anew, "watch")
+        state.param.watch(lambda event: self._show_explanation(), "watched_image")
+        state.config.param.watch(lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"])
+        figures = [
+            pn.pane.Bokeh(view.figure, sizing_mode="stretch_width", margin=0)
+            for view in (self.loss, self.accuracy, self.k_now, self.k_range, self.k_watched)
+        ]
+        loss, accuracy, k_now, k_range, k_watched = figures
+        self.panel = pn.Column(
+            self.problem,
+            self.headline,
+            pn.Row(loss, accuracy, sizing_mode="stretch_width"),
+            pn.Row(k_range, k_watched, k_now, sizing_mode="stretch_width"),
+            pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 10)),
+            pn.Row(self.explanation, pn.Column(self.watch, self.open, width=240), sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )
+        self.clear()
+
+    def clear(self) -> None:
+        """Empty all plots and draw what the state holds."""
+        state = self.state
+        epochs = state.started.epochs if state.preview or state.busy else state.config.epochs
+        if state.preview is not None:
+            epochs = state.epochs[-1].epoch if state.epochs else epochs
+        n_pixels = state.data.n_pixels if state.data is not None else 784
+        for view in (self.loss, self.accuracy, self.k_watched):
+            view.clear(epochs)
+        self.k_range.clear(epochs, n_pixels)
+        self.k_now.clear()
+        self.strip.show([])
+        self.strip.select(None)
+        self._drawn_points = self._drawn_epochs = 0
+        self._limit = 0.0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw what is new."""
+        state = self.state
+        if state.data is not None and self.k_range.pixels.end != state.data.n_pixels:
+            self.k_range.pixels.end = state.data.n_pixels
+        new = state.points[self._drawn_points :]
+        if new:
+            self._drawn_points = len(state.points)
+            epochs = [point.epoch for point in new]
+            self.loss.add(epochs, [p.cross_entropy for p in new], [p.kl for p in new])
+            if state.started.method != "traditional":
+                self.k_range.add(epochs, [p.k_min for p in new], [p.k_median for p in new], [p.k_max for p in new])
+        for scores in state.epochs[self._drawn_epochs :]:
+            self.accuracy.add(*scores)
+        self._drawn_epochs = len(state.epochs)
+        self._show_bounds_and_marks()
+        if state.k is not None and state.data is not None and state.started.method != "traditional":
+            n_pixels = state.data.n_pixels
+            _, low, high = state.bounds[-1]
+            self.k_now.show(state.k, np.linspace(0, n_pixels, 50), (low * n_pixels, high * n_pixels))
+        self._show_watched()
+        self.headline.object = self._headline()
+        self.problem.object, self.problem.visible = state.problem, bool(state.problem)
+
+    def _show_bounds_and_marks(self) -> None:
+        state = self.state
+        if state.data is not None and state.bounds and state.started.method == "smoot":
+            n_pixels = state.data.n_pixels
+            places, low, high = (list(column) for column in zip(*state.bounds, strict=True))
+            last = max([state.started.epochs, *places])
+            self.k_range.show_bounds(
+                [*places, last],
+                [x * n_pixels for x in (*low, low[-1])],
+                [x * n_pixels for x in (*high, high[-1])],
+            )
+        places = [state.epoch_of(change.step) for change in state.changes]
+        texts = [mark_text(change) for change in state.changes]
+        for view in (self.loss, self.k_range, self.k_watched):
+            if len(view.marks.source.data["x"]) != len(places):
+                view.marks.show(places, texts)
+
+    def _show_watched(self) -> None:
+        state, seen = self.state, self.state.seen
+        if seen is None or state.data is None:
+            return
+        watched = state.data.train[seen.positions]
+        names = [state.data.class_names[int(label)] for label in watched.labels]
+        # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
+        self._limit = max(saliency_limit([seen.look.saliency]), 0.95 * self._limit)
+        classes = ["?"] * len(names) if seen.classes is None else list(seen.classes)
+        guided = state.started.method != "traditional"
+        starts = state.started.k_init * state.data.n_pixels
+        footers = [
+            (f"class {c}", f"k {starts:.0f} → {k:.0f}" if guided else "no masking")
+            for c, k in zip(classes, seen.k, strict=True)
+        ]
+        self.strip.show(
+            [
+                picture_pixels(watched.images.numpy()),
+                saliency_pixels(seen.look.saliency, self._limit),
+                picture_pixels(seen.look.masked_images),
+            ],
+            titles=names,
+            footers=footers,
+        )
+        self.strip.select_column(min(state.watched_image, len(names) - 1))
+        epochs, k = state.trajectories()
+        ids = [int(i) for i in watched.image_ids]
+        if guided and k:
+            self.k_watched.show(
+                epochs, k, [f"{n} {i}" for n, i in zip(names, ids, strict=True)],
+                None if seen.classes is None else classes,
+            )  # fmt: skip
+        self._show_explanation()
+
+    def _show_explanation(self) -> None:
+        self.explanation.object = self.state.explain()
+
+    def _headline(self) -> str:
+        state = self.state
+        if state.preview is not None:
+            return (
+                f"Shown until you press **Train**: {state.preview.label}, {len(state.data.train) if state.data else 0:,} images, "
+                f"{len(state.epochs)} epochs. Move α or β below and read how the k of a watched image would move."
+            )
+        if state.training is None:
+            return "Choose a method on the left and press **Train**. Every training starts from the same initial weights."
+        told = []
+        for change in state.changes[-3:]:
+            told.append(f"{mark_text(change)} from step {change.step}")
+        moved = f" Moved: {'; '.join(told)}." if told else ""
+        return f"{describe(state.started)}.{moved}"
+
+    def _watch_anew(self, *events: Any) -> None:
+        self.state.choose_watched()
+        if self.state.training is None:
+            self._show_watched()
+
+    def _tapped(self, event: Tap) -> None:
+        cell = self.strip.cell_at(event.x, event.y)
+        if cell is not None and self.state.seen is not None:
+            self.state.watched_image = min(cell % N_WATCHED, len(self.state.seen.positions) - 1)
+            self.strip.select_column(self.state.watched_image)
+
+    def _open(self, *events: Any) -> None:
+        seen = self.state.seen
+        if seen is not None:
+            self._open_image(int(seen.positions[min(self.state.watched_image, len(seen.positions) - 1)]))
+
+
+def mark_text(change: Change) -> str:
+    """A live change as a mark says it: "β 0.95 → 0.5"."""
+    return f"{SYMBOLS[change.name]} {change.old:g} → {change.new:g}"
+
+
+def describe(config: TrainingConfig) -> str:
+    """The settings at the start, in one line."""
+    text = f"**{METHOD_NAMES[config.method]}**, seed {config.seed}, {config.optimizer}"
+    if config.method == "smoot":
+        text += f", started with α {config.alpha:g}, β {config.beta:g}, λ {config.kl_weight:g}"
+    elif config.method == "sgt":
+        text += f", started with λ {config.kl_weight:g}"
+    return text + f", τ {config.learning_rate:g}"

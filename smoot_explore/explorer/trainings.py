@@ -1,0 +1,269 @@
+"""Trainings in the background: a bounded pool of threads with a queue, one for all sessions of the server."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from smoot_explore.config import TrainingConfig
+from smoot_explore.curves import image_class, masking_curves
+from smoot_explore.data import ImageData
+from smoot_explore.looks import Look, look
+from smoot_explore.runs import Run
+from smoot_explore.training import EpochRecord, StepRecord, train
+
+REPORT_SECONDS = 0.15  # between two looks at the progress
+LOOK_SHARE = 0.02  # of the training time that looking at the watched images may take
+VERDICT_SHARE = 0.02  # of it that judging their class may take
+ENDED = ("stopped", "finished", "failed")
+
+
+class Prepared(NamedTuple):
+    """What a training needs before its first step."""
+
+    model: nn.Module
+    data: ImageData
+    run: Run
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a training stands, thinned to what a page can draw."""
+
+    record: StepRecord
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class WatchReport:
+    """The watched images as the model sees them now."""
+
+    positions: np.ndarray  # (W,) in data.train
+    step: int
+    k: np.ndarray  # (W,) pixels
+    look: Look
+    classes: np.ndarray | None  # (W,) "I" or "II", at the last verdict
+
+
+Report = StepReport | WatchReport | EpochRecord
+
+
+class Training:
+    """One training: the page gives orders, a worker of the pool carries them out and reports.
+
+    Parameters
+    ----------
+    config
+        Read by the training; its live values may be set at any time.
+    prepare
+        Makes model, data and run; called by the worker, because loading takes long.
+    max_minutes
+        Computing time after which the training is stopped.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, prepare: Callable[[], Prepared], max_minutes: float = 60
+    ) -> None:
+        self.config = config
+        self.prepared: Prepared | None = None
+        self.status = "queued"  # queued, preparing, running, paused, stopped, finished, failed
+        self.problem = ""
+        self.step = 0
+        self.seconds = 0.0  # of computing
+        self._prepare = prepare
+        self._max_seconds = 60 * max_minutes
+        self._order = "run"  # run, pause, stop
+        self._lock = threading.Lock()
+        self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
+        self._records: Iterator[EpochRecord | StepRecord] | None = None
+        self._watched = np.empty(0, int)
+        self._watch_anew = False
+        self._classes: np.ndarray | None = None
+        self._next_report = self._next_look = self._next_verdict = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will never run again."""
+        return self.status in ENDED
+
+    def watch(self, positions: np.ndarray) -> None:
+        """Look at these training images from now on."""
+        self._watched, self._watch_anew = np.asarray(positions, int), True
+
+    def reports(self) -> list[Report]:
+        """What was reported since the last call; each is told once."""
+        taken = []
+        while self._reports:
+            taken.append(self._reports.popleft())
+        return taken
+
+    def work(self) -> None:
+        """Go on until paused, stopped or finished. Called by a worker."""
+        with self._lock:
+            if self._order != "run":
+                return
+            self.status = "running" if self._records else "preparing"
+        try:
+            self._train()
+        except Exception as error:  # whatever it is, the visitor reads it and the worker goes on
+            self.problem = str(error) or type(error).__name__
+            self._end("failed")
+
+    def pause(self) -> None:
+        """Stop after the step in progress; the pool may serve others meanwhile."""
+        with self._lock:
+            if self._order == "run" and not self.ended:
+                self._order = "pause"
+                if self.status == "queued":
+                    self.status = "paused"
+
+    def stop(self) -> None:
+        """End after the step in progress. Completed epochs stay in the run."""
+        with self._lock:
+            waiting = self.status in ("queued", "paused")
+            self._order = "stop"
+        if waiting:
+            self._end("stopped")
+
+    def wake(self) -> None:
+        """Allow it to go on. Called by the pool, which queues it."""
+        with self._lock:
+            self._order, self.status = "run", "queued"
+
+    def _train(self) -> None:
+        if self._records is None:
+            self.prepared = self._prepare()
+            model, data, run = self.prepared
+            every = 1 if torch.device(_device_of(model)).type == "cpu" else 8
+            self._records = train(model, data, self.config, run=run, every=every)
+            if len(self._watched):
+                self._report_watched(np.full(len(data.train), self._start_k()), 0)
+            self.status = "running"
+        started = time.perf_counter()
+        while True:
+            if self._order != "run":
+                break
+            record = next(self._records, None)
+            now = time.perf_counter()
+            self.seconds += now - started
+            started = now
+            if record is None:
+                return self._end("finished")
+            self.step = record.step
+            self._report(record, now)
+            if self.seconds > self._max_seconds:
+                raise RuntimeError(
+                    f"stopped after {self._max_seconds / 60:g} minutes, the longest that this server trains. "
+                    "Completed epochs are kept; train fewer images or epochs"
+                )
+        with self._lock:
+            stopping = self._order == "stop"
+            if not stopping:
+                self.status = "paused"
+        if stopping:
+            self._end("stopped")
+
+    def _report(self, record: EpochRecord | StepRecord, now: float) -> None:
+        if isinstance(record, EpochRecord):
+            self._reports.append(record)
+        elif now >= self._next_report:
+            left = (self._steps(record) - record.step) * self.seconds / max(record.step, 1)
+            self._reports.append(StepReport(record, left))
+            self._next_report = now + REPORT_SECONDS
+        if len(self._watched) and (now >= self._next_look or self._watch_anew):
+            self._report_watched(record.k, record.step)
+
+    def _report_watched(self, k: np.ndarray, step: int) -> None:
+        if self.prepared is None:
+            return
+        model, data, _ = self.prepared
+        positions, config = self._watched, self.config
+        watched = data.train[positions]
+        started = time.perf_counter()
+        if started >= self._next_verdict or self._watch_anew:
+            curves = masking_curves(model, watched, levels=20)
+            self._classes = image_class(curves).values
+            spent = time.perf_counter() - started
+            self._next_verdict = time.perf_counter() + spent / VERDICT_SHARE
+        self._watch_anew = False
+        looking = time.perf_counter()
+        seen = look(model, watched, k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n)
+        self._reports.append(WatchReport(positions, step, k[positions], seen, self._classes))
+        now = time.perf_counter()
+        self._next_look = now + max(2 * REPORT_SECONDS, (now - looking) / LOOK_SHARE)
+
+    def _start_k(self) -> float:
+        guided = self.config.method != "traditional"
+        return self.config.k_init * self.prepared.data.n_pixels if guided and self.prepared else 0.0
+
+    def _steps(self, record: StepRecord) -> int:
+        return record.steps_per_epoch * self.config.epochs
+
+    def _end(self, status: str) -> None:
+        if self._records is not None:
+            self._records.close()  # type: ignore[attr-defined]  # a generator
+        self._records = None
+        self.status = status
+
+
+class TrainingPool:
+    """Workers that carry out trainings, first come, first served.
+
+    Parameters
+    ----------
+    workers
+        Trainings at once. Each gets an equal share of the cores.
+    max_queue
+        How many may wait; one more is refused with a ``RuntimeError``.
+    """
+
+    def __init__(self, workers: int = 1, max_queue: int = 100) -> None:
+        self.workers, self.max_queue = workers, max_queue
+        self._queue: deque[Training] = deque()
+        self._wanted = threading.Condition()
+        self._threads: list[threading.Thread] = []
+
+    def submit(self, training: Training) -> None:
+        """Queue a new training, or a paused one again."""
+        with self._wanted:
+            if len(self._queue) >= self.max_queue:
+                raise RuntimeError(
+                    f"{len(self._queue)} trainings are waiting already, the most that this server takes; "
+                    "try again when one has finished"
+                )
+            training.wake()
+            self._queue.append(training)
+            if len(self._threads) < self.workers:
+                thread = threading.Thread(target=self._serve, name="training", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._wanted.notify()
+
+    def place(self, training: Training) -> int:
+        """1 for the training that starts next, 2 for the one after it, …; 0 when it does not wait."""
+        with self._wanted:
+            return self._queue.index(training) + 1 if training in self._queue else 0
+
+    def _serve(self) -> None:
+        # OpenMP counts threads for each thread of Python's: this shares the cores among the workers.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.workers))
+        while True:
+            with self._wanted:
+                while not self._queue:
+                    self._wanted.wait()
+                training = self._queue.popleft()
+            training.work()
+            del training  # an idle worker keeps no model alive
+
+
+def _device_of(model: nn.Module) -> Any:
+    return next(model.parameters()).device

@@ -1,0 +1,97 @@
+"""A look at some images: their saliency, what masking leaves of them, and what it does to the output."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smoot_explore.adaptation import probability_change
+from smoot_explore.data import Split
+from smoot_explore.hardware import hardware_of
+from smoot_explore.masking import mask_pixels, rank_pixels
+from smoot_explore.saliency import saliency, untouched
+
+
+class Look(NamedTuple):
+    """What `look` sees, as arrays on the host."""
+
+    saliency: np.ndarray  # (N, H, W)
+    masked_images: np.ndarray  # uint8 (N, C, H, W)
+    clean_probabilities: np.ndarray  # (N, n_classes)
+    masked_probabilities: np.ndarray  # (N, n_classes)
+    label_change: np.ndarray  # (N,) Δ₁ of equation (1)
+    runners_up_change: np.ndarray  # (N,) Δ₂..ₙ of equation (2)
+
+
+def look(
+    model: nn.Module,
+    split: Split,
+    k: np.ndarray | float,
+    *,
+    order: str = "lowest",
+    fill: str = "remaining",
+    method: str = "gradient",
+    signed: bool = True,
+    top_n: int = 5,
+    maps: np.ndarray | None = None,
+    seed: int = 0,
+) -> Look:
+    """Mask k pixels of each image and see what changes. The model runs in eval mode and is left as it was.
+
+    Parameters
+    ----------
+    model
+        Maps normalised images to logits; used on the device it is on.
+    split
+        The images, with labels and the statistics that the model was trained with.
+    k
+        Number of masked pixels, one for all or ``(N,)``; from 0 to H·W, rounded.
+    order, fill
+        As in `rank_pixels` and `mask_pixels`; the defaults are those of training.
+    method, signed, seed
+        As in `saliency`; the seed also fixes the random fills, so that the picture moves with k alone.
+    top_n
+        n of equation (2).
+    maps
+        Saliency ``(N, H, W)`` from an earlier look, to spare computing it again; None computes it.
+
+    Returns
+    -------
+    Look
+
+    Examples
+    --------
+    >>> from smoot_explore import create_model, load_data
+    >>> data = load_data("shapes", train=12, test=6)
+    >>> seen = look(create_model("cnn", data), data.test[:2], k=0)
+    >>> bool((seen.masked_images == data.test.images[:2].numpy()).all()), seen.label_change.tolist()
+    (True, [0.0, 0.0])
+    """
+    device = hardware_of(model).device
+    images, labels = split.normalize(split.images.to(device)), split.labels.to(device)
+    if maps is None:
+        attribution = saliency(model, images, labels, method, signed=signed, seed=seed)
+    else:
+        attribution = torch.as_tensor(maps, device=device)
+    generator = torch.Generator(device).manual_seed(seed)
+    ranks = rank_pixels(attribution, order)
+    masked = mask_pixels(images, ranks, torch.as_tensor(k), fill, generator, black=split.black)
+    with untouched(model), torch.no_grad():
+        clean_p, masked_p = model.eval()(torch.cat([images, masked])).float().softmax(1).chunk(2)
+    change = probability_change(clean_p, masked_p, labels, top_n)
+    pictures = _pictures(split, masked)
+    return Look(
+        *(
+            array.cpu().numpy()
+            for array in (attribution, pictures, clean_p, masked_p, change.label, change.runners_up)
+        )
+    )
+
+
+def _pictures(split: Split, images: Tensor) -> Tensor:
+    """Normalised images as uint8 again."""
+    mean, std = (values.view(-1, 1, 1).to(images.device) for values in (split.mean, split.std))
+    return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,164 @@
+"""What a training shows while it runs: losses, accuracy, k of all images, k of the watched ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from bokeh.models import ColumnDataSource, Range1d
+
+from smoot_explore.views.canvas import Marks, legend, new_figure
+from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, NEUTRAL, SERIES, UNKNOWN_CLASS_COLOUR
+
+_ROLLOVER = 4000  # points of a streamed curve; the oldest go first
+
+
+class LossView:
+    """Cross-entropy and KL term against the epoch, as they come."""
+
+    def __init__(self, height: int = 200) -> None:
+        self.epochs = Range1d(0, 1)
+        self.figure = new_figure(
+            "Loss", "epoch", "loss (nat)", name="loss", height=height, x_range=self.epochs
+        )
+        self.figure.y_range.start = 0
+        self.source = ColumnDataSource({"epoch": [], "cross_entropy": [], "kl": []})
+        for column, label, colour in (
+            ("cross_entropy", "cross-entropy", SERIES[1]),
+            ("kl", "KL before λ", SERIES[0]),
+        ):
+            self.figure.line(
+                "epoch", column, source=self.source, color=colour, legend_label=label, line_width=1.5
+            )
+        legend(self.figure)
+        self.marks = Marks(self.figure)
+
+    def add(self, epoch: Sequence[float], cross_entropy: Sequence[float], kl: Sequence[float]) -> None:
+        """Append points."""
+        self.source.stream(
+            {"epoch": list(epoch), "cross_entropy": list(cross_entropy), "kl": list(kl)}, _ROLLOVER
+        )
+
+    def clear(self, epochs: int) -> None:
+        """Empty it, for a training of so many epochs."""
+        self.epochs.end = epochs
+        self.source.data = {"epoch": [], "cross_entropy": [], "kl": []}
+        self.marks.show([], [])
+
+
+class AccuracyView:
+    """Accuracy on training and test images after each epoch."""
+
+    def __init__(self, height: int = 200) -> None:
+        self.epochs = Range1d(0, 1)
+        self.figure = new_figure(
+            "Accuracy", "epoch", "accuracy (%)", name="accuracy", height=height,
+            x_range=self.epochs, y_range=Range1d(0, 100),
+            tooltips=[("epoch", "@epoch"), ("test", "@test{0.0} %"), ("training", "@train{0.0} %")],
+        )  # fmt: skip
+        self.source = ColumnDataSource({"epoch": [], "train": [], "test": []})
+        for column, label, colour in (
+            ("test", "test images", SERIES[0]),
+            ("train", "training images, with dropout", SERIES[1]),
+        ):
+            self.figure.line(
+                "epoch", column, source=self.source, color=colour, legend_label=label, line_width=2
+            )
+            self.figure.scatter("epoch", column, source=self.source, color=colour, legend_label=label, size=5)
+        legend(self.figure, "bottom_right")
+
+    def add(self, epoch: int, train: float, test: float) -> None:
+        """Append an epoch."""
+        self.source.stream({"epoch": [epoch], "train": [train], "test": [test]})
+
+    def clear(self, epochs: int) -> None:
+        """Empty it, for a training of so many epochs."""
+        self.epochs.end = epochs
+        self.source.data = {"epoch": [], "train": [], "test": []}
+
+
+class KRangeView:
+    """k of all training images over the epochs: lowest, median, highest, and the bounds."""
+
+    def __init__(self, height: int = 230) -> None:
+        self.epochs, self.pixels = Range1d(0, 1), Range1d(0, 1)
+        self.figure = new_figure(
+            "k of all training images", "epoch", "k (pixels)", name="k-range", height=height,
+            x_range=self.epochs, y_range=self.pixels,
+        )  # fmt: skip
+        self.source = ColumnDataSource({"epoch": [], "low": [], "median": [], "high": []})
+        self.figure.varea(
+            "epoch", "low", "high", source=self.source, color=COLOURS["smoot"], alpha=0.25,
+            legend_label="lowest to highest",
+        )  # fmt: skip
+        self.figure.line(
+            "epoch", "median", source=self.source, color=COLOURS["smoot"], line_width=2, legend_label="median"
+        )
+        self.bounds = ColumnDataSource({"x": [], "k_min": [], "k_max": []})
+        for bound in ("k_min", "k_max"):
+            self.figure.step(
+                "x", bound, source=self.bounds, color=NEUTRAL, line_dash="dotted", mode="after",
+                legend_label="bounds",
+            )  # fmt: skip
+        legend(self.figure, "top_left")
+        self.figure.legend.orientation = "horizontal"
+        self.marks = Marks(self.figure)
+
+    def add(
+        self, epoch: Sequence[float], low: Sequence[float], median: Sequence[float], high: Sequence[float]
+    ) -> None:
+        """Append points."""
+        new = {"epoch": list(epoch), "low": list(low), "median": list(median), "high": list(high)}
+        self.source.stream(new, _ROLLOVER)
+
+    def show_bounds(self, places: Sequence[float], k_min: Sequence[float], k_max: Sequence[float]) -> None:
+        """The bounds in pixels, from each place (in epochs) on."""
+        self.bounds.data = {"x": list(places), "k_min": list(k_min), "k_max": list(k_max)}
+
+    def clear(self, epochs: int, n_pixels: int) -> None:
+        """Empty it, for a training of so many epochs."""
+        self.epochs.end, self.pixels.end = epochs, n_pixels
+        self.source.data = {"epoch": [], "low": [], "median": [], "high": []}
+        self.show_bounds([], [], [])
+        self.marks.show([], [])
+
+
+class WatchedKView:
+    """k of the watched images over the epochs, coloured by their class now."""
+
+    def __init__(self, height: int = 230) -> None:
+        self.epochs = Range1d(0, 1)
+        self.figure = new_figure(
+            "k of the watched images", "epoch", "k (pixels)", name="k-watched", height=height,
+            x_range=self.epochs, tooltips=[("image", "@name"), ("class", "@group")],
+        )  # fmt: skip
+        self.source = ColumnDataSource({"xs": [], "ys": [], "name": [], "colour": [], "group": []})
+        self.figure.multi_line(
+            "xs", "ys", source=self.source, color="colour", line_width=2, alpha=0.85, legend_group="group"
+        )
+        legend(self.figure, "top_left")
+        self.figure.legend.orientation = "horizontal"
+        self.marks = Marks(self.figure)
+
+    def show(
+        self,
+        epochs: Sequence[float],
+        k: Mapping[int, Sequence[float]],
+        names: Sequence[str],
+        classes: Sequence[str] | None,
+    ) -> None:
+        """Trajectories of k by image, all over the same ``epochs``."""
+        groups = [f"class {c}" for c in classes] if classes is not None else ["not judged"] * len(names)
+        self.source.data = {
+            "xs": [np.asarray(epochs, float)] * len(k),
+            "ys": [np.asarray(values, float) for values in k.values()],
+            "name": list(names),
+            "group": groups,
+            "colour": [CLASS_COLOURS.get(g.removeprefix("class "), UNKNOWN_CLASS_COLOUR) for g in groups],
+        }
+
+    def clear(self, epochs: int) -> None:
+        """Empty it, for a training of so many epochs."""
+        self.epochs.end = epochs
+        self.show([], {}, [], [])
+        self.marks.show([], [])
