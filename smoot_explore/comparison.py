@@ -59,7 +59,9 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     curves
         Name of the masking curves to read from each run; a run without them gets no AUC.
     """
-    return [compare_run(run, run.curves(curves) if run.has_curves(curves) else None, tolerance) for run in runs]
+    return [
+        compare_run(run, run.curves(curves) if run.has_curves(curves) else None, tolerance) for run in runs
+    ]
 
 
 def compare_run(run: Run, measured: xr.Dataset | None, tolerance: float = 0.01) -> Row:

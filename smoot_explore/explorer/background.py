@@ -14,7 +14,7 @@ QUICK = ThreadPoolExecutor(1, "quick", initializer=quiet_threads)
 SLOW = ThreadPoolExecutor(1, "slow", initializer=quiet_threads)
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The session that wanted a measurement has ended."""
 
 
@@ -46,7 +46,7 @@ class Measurement:
         if not self.done or self._future.cancelled():
             return ""
         error = self._future.exception()
-        return "" if error is None or isinstance(error, Cancelled) else str(error)
+        return "" if error is None or isinstance(error, CancelledError) else str(error)
 
     def cancel(self) -> None:
         """End it as soon as possible."""
@@ -56,4 +56,4 @@ class Measurement:
     def _progress(self, done: int, total: int) -> None:
         self.share = done / total
         if self._cancelled:
-            raise Cancelled
+            raise CancelledError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from bokeh.embed import file_html
 from bokeh.layouts import column
@@ -64,7 +65,9 @@ def compare_page(state: CompareState) -> str:
     Bokeh's code is part of the file, which has about 1.5 MB; it asks for nothing from anywhere.
     """
     drops = DropsView(height=360)
-    protocol = f"{state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
+    protocol = (
+        f"{state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
+    )
     drops.show(f"Accuracy drop: {protocol}", state.curves(), state.colours())
     figures = [drops.figure]
     images, maps = state.images(), state.maps()
@@ -74,7 +77,7 @@ def compare_page(state: CompareState) -> str:
             "saliency", f"Saliency of the label, colour scale: {state.scale}", N_COMPARED_IMAGES, 1 + len(maps),
             row_labels=["image", *(label.replace(", ", "\n") for label in maps)],
         )  # fmt: skip
-        rows = [picture_pixels(images.images.numpy())]
+        rows: list[Any] = [picture_pixels(images.images.numpy())]
         for label, group in maps.items():
             rows.append([saliency_pixels(m[None], x)[0] for m, x in zip(group, limits[label], strict=True)])
         grid.show(rows, titles=[images.class_names[int(i)] for i in images.labels])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import panel_material_ui as pmui
 from panel.util import edit_readonly
 
 from smoot_explore.explorer.background import Measurement
-from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.controls import small_text
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import HALVES
 from smoot_explore.explorer.state.session import TABS, SessionState
@@ -22,13 +21,16 @@ from smoot_explore.explorer.subjects import quiet_threads
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
+from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
 from smoot_explore.explorer.trainings import TrainingPool
 
 TICK_MILLISECONDS = 150
-ADDRESS_SECONDS = 0.5  # between two changes of the address: browsers refuse more than some hundred in a minute
+ADDRESS_SECONDS = (
+    0.5  # between two changes of the address: browsers refuse more than some hundred in a minute
+)
 ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
 
@@ -67,25 +69,11 @@ class ExplorerPage:
         self.state = state
         document = pn.state.curdoc
         schedule = document.add_next_tick_callback if document is not None else _at_once
-        self.sidebar = Sidebar(state.train, self._cleared, self.complain)
-        self.train = TrainTab(state.train, self._open_training_image)
+        self.sidebar = Sidebar(state.train, self._cleared, self.tell)
+        self.train = TrainTab(state.train, self._open_training_image, schedule)
         self._schedule = schedule
-        self.run = control(state, "run_key", width=260, sizing_mode=None)
-        self.measuring = small_text("", margin=(14, 10), visible=False)
-        self.keep_name = pmui.TextInput(
-            label="Name to keep it under", width=180, size="small", margin=(4, 6), value="my-run",
-            description="Kept runs are seen by everyone who uses this server; others end with this page.",
-        )  # fmt: skip
-        self.keep = pmui.Button(label="Keep", size="small", variant="outlined", margin=(10, 4), on_click=self._keep)
-        self.keeping = pn.Row(self.keep_name, self.keep, visible=False, margin=0)
-        record = pmui.FileDownload(
-            label="Record", filename="record.nc", callback=self._record, size="small", variant="outlined",
-            margin=(10, 6), auto=True,
-            description="The run's record as NetCDF: k of every image after every epoch, losses, accuracies, settings, "
-            "live changes.",
-        )  # fmt: skip
-        self.record = record
-        self.run_row = pn.Row(self.run, record, self.keeping, self.measuring, sizing_mode="stretch_width", margin=(6, 0, 0, 0))
+        self._rows: list[RunRow] = []
+        self._comparing = small_text("", visible=False)
         self.alert = pmui.Alert(
             "", severity="warning", visible=False, closeable=True, sizing_mode="stretch_width"
         )
@@ -94,14 +82,16 @@ class ExplorerPage:
         self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in TABS}
         self._places["train"].append(self.train.panel)
         self.tabs = pmui.Tabs(
-            *zip(TAB_NAMES, self._places.values(), strict=True), dynamic=False, sizing_mode="stretch_width",
+            *zip(TAB_NAMES, self._places.values(), strict=True),
+            dynamic=False,
+            sizing_mode="stretch_width",
             sx={"& .MuiTab-root": {"textTransform": "none", "fontSize": "15px"}},
         )
         self.tabs.param.watch(self._tab_chosen, "active")
         state.param.watch(self._tab_ordered, "tab")
         state.param.watch(self._run_chosen, "run_key")
         state.param.watch(self._compared_chosen, "compared")
-        state.param.watch(lambda e: self.complain(e.new), "message")
+        state.param.watch(lambda e: self.tell(e.new), "message")
         self._stale = {tab: True for tab in TABS}
         self._address: dict[str, str] = {}
         self._address_time = self._seen_time = time.monotonic()
@@ -118,10 +108,11 @@ class ExplorerPage:
             self.page.busy = False
         self._begin()
 
-    def complain(self, text: str) -> None:
-        """Tell the visitor what went wrong and what to do."""
+    def tell(self, text: str, complaint: bool = True) -> None:
+        """Tell the visitor something, by default what went wrong and what to do."""
         if text:
-            self.alert.param.update(object=text, visible=True, closed=False)
+            severity = "warning" if complaint else "success"
+            self.alert.param.update(object=text, severity=severity, visible=True, closed=False)
 
     def tick(self) -> None:
         """Take over what trainings and measurements have done; called by the clock."""
@@ -153,7 +144,7 @@ class ExplorerPage:
         self._tab_ordered()
         self._refresh_tab()
         if complaints:
-            self.complain(" ".join(complaints))
+            self.tell(" ".join(complaints))
         if pn.state.curdoc is not None:
             pn.state.on_session_destroyed(lambda context: self.state.close())
             pn.state.add_periodic_callback(self.tick, TICK_MILLISECONDS)
@@ -202,14 +193,19 @@ class ExplorerPage:
                     self._made[tab] = self._make(tab)
                 self._made[tab].refresh()
                 if new:
-                    head = [] if tab == "compare" else [self.run_row]
-                    self._places[tab].objects = [*head, self._made[tab].panel]
+                    self._places[tab].objects = [*self._head(tab), self._made[tab].panel]
         self._measure()
+
+    def _head(self, tab: str) -> list[Any]:
+        if tab == "compare":
+            return [self._comparing]
+        self._rows.append(RunRow(self.state, self.tell))
+        return [self._rows[-1].panel]
 
     def _make(self, tab: str) -> Any:
         state = self.state
         if tab == "image":
-            return ImageTab(state.image, self._schedule, self.complain, state.settings.upload_megabytes)
+            return ImageTab(state.image, self._schedule, self.tell, state.settings.upload_megabytes)
         if tab == "images":
             return ImagesTab(state.images, self._open_test_image, self._measure)
         if tab == "what-if":
@@ -217,16 +213,14 @@ class ExplorerPage:
         chooser = pmui.MultiChoice.from_param(
             state.param.compared, description=state.param.compared.doc, sizing_mode="stretch_width"
         )
-        return CompareTab(state.compare, chooser, self._measure, self._schedule, self.complain)
+        return CompareTab(state.compare, chooser, self._measure, self._schedule, self.tell)
 
     def _run_chosen(self, *events: Any) -> None:
         try:
             self.state.show_run()
         except (ValueError, OSError) as error:
-            self.complain(str(error))
+            self.tell(str(error))
             return
-        self.keeping.visible = self.state.run_key.startswith("mine/") and self.state.settings.keep_runs
-        self.record.filename = f"{self.state.run_key.replace('/', '-')}-record.nc"
         for tab in ("image", "images", "what-if"):
             self._stale[tab] = True
         self._refresh_tab()
@@ -246,7 +240,7 @@ class ExplorerPage:
         state = self.state
         key = state.adopt_training() if state.train.training is not None else "bundled/smoot"
         if key is None:
-            self.complain("The Image tab shows this image as soon as the first epoch is completed.")
+            self.tell("The Image tab shows this image as soon as the first epoch is completed.")
             return
         state.run_key = key
         state.show_run()
@@ -266,7 +260,7 @@ class ExplorerPage:
         if measurement.done:
             self.state.measurement = None
             if measurement.problem:
-                self.complain(f"Measuring the {measurement.what} failed: {measurement.problem}")
+                self.tell(f"Measuring the {measurement.what} failed: {measurement.problem}")
             else:
                 self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
                 self._refresh_tab()
@@ -274,21 +268,15 @@ class ExplorerPage:
 
     def _show_measuring(self) -> None:
         measurement: Measurement | None = self.state.measurement
-        text = "" if measurement is None else f"Measuring the {measurement.what}: {100 * measurement.share:.0f} %"
-        self.measuring.param.update(object=text, visible=bool(text))
-
-    # Keeping
-
-    def _keep(self, *events: Any) -> None:
-        try:
-            target = self.state.keep(self.state.run_key, self.keep_name.value.strip())
-        except (ValueError, OSError) as error:
-            self.complain(str(error))
-            return
-        self.alert.param.update(object=f"Kept as {target}.", severity="success", visible=True, closed=False)
-
-    def _record(self) -> io.BytesIO:
-        return io.BytesIO(self.state.record_file(self.state.run_key)[1])
+        text = (
+            ""
+            if measurement is None
+            else f"Measuring the {measurement.what}: {100 * measurement.share:.0f} %"
+        )
+        for row in self._rows:
+            row.show_measuring(text)
+        if self._comparing.object != text:
+            self._comparing.param.update(object=text, visible=bool(text))
 
     # The clock's other duties
 

@@ -56,6 +56,7 @@ class Subject:
     data: ImageData
     model: nn.Module
     lock: threading.Lock = field(default_factory=threading.Lock)
+    watched: dict[str, Any] = field(default_factory=dict)  # what the Train tab's preview shows, by choice
     _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
     _landscape: xr.Dataset | None = None
 

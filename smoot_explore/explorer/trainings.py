@@ -16,7 +16,7 @@ from torch import nn
 
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import image_class, masking_curves
-from smoot_explore.data import ImageData
+from smoot_explore.data import ImageData, Split
 from smoot_explore.looks import Look, look
 from smoot_explore.runs import Run
 from smoot_explore.training import EpochRecord, StepRecord, train
@@ -54,6 +54,7 @@ class WatchReport:
     classes: np.ndarray | None  # (W,) "I" or "II", at the last verdict
 
 
+Chooser = Callable[[nn.Module, Split, np.ndarray], np.ndarray]  # (model, training images, k) → positions
 Report = StepReport | WatchReport | EpochRecord
 
 
@@ -86,7 +87,7 @@ class Training:
         self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
         self._records: Iterator[EpochRecord | StepRecord] | None = None
         self._watched = np.empty(0, int)
-        self._watch_anew = False
+        self._chooser: Chooser | None = None  # a new choice of watched images, for the worker to make
         self._classes: np.ndarray | None = None
         self._next_report = self._next_look = self._next_verdict = 0.0
 
@@ -95,9 +96,9 @@ class Training:
         """Whether it will never run again."""
         return self.status in ENDED
 
-    def watch(self, positions: np.ndarray) -> None:
-        """Look at these training images from now on."""
-        self._watched, self._watch_anew = np.asarray(positions, int), True
+    def watch(self, chooser: Chooser) -> None:
+        """Look at the training images that ``chooser`` names; the worker calls it after its next step."""
+        self._chooser = chooser
 
     def reports(self) -> list[Report]:
         """What was reported since the last call; each is told once."""
@@ -145,8 +146,6 @@ class Training:
             model, data, run = self.prepared
             every = 1 if torch.device(_device_of(model)).type == "cpu" else 8
             self._records = train(model, data, self.config, run=run, every=every)
-            if len(self._watched):
-                self._report_watched(np.full(len(data.train), self._start_k()), 0)
             self.status = "running"
         started = time.perf_counter()
         while True:
@@ -179,7 +178,11 @@ class Training:
             left = (self._steps(record) - record.step) * self.seconds / max(record.step, 1)
             self._reports.append(StepReport(record, left))
             self._next_report = now + REPORT_SECONDS
-        if len(self._watched) and (now >= self._next_look or self._watch_anew):
+        chooser, self._chooser = self._chooser, None
+        if chooser is not None and self.prepared is not None:
+            self._watched = np.asarray(chooser(self.prepared.model, self.prepared.data.train, record.k), int)
+            self._next_look = self._next_verdict = 0.0
+        if len(self._watched) and now >= self._next_look:
             self._report_watched(record.k, record.step)
 
     def _report_watched(self, k: np.ndarray, step: int) -> None:
@@ -189,21 +192,16 @@ class Training:
         positions, config = self._watched, self.config
         watched = data.train[positions]
         started = time.perf_counter()
-        if started >= self._next_verdict or self._watch_anew:
+        if started >= self._next_verdict:
             curves = masking_curves(model, watched, levels=20)
             self._classes = image_class(curves).values
             spent = time.perf_counter() - started
             self._next_verdict = time.perf_counter() + spent / VERDICT_SHARE
-        self._watch_anew = False
         looking = time.perf_counter()
         seen = look(model, watched, k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n)
         self._reports.append(WatchReport(positions, step, k[positions], seen, self._classes))
         now = time.perf_counter()
         self._next_look = now + max(2 * REPORT_SECONDS, (now - looking) / LOOK_SHARE)
-
-    def _start_k(self) -> float:
-        guided = self.config.method != "traditional"
-        return self.config.k_init * self.prepared.data.n_pixels if guided and self.prepared else 0.0
 
     def _steps(self, record: StepRecord) -> int:
         return record.steps_per_epoch * self.config.epochs

@@ -53,12 +53,12 @@ class ClassScatter:
     def __init__(self, height: int = 330) -> None:
         self.figure = new_figure(
             "Every image", "probability of the label, clean image", "largest rise by masking",
-            name="classes", height=height, x_range=Range1d(-0.02, 1.02), y_range=Range1d(-0.02, 1.02),
+            name="classes", height=height, x_range=Range1d(-0.04, 1.04), y_range=Range1d(-0.04, 1.04),
         )  # fmt: skip
         self.source = ColumnDataSource({"x": [], "y": [], "name": [], "colour": [], "group": []})
         drawn = self.figure.scatter(
             "x", "y", source=self.source, size=6, color="colour", alpha=0.6, line_alpha=0,
-            legend_group="group", nonselection_alpha=0.15, selection_alpha=0.9,
+            legend_field="group", nonselection_alpha=0.15, selection_alpha=0.9,
         )  # fmt: skip
         self.picked = ColumnDataSource({"x": [], "y": []})
         self.figure.scatter(

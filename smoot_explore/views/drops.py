@@ -22,7 +22,7 @@ class DropsView:
         )  # fmt: skip
         self.source = ColumnDataSource({"xs": [], "ys": [], "label": [], "colour": []})
         self.figure.multi_line(
-            "xs", "ys", source=self.source, color="colour", line_width=2.5, legend_group="label"
+            "xs", "ys", source=self.source, color="colour", line_width=2.5, legend_field="label"
         )
         legend(self.figure)
 

@@ -17,6 +17,7 @@ from smoot_explore.records import start_config
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES
 from smoot_explore.views.pixels import saliency_limit
 
+
 def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
     """Accuracy against the masked share, a panel for each fill, a line for each training method.
 

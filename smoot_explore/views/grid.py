@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Range1d
@@ -82,7 +82,7 @@ class PictureGrid:
 
     def show(
         self,
-        rows: Sequence[np.ndarray],
+        rows: Sequence[Iterable[np.ndarray]],
         *,
         titles: Sequence[str] = (),
         footers: Sequence[Sequence[str]] = (),
@@ -113,7 +113,9 @@ class PictureGrid:
                 (i + 0.5, -self.rows - _LINE * (0.7 + 1.3 * line), text, "11px")
                 for line, text in enumerate(footer)
             ]
-        x, y, text, size = (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [], [])
+        x, y, text, size = (
+            (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [], [])
+        )
         self.texts.data = {"x": x, "y": y, "text": text, "size": size}
 
     def select(self, cell: int | None) -> None:

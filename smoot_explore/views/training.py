@@ -21,15 +21,17 @@ class LossView:
         self.figure = new_figure(
             "Loss", "epoch", "loss (nat)", name="loss", height=height, x_range=self.epochs
         )
-        self.figure.y_range.start = 0
         self.source = ColumnDataSource({"epoch": [], "cross_entropy": [], "kl": []})
-        for column, label, colour in (
-            ("cross_entropy", "cross-entropy", SERIES[1]),
-            ("kl", "KL before λ", SERIES[0]),
-        ):
+        curves = [
             self.figure.line(
                 "epoch", column, source=self.source, color=colour, legend_label=label, line_width=1.5
             )
+            for column, label, colour in (
+                ("cross_entropy", "cross-entropy", SERIES[1]),
+                ("kl", "KL before λ", SERIES[0]),
+            )
+        ]
+        self.figure.y_range.renderers, self.figure.y_range.start = curves, 0
         legend(self.figure)
         self.marks = Marks(self.figure)
 
@@ -89,7 +91,7 @@ class KRangeView:
         self.source = ColumnDataSource({"epoch": [], "low": [], "median": [], "high": []})
         self.figure.varea(
             "epoch", "low", "high", source=self.source, color=COLOURS["smoot"], alpha=0.25,
-            legend_label="lowest to highest",
+            legend_label="range",
         )  # fmt: skip
         self.figure.line(
             "epoch", "median", source=self.source, color=COLOURS["smoot"], line_width=2, legend_label="median"
@@ -114,10 +116,14 @@ class KRangeView:
     def show_bounds(self, places: Sequence[float], k_min: Sequence[float], k_max: Sequence[float]) -> None:
         """The bounds in pixels, from each place (in epochs) on."""
         self.bounds.data = {"x": list(places), "k_min": list(k_min), "k_max": list(k_max)}
+        if len(k_min):
+            low, high = min(k_min), max(k_max)
+            margin = 0.05 * (high - low) + 1
+            self.pixels.start, self.pixels.end = low - margin, high + 3 * margin  # room for the legend
 
     def clear(self, epochs: int, n_pixels: int) -> None:
         """Empty it, for a training of so many epochs."""
-        self.epochs.end, self.pixels.end = epochs, n_pixels
+        self.epochs.end, self.pixels.start, self.pixels.end = epochs, 0, n_pixels
         self.source.data = {"epoch": [], "low": [], "median": [], "high": []}
         self.show_bounds([], [], [])
         self.marks.show([], [])
@@ -133,9 +139,10 @@ class WatchedKView:
             x_range=self.epochs, tooltips=[("image", "@name"), ("class", "@group")],
         )  # fmt: skip
         self.source = ColumnDataSource({"xs": [], "ys": [], "name": [], "colour": [], "group": []})
-        self.figure.multi_line(
-            "xs", "ys", source=self.source, color="colour", line_width=2, alpha=0.85, legend_group="group"
+        lines = self.figure.multi_line(
+            "xs", "ys", source=self.source, color="colour", line_width=2, alpha=0.85, legend_field="group"
         )
+        self.figure.y_range.renderers, self.figure.y_range.range_padding = [lines], 0.25
         legend(self.figure, "top_left")
         self.figure.legend.orientation = "horizontal"
         self.marks = Marks(self.figure)

@@ -17,7 +17,7 @@ class TrajectoriesView:
         self.epochs, self.pixels = Range1d(0, 1), Range1d(0, 1)
         self.figure = new_figure(
             "k of every image", "epoch", "k (pixels)", name="what-if", height=height, x_range=self.epochs,
-            y_range=self.pixels, zoom=True,
+            y_range=self.pixels,
         )  # fmt: skip
         # One line with gaps: a single array to send and a single path to draw, whatever the number of images.
         self.all = ColumnDataSource({"epoch": [], "k": []}, name="what-if-trajectories")
@@ -74,7 +74,7 @@ class CobwebView:
         self.now, self.next = Range1d(0, 1), Range1d(0, 1)
         self.figure = new_figure(
             "One image's map", "k now (pixels)", "k after the next visit (pixels)", name="cobweb",
-            height=height, x_range=self.now, y_range=self.next, zoom=True,
+            height=height, x_range=self.now, y_range=self.next,
         )  # fmt: skip
         self.map = ColumnDataSource({"x": [], "y": []})
         self.diagonal = ColumnDataSource({"x": [], "y": []})

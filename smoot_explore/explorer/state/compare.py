@@ -13,6 +13,7 @@ import xarray as xr
 from smoot_explore.comparison import Row, compare_run
 from smoot_explore.data import Split
 from smoot_explore.explorer.subjects import Subject, balanced
+from smoot_explore.explorer.words import in_words
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
 from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES
@@ -49,6 +50,11 @@ class CompareState(param.Parameterized):
         self.subjects: list[Subject] = []
 
     @property
+    def protocol(self) -> str:
+        """The chosen protocol in words."""
+        return f"{in_words(self.fill)} fill, {in_words(self.method)} (signed), highest first"
+
+    @property
     def missing(self) -> list[Subject]:
         """Runs whose curves under the chosen protocol are not measured yet."""
         return [s for s in self.subjects if s.curves(self.fill, self.method) is None]
@@ -77,7 +83,7 @@ class CompareState(param.Parameterized):
         fills = [f for f in FILLS if any(a.protocol.fill == f for row in rows for a in row.aucs)]
         heads = [
             "run", "method", "epochs", "k min", "k median", "k max", "accuracy (%)",
-            *(f"AUC {fill.replace('_', ' ')} (%)" for fill in fills), "class II (%)", "test images",
+            *(f"AUC {in_words(fill)} (%)" for fill in fills), "class II (%)", "test images",
         ]  # fmt: skip
         cells = []
         for subject, row in zip(self.subjects, rows, strict=True):
@@ -96,8 +102,8 @@ class CompareState(param.Parameterized):
         seeds = {s.run.start_config["seed"] for s in self.subjects}
         one = "one seed each: a difference of a point may be chance. " if len(self.subjects) else ""
         return (
-            f"AUC: area under the accuracy drop in per cent, lower is steeper ({self.method.replace('_', ' ')}, signed, "
-            f"highest first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
+            f"AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, signed, highest "
+            f"first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
             f"{', '.join(str(seed) for seed in sorted(seeds))}, {one}"
             "Class II: black fill where it is measured, tolerance 0.01."
         )
@@ -135,7 +141,9 @@ class CompareState(param.Parameterized):
     def limits(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Where the colour scale of each map ends, ``(n,)`` by the run's label."""
         if self.scale == SCALES[2]:
-            return {label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()}
+            return {
+                label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()
+            }
         shared = saliency_limit(maps.values())
         return {
             label: np.full(len(group), shared if self.scale == SCALES[0] else saliency_limit([group]))

@@ -16,7 +16,6 @@ from smoot_explore.looks import Look, look
 from smoot_explore.masking import FILLS, ORDERS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
 
-
 PAGE = 24  # thumbnails at once
 ALL = "all"
 HALVES = ("test images", "training images", "own picture")

@@ -8,6 +8,7 @@ import xarray as xr
 
 from smoot_explore.curves import image_class, peak_fraction
 from smoot_explore.explorer.subjects import Subject
+from smoot_explore.explorer.words import in_words
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
 
@@ -35,7 +36,9 @@ class ImagesState(param.Parameterized):
         label="Tolerance (probability)",
         doc="An image is class II when masking raises its label's probability by more than this.",
     )
-    picked = param.Integer(default=0, bounds=(0, None), doc="The picked image, a position in the test images.")
+    picked = param.Integer(
+        default=0, bounds=(0, None), doc="The picked image, a position in the test images."
+    )
     selected = param.List(default=[], item_type=int, doc="Positions of the images in the box.")
 
     def __init__(self) -> None:
@@ -75,10 +78,14 @@ class ImagesState(param.Parameterized):
         classes = image_class(curves, self.tolerance).values
         n, second = len(classes), int((classes == "II").sum())
         peaks = peak_fraction(curves, self.tolerance).values[classes == "II"]
-        late = f", and {100 * (peaks > 0.5).mean():.0f} % of these peak after half of the pixels" if second else ""
+        late = (
+            f", and {100 * (peaks > 0.5).mean():.0f} % of these peak after half of the pixels"
+            if second
+            else ""
+        )
         return (
             f"**{100 * second / n:.1f} % class II** ({second} of {n} test images{late}). "
-            f"Measured with {self.method.replace('_', ' ')}, signed, highest first, {self.fill.replace('_', ' ')} fill, "
+            f"Measured with {in_words(self.method)}, signed, highest first, {in_words(self.fill)} fill, "
             f"tolerance {self.tolerance:g}. The paper reports 16 % for CIFAR-10 and does not name its fill or ranking."
         )
 

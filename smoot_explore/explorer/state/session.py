@@ -251,7 +251,10 @@ class SessionState(param.Parameterized):
             "curves_attribution": (self.images, "method"),
             "tolerance": (self.images, "tolerance"),
             "picked": (self.images, "picked"),
-            **{f"whatif_{name}": (self.whatif.config, name) for name in ("alpha", "beta", "k_init", "k_min", "k_max")},
+            **{
+                f"whatif_{name}": (self.whatif.config, name)
+                for name in ("alpha", "beta", "k_init", "k_min", "k_max")
+            },
             "whatif_epochs": (self.whatif, "epochs"),
             "whatif_image": (self.whatif, "picked"),
             "compare_fill": (self.compare, "fill"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from torch import nn
 
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import image_class, masking_curves
-from smoot_explore.data import ImageData
+from smoot_explore.data import ImageData, Split
 from smoot_explore.explorer.places import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.subjects import Subject, balanced, shared_data
@@ -26,8 +28,10 @@ from smoot_explore.training import Change, EpochRecord
 
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
-WATCH = ("one of each class", "k rose most", "k fell most", "at random")
+WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
+N_JUDGED = 200  # training images among which those of class II are looked for
 MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
+
 
 class EpochScores(NamedTuple):
     """What the accuracy plot shows of an epoch, in per cent."""
@@ -126,7 +130,9 @@ class TrainState(param.Parameterized):
         self.seconds_left = float("nan")
         self.images_per_second = float("nan")
         self.step = self.steps_per_epoch = 0
-        self.bounds: list[tuple[float, float, float]] = []  # (epoch, k_min, k_max) in fractions, from there on
+        self.bounds: list[
+            tuple[float, float, float]
+        ] = []  # (epoch, k_min, k_max) in fractions, from there on
         self._folder: Path | None = None
         self._stride = self._moments = 0
 
@@ -207,6 +213,8 @@ class TrainState(param.Parameterized):
             if isinstance(report, WatchReport):
                 self.seen = report
             elif isinstance(report, EpochRecord):
+                if not self.epochs and self.watch == WATCH[0]:
+                    self.choose_watched()  # before the first epoch no model has classes worth telling
                 self.epochs.append(EpochScores(report.epoch, report.train_accuracy, report.test_accuracy))
                 self.step = report.step
                 self._remember(float(report.epoch), report.k, always=True)
@@ -250,6 +258,21 @@ class TrainState(param.Parameterized):
         total = self.steps_per_epoch * self.started.epochs
         return min(self.step / total, 1.0) if total else 0.0
 
+    def marks(self) -> list[Change]:
+        """The live changes as the plots mark them: a slider's way from one place to another is one change.
+
+        The record keeps every single one.
+        """
+        marks: list[Change] = []
+        near = max(10, self.steps_per_epoch // 4)  # steps
+        for change in self.changes:
+            before = next((m for m in reversed(marks) if m.name == change.name), None)
+            if before is not None and change.step - before.step <= near:
+                marks[marks.index(before)] = replace(change, old=before.old)
+            else:
+                marks.append(change)
+        return marks
+
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""
         return (step - 1) / self.steps_per_epoch if self.steps_per_epoch else 0.0
@@ -263,39 +286,49 @@ class TrainState(param.Parameterized):
         n_pixels = subject.data.n_pixels
         start = np.full(record.sizes["image"], config.k_init * n_pixels)
         self._remember(0.0, start, always=True)
+        nan = float("nan")
+        self.points.append(Point(0.0, nan, nan, *np.quantile(start, (0, 0.5, 1))))
         for i, epoch in enumerate(record.epoch.values):
             one = record.isel(epoch=i)
             self._remember(float(epoch), one.k.values, always=True)
             spread = np.quantile(one.k.values, (0, 0.5, 1))
             self.points.append(Point(float(epoch), float(one.cross_entropy), float(one.kl), *spread))
-            self.epochs.append(
-                EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy))
-            )
+            self.epochs.append(EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy)))
         self.bounds = [(0.0, config.k_min, config.k_max)]
-        self.choose_watched()
+        self.seen = self.watch_now()
 
-    def choose_watched(self) -> None:
-        """Watch the images that ``watch`` names; by k, once k has moved."""
-        if self.data is None:
-            return
-        labels = self.data.train
-        n = min(N_WATCHED, len(labels))
-        if self.watch in ("k rose most", "k fell most") and self.history:
-            k = self.history[-1].k
-            positions = np.argsort(k if self.watch == "k fell most" else -k, kind="stable")[:n]
-        elif self.watch == "at random":
-            positions = np.sort(np.random.default_rng().choice(len(labels), n, replace=False))
-        else:
-            positions = balanced(labels, n)
-        if self.training is not None:
-            self.training.watch(positions)
-        elif self.preview is not None and self.k is not None:
-            subject, config = self.preview, self.started
-            watched, k = subject.data.train[positions], self.k[positions]
-            with subject.lock:
-                seen = look(subject.model, watched, k, fill=config.fill, signed=config.signed, top_n=config.top_n)
-                classes = image_class(masking_curves(subject.model, watched, levels=20)).values
-            self.seen = WatchReport(positions, 0, k, seen, classes)
+    def choose_watched(self) -> bool:
+        """Have the worker watch the images that ``watch`` names; False when no training runs that could.
+
+        `watch_now` looks at them then.
+        """
+        if self.training is None or self.training.ended:
+            return False
+        self.training.watch(partial(choose, self.watch))
+        return True
+
+    def watch_now(self) -> WatchReport | None:
+        """Choose and look without a worker: at the preview, or after training has ended. Takes up to a second."""
+        subject, prepared = self.preview, self.training.prepared if self.training is not None else None
+        if self.data is None or self.k is None:
+            return None
+        if prepared is not None:
+            return self._watched(prepared.model, self.data.train, self.k)
+        if subject is None:
+            return None
+        with subject.lock:
+            if self.watch not in subject.watched:  # the same for every visitor
+                subject.watched[self.watch] = self._watched(subject.model, self.data.train, self.k)
+            return subject.watched[self.watch]
+
+    def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
+        config = self.started
+        positions = choose(self.watch, model, train, k)
+        seen = look(
+            model, train[positions], k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n
+        )
+        classes = image_class(masking_curves(model, train[positions], levels=20)).values
+        return WatchReport(positions, self.step, k[positions], seen, classes)
 
     def trajectories(self) -> tuple[list[float], dict[int, list[float]]]:
         """Epochs, and k of each watched image at them."""
@@ -336,7 +369,9 @@ class TrainState(param.Parameterized):
 
         if not timm.is_model(self.model_name):
             accepted = ["cnn", *self.models]
-            raise unknown_name("model", self.model_name, accepted, "Also every name that timm knows: resnet18, …")
+            raise unknown_name(
+                "model", self.model_name, accepted, "Also every name that timm knows: resnet18, …"
+            )
 
     def _prepare(self, source: tuple[str, int | None]) -> Prepared:
         """Called by the worker."""
@@ -380,6 +415,31 @@ class TrainState(param.Parameterized):
                 self.bounds.append((self.epoch_of(change.step), *moved))
 
 
+def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray) -> np.ndarray:
+    """Positions of the images to watch among the training images; one of `WATCH`.
+
+    By class, half of them are the images of class II that rise most among the first `N_JUDGED`, as far as there
+    are any; the others come from class I, a label each.
+    """
+    n = min(N_WATCHED, len(train))
+    if watch == "k rose most":
+        return np.argsort(-k, kind="stable")[:n]
+    if watch == "k fell most":
+        return np.argsort(k, kind="stable")[:n]
+    if watch == "at random":
+        return np.sort(np.random.default_rng().choice(len(train), n, replace=False))
+    if watch == "one of each label":
+        return balanced(train, n)
+    judged = balanced(train, min(N_JUDGED, len(train)))
+    curves = masking_curves(model, train[judged], levels=20)
+    rise = (curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)).values
+    second = image_class(curves).values == "II"
+    risen = judged[np.argsort(-rise, kind="stable")][: min(n // 2, int(second.sum()))]
+    first = judged[~second]
+    rest = first[balanced(train[first], min(n - len(risen), len(first)))] if len(first) else first
+    return np.concatenate([risen, rest])
+
+
 def explanation(
     image: str,
     label: str,
@@ -407,24 +467,31 @@ def explanation(
     if method == "traditional":
         return f"{head} Traditional training masks nothing: there is no k to move."
     first, others = change
+    one, rest = "Δ<sub>1</sub>", "Δ<sub>2…n</sub>"
     what = (
-        f"Without its {k:.0f} least important pixels the probability of {label} changes by "
-        f"Δ₁ = {first:+.3f}, that of the runners-up by Δ₂..ₙ = {others:+.3f}."
+        f"Without its {k:.0f} least important pixels the probability of {label} changes by {one} = {_signed(first)}, "
+        f"that of the runners-up by {rest} = {_signed(others)}."
     )
     if method == "sgt":
         return f"{head} {what} SGT keeps the same k for all images."
     delta = config.beta * first + (1 - config.beta) * others
     step = config.alpha * delta
-    lower, upper = config.k_min * n_pixels, config.k_max * n_pixels
+    lower, upper = sorted((config.k_min * n_pixels, config.k_max * n_pixels))
     if abs(step) < 0.005:
         end = "so k stays."
     elif step > 0:
-        end = "masking helps, so **more is masked** next time."
+        end = "so **more is masked** next time."
     else:
-        end = "masking hurts, so **less is masked** next time."
+        end = "so **less is masked** next time."
     if not lower <= k + step <= upper:
         end += f" Its bounds ({lower:.0f} to {upper:.0f} pixels) hold it."
     return (
-        f"{head} {what} Δ = β·Δ₁ + (1−β)·Δ₂..ₙ = {config.beta:.2f}·({first:+.3f}) + {1 - config.beta:.2f}·({others:+.3f}) "
-        f"= **{delta:+.3f}**, and k moves by α·Δ = {config.alpha:g} × ({delta:+.3f}) = **{step:+.2f} pixels** a visit: {end}"
+        f"{head} {what} Δ = β·{one} + (1−β)·{rest} = {config.beta:.2f}·({_signed(first)}) + "
+        f"{1 - config.beta:.2f}·({_signed(others)}) = **{_signed(delta)}**, and k moves by α·Δ = {config.alpha:g} × "
+        f"({_signed(delta)}) = **{_signed(step, 2)} pixels** a visit, {end}"
     )
+
+
+def _signed(value: float, digits: int = 3) -> str:
+    """A number with its sign, the minus as long as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")

@@ -33,8 +33,12 @@ class WhatIfState(param.Parameterized):
     def show(self, subject: Subject) -> None:
         """Take another run's landscape."""
         self.subject = subject
-        if subject.landscape is not None:
-            self.picked = min(self.picked, subject.landscape.sizes["image"] - 1)
+        if subject.landscape is None:
+            return
+        self.picked = min(self.picked, subject.landscape.sizes["image"] - 1)
+        if self.picked == 0:  # not chosen: an image that goes far shows more than one that stays
+            k = self.trajectories().values
+            self.picked = int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20])
 
     @property
     def landscape(self) -> xr.Dataset | None:
@@ -90,8 +94,9 @@ class WhatIfState(param.Parameterized):
         path = k.values[:, self.picked]
         label = self.subject.data.class_names[int(self.landscape.label[self.picked])]
         direction = "rises" if path[-1] > path[0] + 0.5 else "falls" if path[-1] < path[0] - 0.5 else "stays"
+        image = int(self.landscape.image_id[self.picked])
         return (
-            f"**Training image {int(self.landscape.image_id[self.picked])} ({label})**: k {direction} from {path[0]:.0f} to "
+            f"**Training image {image} ({label})**: k {direction} from {path[0]:.0f} to "
             f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, masking hurts and k falls; above "
             "it, k rises; where they cross, k comes to rest."
         )

@@ -15,6 +15,7 @@ from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
+from smoot_explore.explorer.words import in_words
 from smoot_explore.views.drops import DropsView
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.pixels import picture_pixels, saliency_pixels
@@ -80,7 +81,7 @@ class CompareTab:
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
         title = (
-            f"Accuracy drop: {state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
+            f"Accuracy drop: {state.protocol}"
             f"{', n = ' + ', '.join(str(x) for x in sorted(n)) if n else ''}"
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
         )
@@ -107,11 +108,13 @@ class CompareTab:
             )  # fmt: skip
             self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
         self._grid.figure.title.text = (
-            f"Saliency of the label by {self.state.method.replace('_', ' ')}, colour scale: {self.state.scale}"
+            f"Saliency of the label by {in_words(self.state.method)}, colour scale: {self.state.scale}"
         )
-        rows = [picture_pixels(images.images.numpy())]
+        rows: list[Any] = [picture_pixels(images.images.numpy())]
         for label in labels:
-            rows.append([saliency_pixels(m[None], x)[0] for m, x in zip(maps[label], limits[label], strict=True)])
+            rows.append(
+                [saliency_pixels(m[None], x)[0] for m, x in zip(maps[label], limits[label], strict=True)]
+            )
         names = [images.class_names[int(label)] for label in images.labels]
         self._grid.show(rows, titles=names)
 

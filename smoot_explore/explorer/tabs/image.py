@@ -42,11 +42,14 @@ class ImageTab:
         self.thumbnails.figure.on_event(Tap, self._tapped)
         self.pictures = PictureGrid("image", "", 3, 1, cell=190)
         self.bars, self.curve = ProbabilityBars(height=280), CurveView(height=240)
-        self.title = text(margin=(6, 10, 0, 10))
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
-        self.back = pmui.Button(label="‹ Back", size="small", variant="text", on_click=lambda e: self._turn(-1))
-        self.next = pmui.Button(label="Next ›", size="small", variant="text", on_click=lambda e: self._turn(1))
+        self.back = pmui.Button(
+            label="‹ Back", size="small", variant="text", on_click=lambda e: self._turn(-1)
+        )
+        self.next = pmui.Button(
+            label="Next ›", size="small", variant="text", on_click=lambda e: self._turn(1)
+        )
         self.upload = pmui.FileInput(
             label="Upload a picture", accept=".png,.jpg,.jpeg,.webp,.bmp,.gif", multiple=False, size="small",
             variant="outlined", margin=(6, 10), sizing_mode="stretch_width",
@@ -56,7 +59,9 @@ class ImageTab:
         )  # fmt: skip
         self.upload.param.watch(self._uploaded, "value")
         filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 130))]
-        filters_2 = [control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 110), ("prediction", 120))]
+        filters_2 = [
+            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 110), ("prediction", 120))
+        ]
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
             pn.Row(*filters_2, margin=0),
@@ -69,7 +74,6 @@ class ImageTab:
         self.panel = pn.Row(
             chooser,
             pn.Column(
-                self.title,
                 pn.pane.Bokeh(self.pictures.figure, sizing_mode="scale_width", margin=(0, 10)),
                 self.slider,
                 pn.Row(
@@ -111,7 +115,9 @@ class ImageTab:
         self._frame()
         n, pages = len(state.positions()), state.pages
         page = min(state.page, pages - 1)
-        self.count.object = f"{n:,} images, page {page + 1} of {pages}" if n else "No image passes the filters"
+        self.count.object = (
+            f"{n:,} images, page {page + 1} of {pages}" if n else "No image passes the filters"
+        )
         self.back.disabled, self.next.disabled = page == 0, page >= pages - 1
 
     def _frame(self) -> None:
@@ -148,7 +154,7 @@ class ImageTab:
             self._complain(str(view))
             return
         limit = saliency_limit([view.look.saliency])
-        self.title.object = f"**{view.title}**"
+        self.pictures.figure.title.text = view.title
         percent = 100 * view.masked_pixels / view.picture[0, 0].size
         self.pictures.show(
             [[
@@ -180,5 +186,3 @@ def verdict(view: View, explained: str, order: str) -> str:
         f"**Class II**: with its {which} {100 * view.peak_fraction:.0f} % masked, the probability of {explained} "
         f"rises from {start:.2f} to {top:.2f}."
     )
-
-

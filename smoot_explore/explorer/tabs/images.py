@@ -25,12 +25,14 @@ _SHOWN = 20  # thumbnails
 class ImagesTab:
     """Draws the classes. ``open_image`` is called with a position among the test images."""
 
-    def __init__(self, state: ImagesState, open_image: Callable[[int], None], measure: Callable[[], None]) -> None:
+    def __init__(
+        self, state: ImagesState, open_image: Callable[[int], None], measure: Callable[[], None]
+    ) -> None:
         self.state, self._open_image, self._measure = state, open_image, measure
-        self.scatter, self.means = ClassScatter(height=320), MeanCurvesView(height=230)
+        self.scatter, self.means = ClassScatter(height=290), MeanCurvesView(height=290)
         self.peaks = Histogram(
             "Where class II peaks", "masked pixels at the peak (%)", name="peaks", colour=CLASS_COLOURS["II"],
-            unit="%", height=230,
+            unit="%", height=290,
         )  # fmt: skip
         self.gallery = PictureGrid(
             "gallery", "", 10, 2, cell=70, titled=False, tooltips=True
@@ -46,10 +48,7 @@ class ImagesTab:
         self.plots = pn.Column(
             pn.Row(
                 pn.pane.Bokeh(self.scatter.figure, sizing_mode="stretch_width", margin=0),
-                pn.Column(
-                    pn.pane.Bokeh(self.means.figure, sizing_mode="stretch_width", margin=0),
-                    sizing_mode="stretch_width",
-                ),
+                pn.pane.Bokeh(self.means.figure, sizing_mode="stretch_width", margin=0),
                 pn.pane.Bokeh(self.peaks.figure, sizing_mode="stretch_width", margin=0),
                 sizing_mode="stretch_width",
             ),
@@ -58,7 +57,9 @@ class ImagesTab:
             sizing_mode="stretch_width",
         )
         self.panel = pn.Column(
-            pn.Row(*(control(state, n) for n in ("fill", "method", "tolerance")), sizing_mode="stretch_width"),
+            pn.Row(
+                *(control(state, n) for n in ("fill", "method", "tolerance")), sizing_mode="stretch_width"
+            ),
             self.headline,
             self.plots,
             sizing_mode="stretch_width",
@@ -76,7 +77,8 @@ class ImagesTab:
             self.headline.object = "Masking curves are being measured for this protocol."
             return
         names = [
-            f"{i}: {state.subject.data.class_names[int(label)]}" for i, label in enumerate(curves.label.values)
+            f"{i}: {state.subject.data.class_names[int(label)]}"
+            for i, label in enumerate(curves.label.values)
         ]
         self.headline.object = state.headline()
         self.scatter.show(curves, state.tolerance, names, state.picked)

@@ -21,10 +21,14 @@ _BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_m
 class Sidebar:
     """Controls of a `TrainState`. ``cleared`` is called after the plots have to start anew."""
 
-    def __init__(self, state: TrainState, cleared: Callable[[], None], complain: Callable[[str], None]) -> None:
+    def __init__(
+        self, state: TrainState, cleared: Callable[[], None], complain: Callable[[str], None]
+    ) -> None:
         self.state, self._cleared, self._complain = state, cleared, complain
         config = state.config
-        self.method = button_group(config, "method", {METHOD_NAMES[m]: m for m in TrainingConfig.param.method.objects})
+        self.method = button_group(
+            config, "method", {METHOD_NAMES[m]: m for m in TrainingConfig.param.method.objects}
+        )
         self.fixed = [
             self.method,
             control(state, "data_name"),
@@ -109,7 +113,11 @@ class Sidebar:
         if state.status == "preparing":
             return "Loading data and model"
         if state.status == "running":
-            speed = f"{state.images_per_second:,.0f} images/s" if state.images_per_second == state.images_per_second else ""
+            speed = (
+                f"{state.images_per_second:,.0f} images/s"
+                if state.images_per_second == state.images_per_second
+                else ""
+            )
             return f"{where}<br>{speed}, {time_left(state.seconds_left)} left" if where else "Starting"
         if state.status == "paused":
             return f"Paused at {where}" if where else "Paused"

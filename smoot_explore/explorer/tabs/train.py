@@ -11,8 +11,11 @@ import panel_material_ui as pmui
 from bokeh.events import Tap
 
 from smoot_explore.config import TrainingConfig
+from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.controls import control, text
+from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
+from smoot_explore.explorer.trainings import WatchReport
 from smoot_explore.training import Change
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.histogram import Histogram
@@ -28,8 +31,14 @@ SYMBOLS = {
 class TrainTab:
     """Redraws what a training reports. ``open_image`` is called with a position among the training images."""
 
-    def __init__(self, state: TrainState, open_image: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        state: TrainState,
+        open_image: Callable[[int], None],
+        schedule: Callable[[Callable[[], None]], object],
+    ) -> None:
         self.state, self._open_image = state, open_image
+        self._latest = Latest(state.watch_now, self._show_anew, QUICK, schedule)
         self.loss, self.accuracy = LossView(), AccuracyView()
         self.k_range, self.k_watched = KRangeView(), WatchedKView()
         self.k_now = Histogram(
@@ -44,14 +53,19 @@ class TrainTab:
         self.headline = text(margin=(6, 10, 0, 10))
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
         self.watch = control(state, "watch", width=220, sizing_mode=None)
+        again = pmui.Button(
+            label="Choose again", variant="text", size="small", margin=(2, 10), on_click=self._watch_anew
+        )
         self.open = pmui.Button(
-            label="Open in Image", variant="outlined", size="small", margin=(12, 10), on_click=self._open
+            label="Open in Image", variant="outlined", size="small", margin=(2, 10), on_click=self._open
         )
         self._drawn_points = self._drawn_epochs = 0
         self._limit = 0.0
         state.param.watch(self._watch_anew, "watch")
         state.param.watch(lambda event: self._show_explanation(), "watched_image")
-        state.config.param.watch(lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"])
+        state.config.param.watch(
+            lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
+        )
         figures = [
             pn.pane.Bokeh(view.figure, sizing_mode="stretch_width", margin=0)
             for view in (self.loss, self.accuracy, self.k_now, self.k_range, self.k_watched)
@@ -63,7 +77,11 @@ class TrainTab:
             pn.Row(loss, accuracy, sizing_mode="stretch_width"),
             pn.Row(k_range, k_watched, k_now, sizing_mode="stretch_width"),
             pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 10)),
-            pn.Row(self.explanation, pn.Column(self.watch, self.open, width=240), sizing_mode="stretch_width"),
+            pn.Row(
+                self.explanation,
+                pn.Column(self.watch, pn.Row(self.open, again, margin=0), width=250),
+                sizing_mode="stretch_width",
+            ),
             sizing_mode="stretch_width",
         )
         self.clear()
@@ -88,15 +106,15 @@ class TrainTab:
     def refresh(self) -> None:
         """Draw what is new."""
         state = self.state
-        if state.data is not None and self.k_range.pixels.end != state.data.n_pixels:
-            self.k_range.pixels.end = state.data.n_pixels
         new = state.points[self._drawn_points :]
         if new:
             self._drawn_points = len(state.points)
             epochs = [point.epoch for point in new]
             self.loss.add(epochs, [p.cross_entropy for p in new], [p.kl for p in new])
             if state.started.method != "traditional":
-                self.k_range.add(epochs, [p.k_min for p in new], [p.k_median for p in new], [p.k_max for p in new])
+                self.k_range.add(
+                    epochs, [p.k_min for p in new], [p.k_median for p in new], [p.k_max for p in new]
+                )
         for scores in state.epochs[self._drawn_epochs :]:
             self.accuracy.add(*scores)
         self._drawn_epochs = len(state.epochs)
@@ -104,14 +122,16 @@ class TrainTab:
         if state.k is not None and state.data is not None and state.started.method != "traditional":
             n_pixels = state.data.n_pixels
             _, low, high = state.bounds[-1]
-            self.k_now.show(state.k, np.linspace(0, n_pixels, 50), (low * n_pixels, high * n_pixels))
+            middle, reach = np.median(state.k), max(20.0, 1.1 * np.abs(state.k - np.median(state.k)).max())
+            edges = np.linspace(max(0.0, middle - reach), min(float(n_pixels), middle + reach), 40)
+            self.k_now.show(state.k, edges, (low * n_pixels, high * n_pixels))
         self._show_watched()
         self.headline.object = self._headline()
         self.problem.object, self.problem.visible = state.problem, bool(state.problem)
 
     def _show_bounds_and_marks(self) -> None:
         state = self.state
-        if state.data is not None and state.bounds and state.started.method == "smoot":
+        if state.data is not None and state.bounds and state.started.method != "traditional":
             n_pixels = state.data.n_pixels
             places, low, high = (list(column) for column in zip(*state.bounds, strict=True))
             last = max([state.started.epochs, *places])
@@ -120,10 +140,10 @@ class TrainTab:
                 [x * n_pixels for x in (*low, low[-1])],
                 [x * n_pixels for x in (*high, high[-1])],
             )
-        places = [state.epoch_of(change.step) for change in state.changes]
-        texts = [mark_text(change) for change in state.changes]
+        places = [state.epoch_of(change.step) for change in state.marks()]
+        texts = [mark_text(change) for change in state.marks()]
         for view in (self.loss, self.k_range, self.k_watched):
-            if len(view.marks.source.data["x"]) != len(places):
+            if list(view.marks.source.data["text"]) != texts:
                 view.marks.show(places, texts)
 
     def _show_watched(self) -> None:
@@ -173,14 +193,18 @@ class TrainTab:
         if state.training is None:
             return "Choose a method on the left and press **Train**. Every training starts from the same initial weights."
         told = []
-        for change in state.changes[-3:]:
+        for change in state.marks()[-3:]:
             told.append(f"{mark_text(change)} from step {change.step}")
         moved = f" Moved: {'; '.join(told)}." if told else ""
         return f"{describe(state.started)}.{moved}"
 
     def _watch_anew(self, *events: Any) -> None:
-        self.state.choose_watched()
-        if self.state.training is None:
+        if not self.state.choose_watched():
+            self._latest.ask()
+
+    def _show_anew(self, seen: WatchReport | BaseException | None) -> None:
+        if isinstance(seen, WatchReport):
+            self.state.seen = seen
             self._show_watched()
 
     def _tapped(self, event: Tap) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import panel as pn
-import panel_material_ui as pmui
 from bokeh.events import Tap
 
 from smoot_explore.explorer.controls import bounds_control, control, small_text, text
