@@ -68,7 +68,7 @@ def compare_page(state: CompareState) -> str:
     protocol = (
         f"{state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
     )
-    drops.show(f"Accuracy drop: {protocol}", state.curves(), state.colours())
+    drops.show(f"Accuracy drop: {state.protocol}", state.curves(), state.colours())
     figures = [drops.figure]
     images, maps = state.images(), state.maps()
     if images is not None and maps:

@@ -48,7 +48,8 @@ class PictureGrid:
         above, below = (_LINE * 1.6 if titled else 0.05), _LINE * 1.35 * footer_lines + 0.05
         width, height = left + columns, above + rows + below
         self.figure = new_figure(
-            title, name=name, height=round(height * cell) + 40, x_range=Range1d(-left, columns), y_range=Range1d(-rows - below, above),
+            title, name=name, height=round(height * cell) + 40, x_range=Range1d(-left, columns),
+            y_range=Range1d(-rows - below, above),
         )  # fmt: skip
         # As wide as its cells are square, and no wider than its place.
         self.figure.sizing_mode = "scale_width"

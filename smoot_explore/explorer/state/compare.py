@@ -102,8 +102,8 @@ class CompareState(param.Parameterized):
         seeds = {s.run.start_config["seed"] for s in self.subjects}
         one = "one seed each: a difference of a point may be chance. " if len(self.subjects) else ""
         return (
-            f"AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, signed, highest "
-            f"first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
+            f"AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, signed, "
+            f"highest first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
             f"{', '.join(str(seed) for seed in sorted(seeds))}, {one}"
             "Class II: black fill where it is measured, tolerance 0.01."
         )

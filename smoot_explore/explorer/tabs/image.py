@@ -162,7 +162,9 @@ class ImageTab:
                 saliency_pixels(view.look.saliency, limit)[0],
                 picture_pixels(view.look.masked_images)[0],
             ]],
-            titles=["image", "saliency: red for, blue against", f"{percent:.0f} % masked ({view.masked_pixels} pixels)"],
+            titles=[
+                "image", "saliency: red for, blue against", f"{percent:.0f} % masked ({view.masked_pixels} pixels)",
+            ],
         )  # fmt: skip
         explained = view.class_names[view.explained]
         self.curve.figure.yaxis.axis_label = f"probability of {explained}"

@@ -186,12 +186,10 @@ class TrainTab:
     def _headline(self) -> str:
         state = self.state
         if state.preview is not None:
-            return (
-                f"Shown until you press **Train**: {state.preview.label}, {len(state.data.train) if state.data else 0:,} images, "
-                f"{len(state.epochs)} epochs. Move α or β below and read how the k of a watched image would move."
-            )
+            n = len(state.preview.data.train)
+            return f"Shown until you press **Train**: {state.preview.label}, {n:,} images, {len(state.epochs)} epochs. Move α or β below and read how the k of a watched image would move."
         if state.training is None:
-            return "Choose a method on the left and press **Train**. Every training starts from the same initial weights."
+            return "Choose a method and press **Train**. Every training starts from the same initial weights."
         told = []
         for change in state.marks()[-3:]:
             told.append(f"{mark_text(change)} from step {change.step}")

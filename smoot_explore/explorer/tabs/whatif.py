@@ -41,8 +41,8 @@ class WhatIfTab:
                 pn.Column(
                     self.picked,
                     small_text(
-                        "Click near a trajectory to pick its image. The model is frozen here: training would also change "
-                        "the map.",
+                        "Click near a trajectory to pick its image. The model is frozen here: training would "
+                        "also change the map.",
                         margin=(0, 10),
                     ),
                     sizing_mode="stretch_width",
