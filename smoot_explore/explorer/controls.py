@@ -38,6 +38,13 @@ def control(owner: param.Parameterized, name: str, **options: Any) -> Any:
     return widget
 
 
+def number(owner: param.Parameterized, name: str, **options: Any) -> pmui.IntInput:
+    """A field for a whole number, for choices that have no range worth a slider."""
+    parameter = owner.param[name]
+    settings = {"size": "small", "margin": (4, 10), "description": parameter.doc, "start": 0, **options}
+    return pmui.IntInput.from_param(parameter, **settings)
+
+
 def bounds_control(config: TrainingConfig) -> pmui.RangeSlider:
     """One slider with two handles for k_min and k_max, which can then not cross."""
     low, high = config.param.k_min, config.param.k_max

@@ -65,9 +65,6 @@ def compare_page(state: CompareState) -> str:
     Bokeh's code is part of the file, which has about 1.5 MB; it asks for nothing from anywhere.
     """
     drops = DropsView(height=360)
-    protocol = (
-        f"{state.fill.replace('_', ' ')} fill, {state.method.replace('_', ' ')} (signed), highest first"
-    )
     drops.show(f"Accuracy drop: {state.protocol}", state.curves(), state.colours())
     figures = [drops.figure]
     images, maps = state.images(), state.maps()

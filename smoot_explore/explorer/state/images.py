@@ -37,7 +37,10 @@ class ImagesState(param.Parameterized):
         doc="An image is class II when masking raises its label's probability by more than this.",
     )
     picked = param.Integer(
-        default=0, bounds=(0, None), doc="The picked image, a position in the test images."
+        default=0,
+        bounds=(0, None),
+        label="Picked image",
+        doc="Position of the picked image in the test images. Or click a point or a picture.",
     )
     selected = param.List(default=[], item_type=int, doc="Positions of the images in the box.")
 
@@ -56,6 +59,12 @@ class ImagesState(param.Parameterized):
     def curves(self) -> xr.Dataset | None:
         """The masking curves under the chosen protocol; None where they are not measured yet."""
         return self.subject.curves(self.fill, self.method) if self.subject is not None else None
+
+    @property
+    def position(self) -> int:
+        """The picked image; the last one where there are not so many."""
+        curves = self.curves
+        return min(self.picked, curves.sizes["image"] - 1) if curves is not None else 0
 
     @property
     def shown(self) -> np.ndarray:
@@ -94,10 +103,10 @@ class ImagesState(param.Parameterized):
         curves = self.curves
         if curves is None or self.subject is None:
             return ""
-        one = curves.isel(image=[self.picked])
+        one = curves.isel(image=[self.position])
         label = self.subject.data.class_names[int(one.label[0])]
         start = float(one.probability[0, 0])
-        head = f"**Test image {self.picked}: {label}**, probability {start:.2f}."
+        head = f"**Test image {self.position}: {label}**, probability {start:.2f}."
         if image_class(one, self.tolerance).item() == "I":
             return f"{head} **Class I**: masking never raises it by more than {self.tolerance:g}."
         peak, top = float(peak_fraction(one, self.tolerance).item()), float(one.probability.max())

@@ -104,7 +104,12 @@ class TrainState(param.Parameterized):
         label="Watched images",
         doc="Which training images the strip and the trajectories show.",
     )
-    watched_image = param.Integer(default=0, bounds=(0, N_WATCHED - 1), doc="The explained one of the strip.")
+    explained = param.Integer(
+        default=1,
+        bounds=(1, N_WATCHED),
+        label="Explained image of the strip",
+        doc="Which of the watched images is explained below the strip, from the left. Or click it.",
+    )
     status = param.String(
         default="new", doc="new, queued, preparing, running, paused, stopped, finished or failed."
     )
@@ -341,7 +346,7 @@ class TrainState(param.Parameterized):
         """Why the k of the chosen watched image moves as it does, in words and numbers."""
         if self.seen is None or self.data is None:
             return ""
-        column = min(self.watched_image, len(self.seen.positions) - 1)
+        column = min(self.explained, len(self.seen.positions)) - 1
         position = int(self.seen.positions[column])
         label = self.data.class_names[int(self.data.train.labels[position])]
         change = (float(self.seen.look.label_change[column]), float(self.seen.look.runners_up_change[column]))

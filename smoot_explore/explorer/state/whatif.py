@@ -23,7 +23,12 @@ class WhatIfState(param.Parameterized):
         label="Epochs",
         doc="How often every image is visited.",
     )
-    picked = param.Integer(default=0, bounds=(0, None), doc="The picked image, a position in the landscape.")
+    picked = param.Integer(
+        default=0,
+        bounds=(0, None),
+        label="Picked image",
+        doc="Position of the picked image among those of the k-landscape. Or click near a trajectory.",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +49,11 @@ class WhatIfState(param.Parameterized):
     def landscape(self) -> xr.Dataset | None:
         """Δ₁ and Δ₂..ₙ as functions of k; None where not measured yet."""
         return self.subject.landscape if self.subject is not None else None
+
+    @property
+    def position(self) -> int:
+        """The picked image; the last one where there are not so many."""
+        return min(self.picked, self.landscape.sizes["image"] - 1) if self.landscape is not None else 0
 
     @property
     def n_pixels(self) -> int:
@@ -68,7 +78,7 @@ class WhatIfState(param.Parameterized):
         """The picked image's map: k now, and k after the next visit, in pixels."""
         if self.landscape is None:
             raise ValueError("the run has no k-landscape yet; measure it first")
-        one = self.landscape.isel(image=self.picked)
+        one = self.landscape.isel(image=self.position)
         grid = np.linspace(0, self.n_pixels, 393)
         beta = self.config.beta
         delta = beta * one.label_change.values + (1 - beta) * one.runners_up_change.values
@@ -91,10 +101,10 @@ class WhatIfState(param.Parameterized):
         """The picked image and where it goes, as Markdown."""
         if self.landscape is None or self.subject is None:
             return ""
-        path = k.values[:, self.picked]
-        label = self.subject.data.class_names[int(self.landscape.label[self.picked])]
+        path = k.values[:, self.position]
+        label = self.subject.data.class_names[int(self.landscape.label[self.position])]
         direction = "rises" if path[-1] > path[0] + 0.5 else "falls" if path[-1] < path[0] - 0.5 else "stays"
-        image = int(self.landscape.image_id[self.picked])
+        image = int(self.landscape.image_id[self.position])
         return (
             f"**Training image {image} ({label})**: k {direction} from {path[0]:.0f} to "
             f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, masking hurts and k falls; above "

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from bokeh.events import Tap
 
 from smoot_explore.explorer.background import QUICK
-from smoot_explore.explorer.controls import control, small_text, text
+from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.image import PAGE, ImageState, View
 from smoot_explore.explorer.uploads import read_picture
@@ -58,13 +58,14 @@ class ImageTab:
             "until you leave.",
         )  # fmt: skip
         self.upload.param.watch(self._uploaded, "value")
-        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 130))]
+        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 150), ("label", 140))]
+        self.position = number(state, "image", width=100)
         filters_2 = [
-            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 110), ("prediction", 120))
+            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 80), ("prediction", 90))
         ]
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
-            pn.Row(*filters_2, margin=0),
+            pn.Row(*filters_2, self.position, margin=0),
             pn.pane.Bokeh(self.thumbnails.figure, sizing_mode="scale_width", margin=(0, 5)),
             pn.Row(self.back, self.count, self.next, margin=0),
             self.upload,

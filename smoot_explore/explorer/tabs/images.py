@@ -11,7 +11,7 @@ import panel_material_ui as pmui
 from bokeh.events import Tap
 
 from smoot_explore.curves import image_class, peak_fraction
-from smoot_explore.explorer.controls import control, text
+from smoot_explore.explorer.controls import control, number, text
 from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.views.classes import ClassScatter, MeanCurvesView
 from smoot_explore.views.grid import PictureGrid
@@ -41,7 +41,7 @@ class ImagesTab:
         self.picked = text(margin=(4, 10))
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
-            on_click=lambda e: self._open_image(self.state.picked),
+            on_click=lambda e: self._open_image(self.state.position),
         )  # fmt: skip
         self.scatter.source.selected.on_change("indices", self._selected)
         self.gallery.figure.on_event(Tap, self._tapped)
@@ -52,7 +52,7 @@ class ImagesTab:
                 pn.pane.Bokeh(self.peaks.figure, sizing_mode="stretch_width", margin=0),
                 sizing_mode="stretch_width",
             ),
-            pn.Row(self.picked, self.open, sizing_mode="stretch_width"),
+            pn.Row(self.picked, number(state, "picked", width=110), self.open, sizing_mode="stretch_width"),
             pn.pane.Bokeh(self.gallery.figure, sizing_mode="scale_width", margin=(0, 10)),
             sizing_mode="stretch_width",
         )
@@ -81,7 +81,7 @@ class ImagesTab:
             for i, label in enumerate(curves.label.values)
         ]
         self.headline.object = state.headline()
-        self.scatter.show(curves, state.tolerance, names, state.picked)
+        self.scatter.show(curves, state.tolerance, names, state.position)
         second = image_class(curves, state.tolerance).values == "II"
         peaks = 100 * peak_fraction(curves, state.tolerance).values[second]
         levels = 100 * curves.masked_fraction.values
@@ -93,8 +93,8 @@ class ImagesTab:
         state, curves = self.state, self.state.curves
         if curves is None or state.subject is None:
             return
-        self.means.show(curves, state.tolerance, np.array(state.selected, int), state.picked)
-        self.scatter.pick(state.picked)
+        self.means.show(curves, state.tolerance, np.array(state.selected, int), state.position)
+        self.scatter.pick(state.position)
         shown = state.shown[:_SHOWN]
         self._shown = [int(i) for i in shown]
         test = state.subject.data.test
@@ -105,7 +105,7 @@ class ImagesTab:
         )
         what = "the selected images" if state.selected else "class II, the largest rise first"
         self.gallery.figure.title.text = f"{len(self._shown)} of {len(state.shown)}: {what}"
-        self.gallery.select(self._shown.index(state.picked) if state.picked in self._shown else None)
+        self.gallery.select(self._shown.index(state.position) if state.position in self._shown else None)
         self.picked.object = state.describe_picked()
 
     def _protocol_chosen(self, *events: Any) -> None:

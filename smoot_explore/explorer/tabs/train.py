@@ -62,7 +62,7 @@ class TrainTab:
         self._drawn_points = self._drawn_epochs = 0
         self._limit = 0.0
         state.param.watch(self._watch_anew, "watch")
-        state.param.watch(lambda event: self._show_explanation(), "watched_image")
+        state.param.watch(self._explain_another, "explained")
         state.config.param.watch(
             lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
         )
@@ -79,7 +79,12 @@ class TrainTab:
             pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 10)),
             pn.Row(
                 self.explanation,
-                pn.Column(self.watch, pn.Row(self.open, again, margin=0), width=250),
+                pn.Column(
+                    self.watch,
+                    control(state, "explained", width=220, sizing_mode=None),
+                    pn.Row(self.open, again, margin=0),
+                    width=250,
+                ),
                 sizing_mode="stretch_width",
             ),
             sizing_mode="stretch_width",
@@ -170,7 +175,7 @@ class TrainTab:
             titles=names,
             footers=footers,
         )
-        self.strip.select_column(min(state.watched_image, len(names) - 1))
+        self.strip.select_column(min(state.explained, len(names)) - 1)
         epochs, k = state.trajectories()
         ids = [int(i) for i in watched.image_ids]
         if guided and k:
@@ -180,6 +185,11 @@ class TrainTab:
             )  # fmt: skip
         self._show_explanation()
 
+    def _explain_another(self, *events: Any) -> None:
+        if self.state.seen is not None:
+            self.strip.select_column(min(self.state.explained, len(self.state.seen.positions)) - 1)
+        self._show_explanation()
+
     def _show_explanation(self) -> None:
         self.explanation.object = self.state.explain()
 
@@ -187,7 +197,10 @@ class TrainTab:
         state = self.state
         if state.preview is not None:
             n = len(state.preview.data.train)
-            return f"Shown until you press **Train**: {state.preview.label}, {n:,} images, {len(state.epochs)} epochs. Move α or β below and read how the k of a watched image would move."
+            return (
+                f"Shown until you press **Train**: {state.preview.label}, {n:,} images, {len(state.epochs)} epochs. "
+                "Move α or β and read below how the k of a watched image would move."
+            )  # fmt: skip
         if state.training is None:
             return "Choose a method and press **Train**. Every training starts from the same initial weights."
         told = []
@@ -208,13 +221,12 @@ class TrainTab:
     def _tapped(self, event: Tap) -> None:
         cell = self.strip.cell_at(event.x, event.y)
         if cell is not None and self.state.seen is not None:
-            self.state.watched_image = min(cell % N_WATCHED, len(self.state.seen.positions) - 1)
-            self.strip.select_column(self.state.watched_image)
+            self.state.explained = min(cell % N_WATCHED + 1, len(self.state.seen.positions))
 
     def _open(self, *events: Any) -> None:
         seen = self.state.seen
         if seen is not None:
-            self._open_image(int(seen.positions[min(self.state.watched_image, len(seen.positions) - 1)]))
+            self._open_image(int(seen.positions[min(self.state.explained, len(seen.positions)) - 1]))
 
 
 def mark_text(change: Change) -> str:

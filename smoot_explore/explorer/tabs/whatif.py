@@ -8,7 +8,7 @@ import numpy as np
 import panel as pn
 from bokeh.events import Tap
 
-from smoot_explore.explorer.controls import bounds_control, control, small_text, text
+from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
 from smoot_explore.views.histogram import Histogram
 from smoot_explore.views.palette import COLOURS
@@ -39,7 +39,7 @@ class WhatIfTab:
             pn.Row(
                 pn.pane.Bokeh(self.settled.figure, sizing_mode="stretch_width", margin=0),
                 pn.Column(
-                    self.picked,
+                    pn.Row(number(state, "picked", width=130), self.picked, sizing_mode="stretch_width"),
                     small_text(
                         "Click near a trajectory to pick its image. The model is frozen here: training would "
                         "also change the map.",
@@ -71,9 +71,9 @@ class WhatIfTab:
             return
         k = state.trajectories()
         n_pixels = state.n_pixels
-        self.trajectories.show(k, state.picked, n_pixels, state.bounds)
+        self.trajectories.show(k, state.position, n_pixels, state.bounds)
         self.settled.show(k.values[-1], np.linspace(0, n_pixels, 50), state.bounds)
-        self.cobweb.show(*state.map(), k.values[:, state.picked])
+        self.cobweb.show(*state.map(), k.values[:, state.position])
         self.summary.object = state.summary(k)
         self.picked.object = state.describe_picked(k)
 
