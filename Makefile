@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 5006
 INSTALLED := $(VENV)/.installed-test
 
-.PHONY: help test check demo explore runs benchmark clean
+.PHONY: help test check demo explore runs benchmark benchmark-explorer clean
 
 help:
 	@echo "make test       set up, check style and types, run the tests"
@@ -14,6 +14,7 @@ help:
 	@echo "make explore    set up, serve the explorer on this computer (PORT=5007 for another port)"
 	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
 	@echo "make benchmark  set up, measure the speed against the SGT reference's step and plain training"
+	@echo "make benchmark-explorer  set up, measure the explorer in Chromium: sliders, training, memory, thirty pages"
 	@echo "make clean      remove the virtual environment and the caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -41,6 +42,9 @@ runs: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+benchmark-explorer: $(INSTALLED)
+	$(BIN)/python -m benchmarks.explorer
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

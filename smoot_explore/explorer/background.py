@@ -46,7 +46,9 @@ class Measurement:
         if not self.done or self._future.cancelled():
             return ""
         error = self._future.exception()
-        return "" if error is None or isinstance(error, CancelledError) else str(error)
+        return (
+            "" if error is None or isinstance(error, CancelledError) else str(error) or type(error).__name__
+        )
 
     def cancel(self) -> None:
         """End it as soon as possible."""

@@ -85,7 +85,10 @@ class ExplorerPage:
             *zip(TAB_NAMES, self._places.values(), strict=True),
             dynamic=False,
             sizing_mode="stretch_width",
-            sx={"& .MuiTab-root": {"textTransform": "none", "fontSize": "15px"}},
+            sx={
+                "& .MuiTab-root": {"textTransform": "none", "fontSize": "15px", "minHeight": "40px"},
+                "minHeight": "40px",
+            },
         )
         self.tabs.param.watch(self._tab_chosen, "active")
         state.param.watch(self._tab_ordered, "tab")
@@ -133,12 +136,15 @@ class ExplorerPage:
         state.remember_defaults()
         arguments = pn.state.session_args or {}
         asked = {name: values[0].decode("utf-8", "replace") for name, values in arguments.items() if values}
+        tab = asked.pop("tab", None)
         complaints = state.from_address(asked)
         try:
             state.show_run()
             state.train.show_preview(state.open("bundled/smoot"))
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             complaints.append(str(error))
+        if tab is not None:  # last: a tab draws what the others hold
+            complaints += state.from_address({"tab": tab})
         self.train.clear()
         self.sidebar.refresh()
         self._tab_ordered()

@@ -110,7 +110,7 @@ class Training:
     def work(self) -> None:
         """Go on until paused, stopped or finished. Called by a worker."""
         with self._lock:
-            if self._order != "run":
+            if self._order != "run" or self.status != "queued":  # paused or stopped while it waited
                 return
             self.status = "running" if self._records else "preparing"
         try:
@@ -227,15 +227,18 @@ class TrainingPool:
     def __init__(self, workers: int = 1, max_queue: int = 100) -> None:
         self.workers, self.max_queue = workers, max_queue
         self._queue: deque[Training] = deque()
+        self._working = 0
         self._wanted = threading.Condition()
         self._threads: list[threading.Thread] = []
 
     def submit(self, training: Training) -> None:
         """Queue a new training, or a paused one again."""
         with self._wanted:
-            if len(self._queue) >= self.max_queue:
+            self._queue = deque(t for t in self._queue if t.status == "queued")
+            idle = self.workers - self._working
+            if len(self._queue) - idle >= self.max_queue:
                 raise RuntimeError(
-                    f"{len(self._queue)} trainings are waiting already, the most that this server takes; "
+                    f"{self.max_queue} trainings are waiting already, the most that this server takes; "
                     "try again when one has finished"
                 )
             training.wake()
@@ -249,7 +252,8 @@ class TrainingPool:
     def place(self, training: Training) -> int:
         """1 for the training that starts next, 2 for the one after it, …; 0 when it does not wait."""
         with self._wanted:
-            return self._queue.index(training) + 1 if training in self._queue else 0
+            waiting = [t for t in self._queue if t.status == "queued"]
+            return waiting.index(training) + 1 if training in waiting else 0
 
     def _serve(self) -> None:
         # OpenMP counts threads for each thread of Python's: this shares the cores among the workers.
@@ -259,7 +263,10 @@ class TrainingPool:
                 while not self._queue:
                     self._wanted.wait()
                 training = self._queue.popleft()
+                self._working += 1
             training.work()
+            with self._wanted:
+                self._working -= 1
             del training  # an idle worker keeps no model alive
 
 

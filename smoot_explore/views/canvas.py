@@ -25,12 +25,13 @@ _SVG_ICON = (
     "fill='%23888'>SVG</text></svg>"
 )
 _SAVE_SVG = """
-    const view = Bokeh.index.find_one(figure)
-    const link = document.createElement("a")
-    link.href = URL.createObjectURL(await view.export("svg", false).to_blob())
-    link.download = name + ".svg"
-    link.click()
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+    Bokeh.index.find_one(figure).export("svg", false).to_blob().then((blob) => {
+        const link = document.createElement("a")
+        link.href = URL.createObjectURL(blob)
+        link.download = name + ".svg"
+        link.click()
+        setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+    })
 """
 
 

@@ -132,6 +132,8 @@ class CompareState(param.Parameterized):
         for subject in self.subjects:
             if split is None or subject.data.image_shape != split.image_shape:
                 continue
+            if subject.data.class_names != split.class_names:
+                continue
             normalised = subject.data.normalize(split.images)
             with subject.lock:
                 found = saliency(subject.model, normalised, split.labels, self.method)

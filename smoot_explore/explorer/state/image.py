@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +100,7 @@ class ImageState(param.Parameterized):
         super().__init__()
         self.subject: Subject | None = None
         self.upload: Split | None = None
+        self._uploads = 0
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Any, Any]] = {}  # the last saliency and curve, each with what it is of
 
@@ -108,8 +110,10 @@ class ImageState(param.Parameterized):
         self.param.label.objects = [ALL, *subject.data.class_names]
         if self.label not in self.param.label.objects:
             self.label = ALL
-        if self.upload is not None and self.upload.image_shape != subject.data.image_shape:
-            self.upload = None
+        if self.upload is not None:
+            fits = self.upload.image_shape == subject.data.image_shape
+            self.upload = self._predicted(self.upload.images) if fits else None
+            self._uploads += 1
         if self.half == HALVES[2] and self.upload is None:
             self.half = HALVES[0]
         if self.image >= len(self.split):
@@ -117,15 +121,8 @@ class ImageState(param.Parameterized):
 
     def take_upload(self, picture: torch.Tensor) -> None:
         """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
-        subject = self._subject()
-        data = subject.data
-        split = Split(picture.unsqueeze(0), torch.zeros(1, dtype=torch.int64), mean=data.mean, std=data.std,
-                      class_names=data.class_names)  # fmt: skip
-        with subject.lock:
-            predicted = look(subject.model, split, 0).clean_probabilities.argmax(1)
-        self.upload = Split(split.images, torch.from_numpy(predicted), mean=data.mean, std=data.std,
-                            class_names=data.class_names)  # fmt: skip
-        self._kept.clear()
+        self.upload = self._predicted(picture.unsqueeze(0))
+        self._uploads += 1  # after it: a view in progress may keep what it computes as of the upload before
         self.param.update(half=HALVES[2], image=0)
 
     @property
@@ -168,12 +165,14 @@ class ImageState(param.Parameterized):
     def view(self) -> View:
         """Compute what the tab shows; saliency and curve only when they are of something new."""
         with self._lock:
-            subject = self._subject()
+            subject, uploads = self._subject(), self._uploads
             split = self.split
             position = min(self.image, len(split) - 1)
             one = split[[position]]
             k = round(self.masked_fraction * one.n_pixels)
-            of_image = (subject.key, subject.run.epochs, self.half, position, self.method, self.signed)
+            of_image = (
+                subject.key, subject.run.epochs, self.half, uploads, position, self.method, self.signed,
+            )  # fmt: skip
             with subject.lock:
                 kept_maps = self._kept.get("maps")
                 maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
@@ -210,6 +209,16 @@ class ImageState(param.Parameterized):
             return f"Own picture, predicted {predicted}"
         kind = "Test" if self.half == HALVES[0] else "Training"
         return f"{kind} image {position}: {names[int(one.labels[0])]}, predicted {predicted}"
+
+    def _predicted(self, images: torch.Tensor) -> Split:
+        """Images without labels, labelled by what the model says of them."""
+        subject = self._subject()
+        data = subject.data
+        split = Split(images, torch.zeros(len(images), dtype=torch.int64), mean=data.mean, std=data.std,
+                      class_names=data.class_names)  # fmt: skip
+        with subject.lock:
+            predicted = look(subject.model, split, 0).clean_probabilities.argmax(1)
+        return replace(split, labels=torch.from_numpy(predicted))
 
     def _subject(self) -> Subject:
         if self.subject is None:

@@ -23,13 +23,13 @@ from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.explorer.state.train import ModelMaker, TrainState
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.trainings import TrainingPool
+from smoot_explore.explorer.trainings import Prepared, TrainingPool
 from smoot_explore.records import write_dataset
-from smoot_explore.runs import Run, bundled_runs, list_runs, open_run
+from smoot_explore.runs import Run, RunError, bundled_runs, list_runs, open_run
 from smoot_explore.views.palette import METHOD_NAMES
 
 TABS = ("train", "image", "images", "what-if", "compare")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _KEPT_SUBJECTS = 12
 
 _subjects: OrderedDict[tuple, Subject] = OrderedDict()  # bundled and kept runs, for all sessions
@@ -49,6 +49,7 @@ class SessionState(param.Parameterized):
     compared = param.ListSelector(
         default=[],
         objects={},
+        check_on_set=True,  # without objects at first, param would take any
         label="Runs",
         doc="The runs side by side: bundled ones, kept ones, and those of this page.",
     )
@@ -66,8 +67,10 @@ class SessionState(param.Parameterized):
         self.compare = CompareState()
         self.measurement: Measurement | None = None
         self._own: dict[str, tuple[str, Run]] = {}  # runs trained here, by key: label and run
+        self._own_parts: dict[str, Prepared | None] = {}
         self._own_subjects: dict[str, Subject] = {}
         self._runs: dict[str, Run] = {}
+        self._defaults: dict[str, Any] = {}
         self.refresh_catalogue()
         bundled = [key for key in self.param.compared.objects.values() if key.startswith("bundled/")]
         self.compared = bundled
@@ -133,8 +136,11 @@ class SessionState(param.Parameterized):
     def show_run(self) -> Subject:
         """Open the chosen run in the tabs that look at one."""
         subject = self.open(self.run_key)
+        chosen = self.whatif.picked
         for state in (self.image, self.images, self.whatif):
             state.show(subject)
+        if chosen == 0:  # the page has picked an image itself: nothing that an address need hold
+            self._defaults["whatif_image"] = self.whatif.picked
         return subject
 
     def show_compared(self) -> None:
@@ -157,7 +163,6 @@ class SessionState(param.Parameterized):
             known = f"mine/{len(self._own) + 1}"
             method = METHOD_NAMES[self.train.started.method]
             self._own[known] = (f"{method}, trained here ({len(self._own) + 1})", run)
-            self._own_parts = getattr(self, "_own_parts", {})
             self._own_parts[known] = self.train.training.prepared if self.train.training else None
             self.refresh_catalogue()
             self.compared = [*self.compared, known]
@@ -184,7 +189,10 @@ class SessionState(param.Parameterized):
         self.settings.runs.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copytree(self._own[key][1].path, hidden)
+            open_run(hidden)
             os.replace(hidden, target)
+        except (shutil.Error, RunError) as error:
+            raise ValueError("the training wrote to the run just now; pause it, or try again") from error
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
         self.refresh_catalogue()
@@ -277,14 +285,16 @@ class SessionState(param.Parameterized):
         """Take over what an address says; what it says wrongly is left as it is and told of, a line each."""
         complaints = []
         owners = self.addressed()
-        for name, text in values.items():
+        for name, text in sorted(values.items(), key=lambda item: item[0] == "label"):
             try:
+                if name == "label":  # which ones there are depends on the run
+                    self.image.show(self.open(self.run_key))
                 if name == "runs":
                     self.compared = [key for key in text.split(",") if key]
                 elif name in owners:
                     owner, parameter = owners[name]
                     setattr(owner, parameter, _parsed(owner.param[parameter], text))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OSError) as error:
                 complaints.append(f"The address says {name}={text}, which cannot be ({error}).")
         return complaints
 
@@ -298,7 +308,11 @@ class SessionState(param.Parameterized):
         if self.measurement is not None:
             self.measurement.cancel()
         self.train.close()
+        for state in (self.image, self.images, self.whatif):
+            state.subject = None
+        self.compare.subjects = []
         self._own.clear()
+        self._own_parts.clear()
         self._own_subjects.clear()
         self._runs.clear()
 
@@ -308,8 +322,9 @@ class SessionState(param.Parameterized):
 
     def _own_model(self, key: str) -> Any:
         prepared = self._own_parts[key]
-        own_kind = prepared is not None and self._own[key][1].description["model"]["name"] is None
-        return prepared.model if own_kind else None
+        if prepared is None or self._own[key][1].description["model"]["name"] is not None:
+            return None
+        return prepared.model
 
 
 def _parsed(parameter: param.Parameter, text: str) -> Any:

@@ -167,9 +167,12 @@ class TrainState(param.Parameterized):
         source = self._source()  # checked before anything that is shown is cleared
         if self.model_name != "cnn" and self.model_name not in self.models:
             self._check_model_name()
-        self.reset()
-        training = Training(self.config, lambda: self._prepare(source), self.settings.max_minutes)
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
+        folder = self._folder
+        training = Training(self.config, lambda: self._prepare(source, folder), self.settings.max_minutes)
         self.pool.submit(training)
+        self.reset()  # only now: what is shown stays when the training is refused
         self.started = TrainingConfig(**self.config.to_dict())
         self.training = training
         self.bounds = [(0.0, self.config.k_min, self.config.k_max)]
@@ -213,6 +216,9 @@ class TrainState(param.Parameterized):
         reports = training.reports()
         if self.data is None and training.prepared is not None:
             self.data = training.prepared.data
+            # Sliders may have moved while it waited: what counts is the start of the run.
+            self.started = TrainingConfig(**training.prepared.run.start_config)
+            self.bounds = [(0.0, self.started.k_min, self.started.k_max)]
             self.choose_watched()
         for report in reports:
             if isinstance(report, WatchReport):
@@ -378,7 +384,7 @@ class TrainState(param.Parameterized):
                 "model", self.model_name, accepted, "Also every name that timm knows: resnet18, …"
             )
 
-    def _prepare(self, source: tuple[str, int | None]) -> Prepared:
+    def _prepare(self, source: tuple[str, int | None], folder: Path) -> Prepared:
         """Called by the worker."""
         name, image_size = source
         options = {} if image_size is None else {"image_size": image_size}
@@ -388,10 +394,8 @@ class TrainState(param.Parameterized):
         maker = self.models.get(self.model_name)
         seed = self.config.seed
         model = maker(data, seed) if maker else create_model(self.model_name, data, seed=seed)
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
-        number = 1 + sum(1 for _ in self._folder.iterdir())
-        run = Run.create(self._folder / f"{self.config.method}-{number}", self.config, model, data)
+        number = 1 + sum(1 for _ in folder.iterdir())  # there is no folder any more when the page was closed
+        run = Run.create(folder / f"{self.config.method}-{number}", self.config, model, data)
         return Prepared(model, data, run)
 
     def _remember(self, epoch: float, k: np.ndarray, always: bool = False) -> None:

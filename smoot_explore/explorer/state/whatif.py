@@ -89,11 +89,12 @@ class WhatIfState(param.Parameterized):
         """Where the images settle, as Markdown."""
         last, (low, high) = k.values[-1], self.bounds
         at_low, at_high = float((last <= low + 0.5).mean()), float((last >= high - 0.5).mean())
+        between = float(((last > low + 0.5) & (last < high - 0.5)).mean())  # the bounds may coincide
         moving = float((np.abs(k.values[-1] - k.values[-2]) > 0.5).mean()) if len(k) > 1 else 0.0
         return (
             f"After {self.epochs} epochs: **{100 * at_low:.0f} %** of {k.shape[1]} images at the lower bound "
             f"({low:.0f} pixels), **{100 * at_high:.0f} %** at the upper ({high:.0f}), "
-            f"**{100 * (1 - at_low - at_high):.0f} %** between; {100 * moving:.0f} % still move by more than half a "
+            f"**{100 * between:.0f} %** between; {100 * moving:.0f} % still move by more than half a "
             f"pixel a visit. k min / median / max: {last.min():.0f} / {np.median(last):.0f} / {last.max():.0f}."
         )
 

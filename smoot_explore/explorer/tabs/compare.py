@@ -46,9 +46,8 @@ class CompareTab:
             size="small", variant="outlined", margin=(8, 10), auto=True,
         )  # fmt: skip
         page = pmui.FileDownload(
-            label="This view as a page", filename="comparison.html", callback=self._page, size="small",
+            label="This view as one HTML file", filename="comparison.html", callback=self._page, size="small",
             variant="outlined", margin=(8, 10), auto=True,
-            description="One HTML file with the table and the figures, which opens in any browser without a server.",
         )  # fmt: skip
         self.panel = pn.Column(
             chooser,

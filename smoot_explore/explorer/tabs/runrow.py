@@ -28,10 +28,8 @@ class RunRow:
         )
         self.keeping = pn.Row(self.name, button, visible=False, margin=0)
         self.record = pmui.FileDownload(
-            label="Record", filename="record.nc", callback=self._record, size="small", variant="outlined",
-            margin=(8, 6), auto=True,
-            description="The run's record as NetCDF: k of every image after every epoch, losses, accuracies, settings "
-            "and live changes.",
+            label="Download record", filename="record.nc", callback=self._record, size="small",
+            variant="outlined", margin=(8, 6), auto=True,
         )  # fmt: skip
         self.panel = pn.Row(
             control(state, "run_key", width=260, sizing_mode=None),

@@ -12,7 +12,7 @@ from bokeh.events import Tap
 
 from smoot_explore.config import TrainingConfig
 from smoot_explore.explorer.background import QUICK
-from smoot_explore.explorer.controls import control, text
+from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
 from smoot_explore.explorer.trainings import WatchReport
@@ -39,25 +39,25 @@ class TrainTab:
     ) -> None:
         self.state, self._open_image = state, open_image
         self._latest = Latest(state.watch_now, self._show_anew, QUICK, schedule)
-        self.loss, self.accuracy = LossView(), AccuracyView()
-        self.k_range, self.k_watched = KRangeView(), WatchedKView()
+        self.loss, self.accuracy = LossView(height=158), AccuracyView(height=158)
+        self.k_range, self.k_watched = KRangeView(height=190), WatchedKView(height=190)
         self.k_now = Histogram(
-            "k now", "k (pixels)", name="k-now", colour=COLOURS["smoot"], unit="pixels", height=230
+            "k now", "k (pixels)", name="k-now", colour=COLOURS["smoot"], unit="pixels", height=190
         )
         self.strip = PictureGrid(
-            "watched", "The watched images as the model sees them", N_WATCHED, 3,
+            "watched", "The watched images as the model sees them", N_WATCHED, 3, cell=66,
             row_labels=("image", "saliency", "masked"), footer_lines=2,
         )  # fmt: skip
         self.strip.figure.on_event(Tap, self._tapped)
-        self.explanation = text(margin=(0, 10))
+        self.explanation = small_text(margin=(0, 10))
         self.headline = text(margin=(6, 10, 0, 10))
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
-        self.watch = control(state, "watch", width=220, sizing_mode=None)
+        self.watch = control(state, "watch", width=190, sizing_mode=None)
         again = pmui.Button(
-            label="Choose again", variant="text", size="small", margin=(2, 10), on_click=self._watch_anew
+            label="Choose again", variant="text", size="small", margin=(8, 2), on_click=self._watch_anew
         )
         self.open = pmui.Button(
-            label="Open in Image", variant="outlined", size="small", margin=(2, 10), on_click=self._open
+            label="Open in Image", variant="outlined", size="small", margin=(12, 4), on_click=self._open
         )
         self._drawn_points = self._drawn_epochs = 0
         self._limit = 0.0
@@ -71,20 +71,20 @@ class TrainTab:
             for view in (self.loss, self.accuracy, self.k_now, self.k_range, self.k_watched)
         ]
         loss, accuracy, k_now, k_range, k_watched = figures
+        chooser = pn.Column(
+            pn.Row(self.watch, again, margin=0),
+            self.explanation,
+            pn.Row(control(state, "explained", width=190, sizing_mode=None), self.open, margin=0),
+            width=330,
+        )
         self.panel = pn.Column(
             self.problem,
             self.headline,
             pn.Row(loss, accuracy, sizing_mode="stretch_width"),
             pn.Row(k_range, k_watched, k_now, sizing_mode="stretch_width"),
-            pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 10)),
             pn.Row(
-                self.explanation,
-                pn.Column(
-                    self.watch,
-                    control(state, "explained", width=220, sizing_mode=None),
-                    pn.Row(self.open, again, margin=0),
-                    width=250,
-                ),
+                pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 4)),
+                chooser,
                 sizing_mode="stretch_width",
             ),
             sizing_mode="stretch_width",

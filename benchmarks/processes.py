@@ -1,0 +1,204 @@
+"""What the explorer's benchmarks run in processes of their own: ``python -m benchmarks.processes <kind>``."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 120  # seconds, for the server to discard closed sessions
+
+
+class Process:
+    """A process of this module, with a temporary folder of its own that its runs are written to.
+
+    Parameters
+    ----------
+    folder
+        Its working and temporary folder.
+    arguments
+        Kind and options.
+    environment
+        Variables to set besides those of this process.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self.folder = folder
+        here = Path(__file__).parents[1]
+        own = {"TMPDIR": str(folder), "PYTHONPATH": str(here), **environment}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.processes", *arguments], cwd=folder, env=os.environ | own,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.line()  # ready
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the process ended: {' '.join(map(str, self.process.args))}")  # type: ignore[arg-type]
+        return line.strip()
+
+    def order(self) -> None:
+        """Have it train once, where that is what it is for."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+
+    def training_seconds(
+        self, start: Callable[[], object], meanwhile: AbstractContextManager | None = None
+    ) -> tuple[float, float]:
+        """Start a training and wait for its end.
+
+        Parameters
+        ----------
+        start
+            Whatever makes the process train.
+        meanwhile
+            Entered once the training has begun, left when it has ended.
+
+        Returns
+        -------
+        whole, steps
+            Seconds from the run's first file (before the first step) to its last, by the times of the files;
+            and those of the training steps alone.
+        """
+        before = self._runs()
+        start()
+        while not (new := self._runs() - before):
+            time.sleep(0.05)
+        run = self.folder / new.pop()
+        with meanwhile or nullcontext():
+            while not (journal := json.loads((run / "journal.json").read_text("utf-8")))["finished"]:
+                time.sleep(0.1)
+        whole = (run / "journal.json").stat().st_mtime - (run / "config.json").stat().st_mtime
+        return whole, sum(epoch["duration_seconds"] for epoch in journal["epochs"])
+
+    def _runs(self) -> set[str]:
+        return {
+            os.path.dirname(path) for path in glob("**/config.json", root_dir=self.folder, recursive=True)
+        }
+
+
+class Server(Process):
+    """``smoot-explore serve``, on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            self.port = trial.getsockname()[1]
+        # As `serve` sets it for itself by starting again, which would forget the signal.
+        super().__init__(folder, "serve", "--port", str(self.port), OMP_WAIT_POLICY="PASSIVE")
+
+    @property
+    def url(self) -> str:
+        """Of the page."""
+        return f"http://127.0.0.1:{self.port}/explorer"
+
+    def alive(self) -> dict[str, int]:
+        """How many sessions and pages its memory holds, after a garbage collection."""
+        self.process.send_signal(signal.SIGUSR1)
+        return json.loads(self.line())
+
+    def wait_until_empty(self) -> dict[str, int]:
+        """Wait for it to discard all sessions; what its memory holds then, or when that takes too long."""
+        end = time.monotonic() + PATIENCE
+        while (alive := self.alive())["sessions"] and time.monotonic() < end:
+            time.sleep(2)
+        return alive
+
+    def megabytes(self) -> float:
+        """Resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(kilobytes) / 1024
+
+
+@contextmanager
+def running(kind: Callable[..., Any], *arguments: str) -> Iterator[Any]:
+    """A `Server`, or a `Process`, which ends with the context."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
+        started = kind(Path(folder), *arguments)
+        try:
+            yield started
+        finally:
+            started.process.terminate()
+            started.process.wait()
+
+
+@contextmanager
+def halted(processes: Iterable[int]) -> Iterator[None]:
+    """Processes that do nothing meanwhile, but keep their connections."""
+    processes = list(processes)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def serve(*arguments: str) -> None:
+    """``smoot-explore serve``, which on SIGUSR1 also prints how many sessions and pages its memory holds."""
+    from bokeh.server.session import ServerSession
+
+    from smoot_explore.cli import main
+    from smoot_explore.explorer.page import ExplorerPage
+
+    def count(*_: object) -> None:
+        gc.collect()
+        kinds = [type(thing) for thing in gc.get_objects()]
+        alive = {"sessions": kinds.count(ServerSession), "pages": kinds.count(ExplorerPage)}
+        print(json.dumps(alive), flush=True)
+
+    signal.signal(signal.SIGUSR1, count)
+    main(["serve", *arguments])
+
+
+def pool(epochs: str) -> None:
+    """Trainings as the page starts them, through the pool, for nobody to look at; one for each line read."""
+    from smoot_explore.explorer.settings import ServerSettings
+    from smoot_explore.explorer.state.train import TrainState
+    from smoot_explore.explorer.trainings import TrainingPool
+
+    settings = ServerSettings()
+    state = TrainState(settings, TrainingPool(settings.max_trainings))
+    state.config.epochs = int(epochs)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        state.start()
+
+
+def plain(epochs: str) -> None:
+    """The same trainings as a plain loop over `train`, with a pool worker's number of threads."""
+    import torch
+
+    from smoot_explore import Run, TrainingConfig, create_model, load_data, train
+    from smoot_explore.explorer.settings import ServerSettings
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // ServerSettings().max_trainings))
+    data = load_data("fashion-mnist-sample", train=2000, test=1000)
+    print("ready", flush=True)
+    for i, _ in enumerate(sys.stdin):
+        config = TrainingConfig(epochs=int(epochs), batch_size=64)
+        model = create_model("cnn", data, seed=config.seed)
+        for _ in train(model, data, config, run=Run.create(f"plain-{i}", config, model, data)):
+            pass
+
+
+KINDS: dict[str, Callable[..., None]] = {"serve": serve, "pool": pool, "plain": plain}
+
+if __name__ == "__main__":
+    KINDS[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,174 @@
+"""A real browser on a real server, for the tests of the explorer and for its screenshots."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+VIEWPORT = {"width": 1280, "height": 800}
+SECONDS = 30_000  # milliseconds, for whatever takes longest on a busy machine
+
+
+@contextmanager
+def serving(*options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
+    """The explorer, served; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "smoot_explore.cli", "serve", "--port", str(port), *options]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
+    )
+    try:
+        for line in process.stdout or ():
+            if found := re.search(r"http://\S+", line):
+                yield found.group()
+                break
+        else:
+            raise RuntimeError(f"the server ended with {process.wait()} before it served")
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """One visitor's page, which notes every request that leaves this computer and every error."""
+
+    def __init__(self, browser: Browser, address: str, **context: Any) -> None:
+        self.address = address
+        self.context = browser.new_context(viewport=VIEWPORT, **context)  # type: ignore[arg-type]
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(SECONDS)
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        self.page.route("**/*", self._route)
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+
+    def open(self, query: str = "") -> Visitor:
+        """Open the page and wait until it has drawn its first picture."""
+        self.page.goto(self.address + query)
+        self.page.get_by_role("tab", name="Train", exact=True).wait_for()
+        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('loss') != null")
+        self.page.locator("canvas").first.wait_for(state="attached")
+        return self
+
+    def tab(self, name: str) -> Visitor:
+        """Go to a tab and wait for its pictures."""
+        figure = {
+            "Train": "loss", "Image": "image", "Images": "classes", "What if": "what-if",
+            "Compare": "accuracy-drop",
+        }[name]  # fmt: skip
+        self.page.get_by_role("tab", name=name, exact=True).click()
+        self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
+        self.page.wait_for_function(f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')) != null")
+        return self
+
+    def data(self, figure: str, renderer: int = 0) -> dict[str, list]:
+        """What a figure draws: the data of one of its renderers, as plain lists."""
+        return self.page.evaluate(
+            """([name, i]) => {
+                const model = Bokeh.documents[0].get_model_by_name(name)
+                const plain = (x) => typeof x === "number" || typeof x === "string" || x == null ? x
+                    : Array.from(x.array ?? x, plain)
+                const data = model.renderers[i].data_source.data
+                const columns = data instanceof Map ? [...data.entries()] : Object.entries(data)
+                return Object.fromEntries(columns.map(([k, v]) => [k, plain(v)]))
+            }""",
+            [figure, renderer],
+        )
+
+    def wait_until(self, condition: Any, seconds: float = 30) -> Any:
+        """Ask again and again until the answer is true; gives the answer."""
+        for _ in range(int(seconds * 10)):
+            if answer := condition():
+                return answer
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"still not so after {seconds} s")
+
+    def slider(self, name: str, which: int = 0) -> Locator:
+        """A slider by the start of its label, among those that are seen."""
+        pattern = re.compile("^" + re.escape(name))
+        return self.page.get_by_role("slider", name=pattern).locator("visible=true").nth(which)
+
+    def move(self, slider: Locator, keys: int = 1, key: str = "ArrowRight") -> None:
+        """Move a slider by the keyboard."""
+        slider.focus()
+        for _ in range(keys):
+            self.page.keyboard.press(key)
+
+    def button(self, name: str) -> Locator:
+        """A button that is seen."""
+        return self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first
+
+    def text(self) -> str:
+        """All that can be read on the page, in the shadow trees too."""
+        return self.page.evaluate(
+            """() => {
+                const texts = []
+                const walk = (node) => {
+                    if (node.nodeType === Node.TEXT_NODE) { texts.push(node.textContent); return }
+                    if (node.nodeType === Node.ELEMENT_NODE) {
+                        if (["STYLE", "SCRIPT"].includes(node.tagName)) return
+                        if (getComputedStyle(node).display === "none") return
+                        if (node.shadowRoot) walk(node.shadowRoot)
+                    }
+                    node.childNodes.forEach(walk)
+                }
+                walk(document.body)
+                return texts.join(" ").replace(/\\s+/g, " ").replaceAll(" :", ":")
+            }"""
+        )
+
+    def click_in(self, figure: str, x: float, y: float) -> None:
+        """Click at a place in a figure, in its own coordinates."""
+        place = self.page.evaluate(
+            """([name, x, y]) => {
+                const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name))
+                const box = view.canvas_view.el.getBoundingClientRect()
+                const frame = view.frame
+                return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
+            }""",
+            [figure, x, y],
+        )
+        self.page.mouse.click(*place)
+
+    def close(self) -> None:
+        """Leave."""
+        self.context.close()
+
+    def _route(self, route: Any) -> None:
+        url = route.request.url
+        if url.startswith(("data:", "blob:", self.address.rsplit("/", 1)[0])):
+            route.continue_()
+        else:
+            self.outside.append(url)
+            route.abort()

@@ -1,0 +1,418 @@
+"""The explorer in a real browser, as its visitors use it."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, Visitor, chromium, serving
+from PIL import Image
+
+if CHROMIUM is None:
+    if os.environ.get("SMOOT_EXPLORE_REQUIRE_BROWSER"):
+        pytest.fail("there is no Chromium, and SMOOT_EXPLORE_REQUIRE_BROWSER asks for it", pytrace=False)
+    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+
+SMALL = "?images=500&epochs=3"  # a training of some seconds
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving("--runs", str(tmp_path_factory.mktemp("runs")), "--max-trainings", "1") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(address, browser):
+    """Opens pages; afterwards none of them has asked anything of another host, or complained in its console."""
+    visitors = []
+
+    def open_page(query: str = "", **context) -> Visitor:
+        visitors.append(Visitor(browser, address, **context))
+        return visitors[-1].open(query)
+
+    yield open_page
+    for visitor in visitors:
+        visitor.close()
+    assert [url for visitor in visitors for url in visitor.outside] == []
+    assert [error for visitor in visitors for error in visitor.errors] == []
+
+
+def status(visitor: Visitor) -> str:
+    found = re.search(r"epoch \d+ of \d+, step [\d,]+", visitor.text())
+    return found.group() if found else ""
+
+
+def step(visitor: Visitor) -> int:
+    found = re.search(r"step ([\d,]+)", status(visitor))
+    return int(found.group(1).replace(",", "")) if found else 0
+
+
+def pictures(visitor: Visitor, figure: str) -> list:
+    return visitor.data(figure)["image"]
+
+
+def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
+    visitor = visit()
+    shown = visitor.wait_until(lambda: pictures(visitor, "watched"))
+    assert len(shown) == 3 * 8
+    assert all(len(set(picture)) > 10 for picture in shown)
+    assert "pixels a visit" in visitor.text()
+    assert "class II" in visitor.text()
+
+
+def test_every_slider_of_the_sidebar_moves(visit):
+    visitor = visit()
+    for name in ("Training images", "Epochs", "α", "β", "λ", "τ", "Bounds of k"):
+        slider = visitor.slider(name)
+        before = slider.get_attribute("aria-valuenow") or slider.input_value()
+        visitor.move(slider, 2, "ArrowLeft")
+        visitor.wait_until(lambda s=slider, b=before: (s.get_attribute("aria-valuenow") or s.input_value()) != b)
+
+
+@pytest.mark.parametrize("name", ["α", "β"])
+def test_moving_a_live_slider_changes_the_explanation_at_once(visit, name):
+    visitor = visit()
+    numbers = lambda: re.findall(r"= ?([+−][\d.]+) pixels", visitor.text())  # noqa: E731
+    before = visitor.wait_until(numbers)
+    visitor.move(visitor.slider(name), 5, "ArrowLeft")
+    visitor.wait_until(lambda: numbers() and numbers() != before)
+
+
+def test_training_runs_takes_a_new_beta_and_marks_it(visit):
+    visitor = visit("?images=2000&epochs=6")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: step(visitor) > 3)
+    assert re.search(r"[\d,]+ images/s, \d+ s left", visitor.text())
+    visitor.move(visitor.slider("β"), 20, "ArrowLeft")
+    marks = visitor.wait_until(lambda: visitor.data("loss", 2)["text"])
+    assert marks[0].startswith("β 0.95 → 0.")
+    visitor.wait_until(lambda: "Moved: β 0.95 → 0.75 from step" in visitor.text())
+    at = step(visitor)
+    visitor.wait_until(lambda: step(visitor) > at)  # it goes on
+    assert len(visitor.data("loss")["epoch"]) > 2
+    assert visitor.data("k-range")["epoch"]
+    assert len(visitor.wait_until(lambda: pictures(visitor, "watched"))) == 24
+    visitor.button("Stop").click()
+
+
+def test_the_strip_and_the_trajectories_refresh_while_it_trains(visit):
+    visitor = visit("?images=2000&epochs=6")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: step(visitor) > 2 and pictures(visitor, "watched"))
+    saliency = pictures(visitor, "watched")[8]
+    n = len(visitor.data("k-watched")["xs"][0]) if visitor.data("k-watched")["xs"] else 0
+    visitor.wait_until(lambda: pictures(visitor, "watched")[8] != saliency)
+    visitor.wait_until(lambda: visitor.data("k-watched")["xs"] and len(visitor.data("k-watched")["xs"][0]) > n)
+    visitor.button("Stop").click()
+
+
+def test_pause_holds_go_on_continues_stop_ends_and_reset_empties(visit):
+    visitor = visit("?images=2000&epochs=6")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: step(visitor) > 2)
+    visitor.button("Pause").click()
+    visitor.wait_until(lambda: "Paused at" in visitor.text())
+    held = step(visitor)
+    visitor.page.wait_for_timeout(1500)
+    assert step(visitor) == held
+    visitor.button("Go on").click()
+    visitor.wait_until(lambda: step(visitor) > held)
+    visitor.button("Stop").click()
+    visitor.wait_until(lambda: "Stopped at" in visitor.text())
+    assert visitor.data("loss")["epoch"]
+    visitor.button("Reset").click()
+    visitor.wait_until(lambda: not visitor.data("loss")["epoch"])
+    assert not pictures(visitor, "watched")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: step(visitor) > 0)
+    visitor.button("Stop").click()
+
+
+def test_the_same_settings_give_the_same_start_after_reset(visit):
+    visitor = visit(SMALL)
+    losses = []
+    for _ in range(2):
+        visitor.button("Train").click()
+        visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+        losses.append(visitor.data("accuracy")["test"])
+        visitor.button("Reset").click()
+        visitor.wait_until(lambda: not visitor.data("accuracy")["test"])
+    assert losses[0] == losses[1]
+
+
+def test_a_training_that_fails_says_what_to_do_and_the_page_goes_on(visit):
+    visitor = visit(f"{SMALL}&learning_rate=1e30")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: "loss is not finite" in visitor.text() or "weights are not finite" in visitor.text())
+    assert "smaller learning_rate" in visitor.text()
+    visitor.move(visitor.slider("τ"), 1, "Home")
+    visitor.move(visitor.slider("τ"), 50)
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    assert "not finite" not in visitor.text()
+
+
+def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, tmp_path):
+    visitor = visit(SMALL)
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    visitor.tab("Train").button("Open in Image").click()
+    visitor.wait_until(lambda: "Training image" in title(visitor, "image"))
+    assert "SMOOT, trained here (1)" in visitor.text()
+    with visitor.page.expect_download() as download:
+        visitor.button("Download record").click()
+    record = tmp_path / "record.nc"
+    download.value.save_as(record)
+    import xarray as xr
+
+    with xr.open_dataset(record, engine="h5netcdf") as dataset:
+        assert dataset.k.shape == (3, 500)
+    visitor.button("Keep").click()
+    visitor.wait_until(lambda: "Kept as" in visitor.text())
+
+
+def title(visitor: Visitor, figure: str) -> str:
+    return visitor.page.evaluate("n => Bokeh.documents[0].get_model_by_name(n)?.title.text ?? ''", figure)
+
+
+def test_the_masking_slider_changes_picture_bars_and_marker(visit):
+    visitor = visit("?tab=image&image=3").tab("Image")
+    masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
+    bars = visitor.data("probabilities")["masked"]
+    marker = visitor.data("masking-curve", 2)["x"]
+    visitor.move(visitor.slider("Masked share"), 10)
+    visitor.wait_until(lambda: pictures(visitor, "image")[2] != masked)
+    visitor.wait_until(lambda: visitor.data("masking-curve", 2)["x"] != marker)
+    assert visitor.data("probabilities")["masked"] != bars
+
+
+@pytest.mark.parametrize(("label", "choice"), [("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")])
+def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit, label, choice):
+    visitor = visit("?image=3").tab("Image")
+    masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
+    visitor.page.get_by_role("combobox", name=re.compile(label)).locator("visible=true").first.click()
+    visitor.page.get_by_role("option", name=choice, exact=True).click()
+    visitor.wait_until(lambda: pictures(visitor, "image")[2] != masked)
+
+
+def test_filters_leave_only_images_of_class_ii(visit):
+    visitor = visit("?tab=image&class=II").tab("Image")
+    visitor.wait_until(lambda: re.search(r"\b5\d images, page 1", visitor.text()))
+    assert len(pictures(visitor, "thumbnails")) == 24
+
+
+def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
+    visitor = visit().tab("Images")
+    names = visitor.wait_until(lambda: visitor.data("gallery")["text"])
+    visitor.page.get_by_role("button", name="Open in Image").locator("visible=true").scroll_into_view_if_needed()
+    visitor.click_in("gallery", 2.5, -0.5)
+    position, label = names[2].split(": ")
+    visitor.wait_until(lambda: f"Test image {position}: {label}" in visitor.text())
+    assert "Class II" in visitor.text()
+    visitor.button("Open in Image").click()
+    visitor.wait_until(lambda: title(visitor, "image").startswith(f"Test image {position}: {label}"))
+    visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
+
+
+def test_a_point_and_a_box_in_the_scatter_select_images(visit):
+    visitor = visit().tab("Images")
+    data = visitor.wait_until(lambda: visitor.data("classes"))
+    highest = int(np.argmax(data["y"]))
+    visitor.click_in("classes", data["x"][highest], data["y"][highest])
+    visitor.wait_until(lambda: f"Test image {highest}:" in visitor.text())
+    visitor.page.evaluate(
+        "Bokeh.documents[0].get_model_by_name('classes').renderers[0].data_source.selected.indices = [1, 5, 7]"
+    )
+    visitor.wait_until(lambda: title(visitor, "gallery").startswith("3 of 3"))
+
+
+def test_the_tolerance_changes_the_share_of_class_ii(visit):
+    visitor = visit().tab("Images")
+    share = lambda: re.search(r"([\d.]+) % class II", visitor.text())  # noqa: E731
+    before = visitor.wait_until(share).group(1)
+    visitor.move(visitor.slider("Tolerance"), 10)
+    visitor.wait_until(lambda: float(share().group(1)) < float(before))
+
+
+@pytest.mark.parametrize("name", ["α", "β", "Initial k", "Bounds of k", "Epochs"])
+def test_every_what_if_slider_redraws_all_trajectories(visit, name):
+    visitor = visit().tab("What if")
+    before = visitor.wait_until(lambda: visitor.data("what-if"))["k"]
+    assert len(before) == 500 * 42
+    main = visitor.page.get_by_role("slider", name=re.compile("^" + re.escape(name))).locator("visible=true").last
+    visitor.move(main, 8, "ArrowLeft")
+    visitor.wait_until(lambda: visitor.data("what-if")["k"] != before)
+
+
+def test_a_click_near_a_trajectory_picks_its_image(visit):
+    visitor = visit().tab("What if")
+    visitor.wait_until(lambda: visitor.data("what-if")["k"])
+    before = visitor.data("what-if", 2)["k"]
+    visitor.click_in("what-if", 15, 600)
+    visitor.wait_until(lambda: visitor.data("what-if", 2)["k"] != before)
+
+
+def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
+    visitor = visit().tab("Compare")
+    visitor.wait_until(lambda: len(pictures(visitor, "saliency")) == 4 * 8 if "saliency" in figures(visitor) else False)
+    assert len(visitor.data("accuracy-drop")["label"]) == 3
+    assert visitor.page.locator("table tr").count() == 4
+    drop = visitor.data("accuracy-drop")["ys"]
+    visitor.page.get_by_role("combobox", name=re.compile("Fill")).locator("visible=true").first.click()
+    visitor.page.get_by_role("option", name="mean", exact=True).click()
+    visitor.wait_until(lambda: visitor.data("accuracy-drop")["ys"] != drop)
+    with visitor.page.expect_download() as download:
+        visitor.button("Table as CSV").click()
+    table = tmp_path / "table.csv"
+    download.value.save_as(table)
+    assert len(table.read_text().splitlines()) == 5
+    with visitor.page.expect_download() as download:
+        visitor.button("This view as one HTML file").click()
+    page = tmp_path / "page.html"
+    download.value.save_as(page)
+    assert "Accuracy drop: mean fill" in page.read_text()
+
+
+def figures(visitor: Visitor) -> list[str]:
+    return visitor.page.evaluate(
+        "[...Bokeh.documents[0]._all_models.values()].map(m => m.name).filter(n => n != null)"
+    )
+
+
+def test_the_exported_page_draws_its_figures_without_any_server(visit, browser, tmp_path):
+    visitor = visit().tab("Compare")
+    visitor.wait_until(lambda: "saliency" in figures(visitor))
+    with visitor.page.expect_download() as download:
+        visitor.button("This view as one HTML file").click()
+    file = tmp_path / "page.html"
+    download.value.save_as(file)
+    context = browser.new_context(offline=True)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(file.as_uri())
+    page.wait_for_function("window.Bokeh?.documents?.[0]?.is_idle")
+    assert page.locator("canvas").count() >= 2
+    assert page.locator("table tr").count() == 4
+    assert errors == []
+    context.close()
+
+
+def test_a_run_without_curves_is_measured_with_progress(visit):
+    visitor = visit(f"{SMALL}&epochs=1")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    visitor.button("Open in Image").click()
+    visitor.wait_until(lambda: "SMOOT, trained here" in visitor.text())
+    visitor.tab("Images")
+    visitor.wait_until(lambda: re.search(r"% class II \(\d+ of 500 test images", visitor.text()), 60)
+
+
+def test_the_address_opens_the_same_view_again(visit):
+    visitor = visit().tab("Image")
+    visitor.wait_until(lambda: pictures(visitor, "image"))
+    visitor.click_in("thumbnails", 3.5, -1.5)
+    visitor.wait_until(lambda: "Test image 9:" in title(visitor, "image"))
+    visitor.move(visitor.slider("Masked share"), 7)
+    visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
+    shown = pictures(visitor, "image")
+    other = visit("?" + visitor.page.url.split("?")[1])
+    other.wait_until(lambda: "image" in figures(other) and pictures(other, "image"))
+    assert title(other, "image") == title(visitor, "image")
+    assert pictures(other, "image") == shown
+
+
+def test_a_wrong_address_is_told_of_and_changes_nothing(visit):
+    visitor = visit("?alpha=-5&tab=nowhere&beta=0.5&image=x")
+    text = visitor.text()
+    assert "alpha=-5" in text
+    assert "tab=nowhere" in text
+    assert "weight of the label: 0.5" in text
+
+
+def test_two_visitors_do_not_see_each_other_and_the_second_waits_its_turn(visit):
+    first, second = visit("?images=2000&epochs=30"), visit(SMALL)
+    first.button("Train").click()
+    first.wait_until(lambda: step(first) > 1)
+    second.button("Train").click()
+    second.wait_until(lambda: "place 1 in the queue" in second.text())
+    first.move(first.slider("α"), 3)
+    assert "speed of k (pixels): 13" in first.text()
+    assert "speed of k (pixels): 10" in second.text()
+    first.button("Stop").click()
+    second.wait_until(lambda: "Finished" in second.text(), 60)
+    assert "Stopped at" in first.text()
+    assert "trained here" not in first.tab("Compare").text().replace("SMOOT, trained here (1)", "", 2)
+
+
+def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_path):
+    visitor = visit().tab("Image")
+    visitor.wait_until(lambda: pictures(visitor, "image"))
+    chooser = visitor.page.locator("input[type=file]").first
+    wrong = tmp_path / "picture.png"
+    wrong.write_bytes(b"import os; os.system('true')")
+    chooser.set_input_files(wrong)
+    visitor.wait_until(lambda: "PNG, JPEG" in visitor.text())
+    right = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)).save(right)
+    chooser.set_input_files(right)
+    visitor.wait_until(lambda: title(visitor, "image").startswith("Own picture, predicted"))
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("Save as PNG", "png"), ("Save as SVG", "svg")])
+def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path, name, suffix):
+    visitor = visit()
+    with visitor.page.expect_download() as download:
+        visitor.page.locator(f"[title='{name}'], [aria-label='{name}']").locator("visible=true").first.click()
+    assert download.value.suggested_filename == f"loss.{suffix}"
+    file = tmp_path / f"loss.{suffix}"
+    download.value.save_as(file)
+    content = file.read_bytes()
+    assert content.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in content and b"cross-entropy" in content
+
+
+def test_the_keyboard_reaches_every_control_of_the_page(visit):
+    visitor = visit().tab("Image")
+    visitor.page.locator("body").press("Tab")
+    reached = set()
+    for _ in range(70):
+        visitor.page.keyboard.press("Tab")
+        reached.add(
+            visitor.page.evaluate(
+                """() => { let e = document.activeElement
+                    while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement
+                    return (e?.getAttribute("aria-label") || e?.closest("label")?.innerText || e?.innerText
+                        || e?.labels?.[0]?.innerText || e?.title || e?.getAttribute("aria-labelledby") || "").trim() }"""
+            )
+        )
+    told = " ".join(reached)
+    for name in ("α", "β", "λ", "τ", "Bounds of k", "Train", "Reset", "Masked share", "Epochs", "Upload"):
+        assert name in told, (name, reached)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_tab_needs_horizontal_scrolling_in_either_theme(visit, scheme):
+    visitor = visit()
+    if scheme == "dark":
+        visitor.page.get_by_label("Toggle theme").click()
+        background = "getComputedStyle(document.body).backgroundColor"
+        visitor.wait_until(lambda: sum(map(int, re.findall(r"\d+", visitor.page.evaluate(background))[:3])) < 150)
+    for tab in ("Train", "Image", "Images", "What if", "Compare"):
+        visitor.tab(tab)
+        visitor.page.wait_for_timeout(500)
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 1280
+        beyond = visitor.page.evaluate(
+            """() => { const wide = []
+                const walk = (root) => root.querySelectorAll("*").forEach((e) => {
+                    const box = e.getBoundingClientRect()
+                    if (e.tagName === "CANVAS" && box.width > 0 && box.right > innerWidth + 1) wide.push(e.tagName)
+                    if (e.shadowRoot) walk(e.shadowRoot) })
+                walk(document); return wide }"""
+        )
+        assert beyond == []

@@ -1,0 +1,1180 @@
+"""What a visitor has chosen and what follows from it."""
+
+import functools
+import gc
+import io
+import json
+import math
+import tempfile
+import threading
+import weakref
+
+import h5netcdf
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from waiting import after_step, until
+
+from smoot_explore import (
+    TrainingConfig,
+    bundled_runs,
+    create_model,
+    image_class,
+    load_data,
+    masking_curves,
+    open_run,
+    peak_fraction,
+    saliency,
+    simulate_k,
+)
+from smoot_explore.comparison import compare_runs
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.compare import SCALES, CompareState
+from smoot_explore.explorer.state.image import HALVES, PAGE
+from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
+from smoot_explore.explorer.state.whatif import WhatIfState
+from smoot_explore.explorer.trainings import TrainingPool
+from smoot_explore.looks import look
+from smoot_explore.training import Change
+from smoot_explore.views.palette import SERIES
+
+load_shapes = functools.cache(functools.partial(load_data, "shapes"))
+opened_once = functools.cache(bundled_runs)
+
+
+def small_model(data, seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 5, stride=3), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(400, data.n_classes)
+    )
+
+
+class Gate:
+    """Makes models, and keeps the worker before it when closed."""
+
+    def __init__(self):
+        self.opened, self.reached = threading.Event(), threading.Event()
+        self.opened.set()
+
+    def __call__(self, data, seed):
+        self.reached.set()
+        assert self.opened.wait(30)
+        return small_model(data, seed)
+
+
+@pytest.fixture(autouse=True)
+def small_data(monkeypatch):
+    """All of the shapes are sixty training and 24 test images; the bundled runs are opened once."""
+
+    def shapes(name, n_train=60, n_test=24, *, root):
+        assert name == "shapes"
+        return load_shapes(n_train, n_test)
+
+    monkeypatch.setattr("smoot_explore.explorer.state.train.shared_data", shapes)
+    monkeypatch.setattr("smoot_explore.explorer.state.session.bundled_runs", opened_once)
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+@pytest.fixture
+def visit(tmp_path, gate):
+    """A visitor's state; trainings have two epochs of two steps."""
+    sessions = []
+
+    def visit(pool=None, **options):
+        operator = ServerSettings(runs=tmp_path / "runs", max_trainings=1, **options)
+        made = SessionState(operator, pool or TrainingPool(), {"small": small_model, "gated": gate})
+        made.train.param.update(data_name="shapes", model_name="small", train_images=40)
+        made.train.config.param.update(epochs=2, batch_size=20, device="cpu", precision="float32")
+        made.remember_defaults()
+        sessions.append(made)
+        return made
+
+    yield visit
+    gate.opened.set()
+    for session in sessions:
+        session.close()
+
+
+@pytest.fixture
+def session(visit):
+    return visit()
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Every step is reported."""
+    monkeypatch.setattr("smoot_explore.explorer.trainings.REPORT_SECONDS", 0)
+
+
+def poll_to_end(state):
+    until(lambda: state.poll() is None or state.training.ended)
+    while state.poll():
+        pass
+
+
+def train_to_end(state):
+    state.start()
+    poll_to_end(state)
+    assert (state.status, state.problem) == ("finished", "")
+
+
+# Train
+
+
+@pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
+def test_a_training_fills_the_plots_with_what_its_run_records(session, every_step, method):
+    state = session.train
+    state.config.param.update(method=method, alpha=100.0)
+    assert (state.status, state.busy, state.share, state.run) == ("new", False, 0.0, None)
+    train_to_end(state)
+    record = state.run.record()
+    assert (state.step, state.steps_per_epoch, state.share, state.seconds_left) == (4, 2, 1.0, 0.0)
+    assert not state.busy
+    assert [scores.epoch for scores in state.epochs] == [1, 2]
+    np.testing.assert_allclose([s.test_accuracy for s in state.epochs], record.test_accuracy)
+    np.testing.assert_allclose([s.train_accuracy for s in state.epochs], record.train_accuracy)
+    assert [point.epoch for point in state.points] == [0.5, 1.0, 1.5, 2.0]
+    np.testing.assert_array_equal(state.k, record.k[-1])
+    last = sorted(float(k) for k in state.k)
+    assert state.points[-1][3:] == (last[0], pytest.approx((last[19] + last[20]) / 2), last[-1])
+    both = np.mean([point.cross_entropy for point in state.points[:2]])
+    assert both == pytest.approx(float(record.cross_entropy[0]), rel=1e-5)
+    assert np.isnan(state.points[0].kl) == (method == "traditional")
+    if method == "traditional":
+        assert state.history == []
+    else:
+        assert [moment.epoch for moment in state.history] == [0, 0.5, 1, 1.5, 2]
+        np.testing.assert_array_equal(state.history[0].k, np.full(40, 512))
+        np.testing.assert_array_equal(state.history[2].k, record.k[0])
+
+
+def test_live_changes_are_told_of_marked_and_recorded(session, gate, every_step):
+    state = session.train
+    state.model_name = "gated"
+    state.config.param.update(epochs=20, alpha=10.0)
+    gate.opened.clear()
+    state.start()
+    for step, moved in ((2, {"alpha": 20.0}), (4, {"alpha": 30.0}), (25, {"alpha": 5.0, "k_min": 0.3})):
+        next_one = functools.partial(state.config.param.update, **moved)
+        if step == 2:
+            orders = []
+        orders.append((step, next_one))
+
+    def act(at=0):
+        orders[at][1]()
+        if at + 1 < len(orders):
+            after_step(state.training, orders[at + 1][0], lambda: act(at + 1))
+
+    after_step(state.training, 2, act)
+    gate.opened.set()
+    until(lambda: state.training.ended)
+    while state.poll():
+        pass
+    expected = [
+        Change(3, 2, "alpha", 10.0, 20.0),
+        Change(5, 3, "alpha", 20.0, 30.0),
+        Change(26, 13, "alpha", 30.0, 5.0),
+        Change(26, 13, "k_min", 0.2, 0.3),
+    ]
+    assert state.changes == expected == open_run(state.run.path).changes
+    assert state.marks() == [Change(5, 3, "alpha", 10.0, 30.0), *expected[2:]]
+    assert state.bounds == [(0.0, 0.2, 0.8), (12.5, 0.3, 0.8)]
+    assert (state.started.alpha, state.config.alpha) == (10.0, 5.0)
+
+
+def test_what_is_moved_while_a_training_waits_is_how_it_starts(visit, gate):
+    pool = TrainingPool()
+    other, mine = visit(pool).train, visit(pool).train
+    other.model_name = "gated"
+    gate.opened.clear()
+    other.start()
+    assert gate.reached.wait(30)
+    mine.start()
+    assert (mine.status, mine.place) == ("queued", 1)
+    mine.config.param.update(alpha=33.0, k_min=0.1)
+    gate.opened.set()
+    poll_to_end(mine)
+    assert mine.run.start_config["alpha"] == mine.started.alpha == 33.0
+    assert mine.bounds == [(0.0, 0.1, 0.8)]
+    assert mine.changes == []
+
+
+def test_a_paused_training_frees_the_worker_for_another_visitor_and_goes_on_as_if_nothing_was(visit, gate):
+    pool = TrainingPool()
+    first, second, straight = (visit(pool).train for _ in range(3))
+    for state in (first, straight):
+        state.config.alpha = 100.0
+    first.model_name = "gated"
+    gate.opened.clear()
+    first.start()
+    after_step(first.training, 1, first.pause)
+    training = first.training
+    gate.opened.set()
+    until(lambda: training.status == "paused")
+    first.poll()
+    assert (first.status, first.step, first.busy) == ("paused", 1, True)
+    train_to_end(second)
+    train_to_end(straight)
+    first.start()
+    assert first.training is training
+    poll_to_end(first)
+    np.testing.assert_array_equal(first.run.record().k, straight.run.record().k)
+    np.testing.assert_array_equal(first.run.record().train_loss, straight.run.record().train_loss)
+
+
+def test_reset_and_train_start_from_identical_weights(session, gate, monkeypatch):
+    state, weights = session.train, []
+    state.models["gated"] = lambda data, seed: (gate(data, seed), create_model("cnn", data, seed=seed))[1]
+    state.model_name = "gated"
+    for seed in (0, 0, 1):
+        state.reset()
+        state.config.seed = seed
+        gate.opened.clear()
+        gate.reached.clear()
+        state.start()
+        assert gate.reached.wait(30)
+        state.pause()
+        gate.opened.set()
+        until(lambda: state.training.status == "paused")
+        state.poll()
+        assert (state.status, state.step, state.run.epochs) == ("paused", 0, 0)
+        weights.append(safetensors.torch.load_file(state.run.path / "model.safetensors"))
+    first, again, other = (torch.cat([w.flatten() for w in each.values()]) for each in weights)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_same_settings_train_to_the_same_numbers_again(session):
+    state, records = session.train, []
+    state.param.update(model_name="cnn", train_images=20)
+    state.config.epochs = 1
+    for _ in range(2):
+        train_to_end(state)
+        records.append(state.run.record())
+    assert float(records[0].train_loss[0]) == float(records[1].train_loss[0])
+    np.testing.assert_array_equal(*(record.k for record in records))
+
+
+def test_reset_empties_the_plots_and_leaves_the_sliders(session):
+    state = session.train
+    state.config.alpha = 77.0
+    train_to_end(state)
+    state.reset()
+    shown = (state.points, state.epochs, state.history, state.changes, state.bounds)
+    assert shown == ([], [], [], [], [])
+    assert (state.status, state.k, state.seen, state.run, state.share) == ("new", None, None, None, 0.0)
+    assert state.explain() == ""
+    assert state.trajectories() == ([], {})
+    assert state.config.alpha == 77.0
+    assert not state.poll()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k_min": 0.9}, "k_min=0.9 is above k_max=0.8"),
+        ({"model_name": "resnet188"}, "unknown model 'resnet188'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, changes, message):
+    state = session.train
+    state.show_preview(session.open("bundled/smoot"))
+    for name, value in changes.items():
+        setattr(state if name == "model_name" else state.config, name, value)
+    with pytest.raises(ValueError, match=message):
+        state.start()
+    assert (state.preview.key, len(state.epochs), state.training) == ("bundled/smoot", 8, None)
+
+
+def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
+    pool = TrainingPool(max_queue=0)
+    other, mine = visit(pool).train, visit(pool)
+    other.model_name = "gated"
+    gate.opened.clear()
+    other.start()
+    assert gate.reached.wait(30)
+    mine.train.show_preview(mine.open("bundled/smoot"))
+    with pytest.raises(RuntimeError, match="try again when one has finished"):
+        mine.train.start()
+    assert (mine.train.preview.key, len(mine.train.epochs)) == ("bundled/smoot", 8)
+    assert (mine.train.training, mine.train.busy) == (None, False)
+
+
+def test_a_folder_of_images_is_offered_only_where_the_operator_allows_some(visit, tmp_path):
+    with pytest.raises(ValueError, match="does not accept 'a folder of images'"):
+        visit().train.data_name = "a folder of images"
+    state = visit(data_folders=(tmp_path,)).train
+    state.param.update(data_name="a folder of images", folder="/etc")
+    with pytest.raises(ValueError, match="'/etc' is not among the folders"):
+        state.start()
+    assert state.training is None
+
+
+def test_a_training_that_fails_says_why_and_another_can_follow(session):
+    state = session.train
+    state.config.param.update(optimizer="sgd", learning_rate=1e30)
+    state.start()
+    poll_to_end(state)
+    assert state.status == "failed"
+    assert "Try a smaller learning_rate" in state.problem
+    state.config.param.update(learning_rate=0.01)
+    train_to_end(state)
+
+
+def test_closing_ends_the_training_and_deletes_its_files(visit, gate, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    session = visit()
+    train_to_end(session.train)
+    session.train.config.epochs = 1000
+    session.train.start()
+    training = session.train.training
+    until(lambda: session.train.poll() and session.train.step > 2)
+    assert [path.name.startswith("smoot_explore-") for path in tmp_path.iterdir()] == [True]
+    training.pause()
+    until(lambda: training.status == "paused")
+    session.close()
+    assert training.status == "stopped"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_while_a_training_prepares_leaves_no_file(visit, gate, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    session = visit()
+    session.train.model_name = "gated"
+    gate.opened.clear()
+    session.train.start()
+    training = session.train.training
+    assert gate.reached.wait(30)
+    session.close()
+    gate.opened.set()
+    until(lambda: training.ended)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_frees_models_and_data(visit):
+    session = visit()
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    session.show_run()
+    session.show_compared()
+    models = [weakref.ref(session.train.training.prepared.model), weakref.ref(session.image.subject.model)]
+    assert all(model() is not None for model in models)
+    session.close()
+    gc.collect()
+    assert [model() for model in models] == [None, None]
+
+
+def test_thinning_the_history_keeps_its_ends_and_its_order(session, every_step, monkeypatch):
+    monkeypatch.setattr("smoot_explore.explorer.state.train.MAX_HISTORY", 10)
+    state = session.train
+    state.config.param.update(epochs=30, alpha=100.0)
+    train_to_end(state)
+    epochs = [moment.epoch for moment in state.history]
+    assert (epochs[0], epochs[-1]) == (0, 30)
+    assert 5 <= len(epochs) <= 10
+    assert epochs == sorted(set(epochs))
+    assert (state.history[0].k == 512).all()
+    record = state.run.record()
+    for moment in state.history:
+        if moment.epoch in record.epoch.values:
+            np.testing.assert_array_equal(moment.k, record.k.sel(epoch=moment.epoch))
+    state.seen = state.watch_now()
+    at, k = state.trajectories()
+    assert at == epochs
+    assert sorted(k) == sorted(state.seen.positions.tolist())
+    for position, path in k.items():
+        assert path == [moment.k[position] for moment in state.history]
+
+
+steps = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from(["alpha", "beta"]), st.floats(0, 1)), max_size=20
+)
+
+
+@given(steps, st.sampled_from([0, 8, 200]))
+def test_marks_join_the_steps_of_a_sliders_way(moves, steps_per_epoch):
+    """Against a plain grouping: a way of one slider ends where it rests for a quarter of an epoch, or ten steps."""
+    state = TrainState(ServerSettings(), TrainingPool())
+    state.steps_per_epoch = steps_per_epoch
+    value, step = {"alpha": 10.0, "beta": 0.5}, 1
+    for pause, name, new in moves:
+        step += pause
+        state.changes.append(Change(step, 1, name, value[name], new))
+        value[name] = new
+    near = max(10, steps_per_epoch // 4)
+    ways: list[list[Change]] = []
+    for change in state.changes:
+        own = [way for way in ways if way[0].name == change.name]
+        if own and change.step - own[-1][-1].step <= near:
+            own[-1].append(change)
+        else:
+            ways.append([change])
+    expected = [Change(w[-1].step, w[-1].epoch, w[0].name, w[0].old, w[-1].new) for w in ways]
+    assert state.marks() == expected
+
+
+def explain(k=400.0, change=(0.5, -0.2), method="smoot", image_class="II", **given):
+    return explanation("Image 7", "boot", image_class, k, change, TrainingConfig(**given), 1000, method)
+
+
+def test_the_explanation_has_the_numbers_of_the_equations():
+    text = explain(alpha=10, beta=0.75)  # Δ = 0.75·0.5 + 0.25·(−0.2) = 0.325
+    assert text.startswith("Image 7, **class II** (masking some of its strongest pixels raises")
+    assert "Without its 400 least important pixels the probability of boot changes" in text
+    assert "= +0.500" in text
+    assert "= −0.200" in text
+    assert "0.75·(+0.500) + 0.25·(−0.200) = **+0.325**" in text
+    assert "10 × (+0.325) = **+3.25 pixels** a visit, so **more is masked** next time." in text
+    assert "hold it" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "end"),
+    [
+        ({"change": (-0.5, 0), "beta": 1, "alpha": 10}, "**−5.00 pixels** a visit, so **less is masked** next time."),
+        ({"alpha": 0.0}, "**+0.00 pixels** a visit, so k stays."),
+        ({"change": (0.0, 0.0)}, "**+0.00 pixels** a visit, so k stays."),
+        ({"k": 799.0, "alpha": 10, "beta": 1.0}, "next time. Its bounds (200 to 800 pixels) hold it."),
+        ({"k": 795.0, "alpha": 10, "beta": 1.0}, "so **more is masked** next time."),
+        ({"k": 790.0, "alpha": 10, "beta": 1.0, "k_min": 0.9}, "Its bounds (800 to 900 pixels) hold it."),
+        ({"method": "sgt"}, "SGT keeps the same k for all images."),
+        ({"method": "traditional"}, "Traditional training masks nothing: there is no k to move."),
+    ],
+)  # fmt: skip
+def test_the_explanation_ends_with_what_follows(given, end):
+    assert explain(**given).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("image_class", "words"),
+    [("I", "**class I** (masking its strongest pixels only lowers"), (None, "Image 7, not judged yet.")],
+)
+def test_the_explanation_tells_the_class(image_class, words):
+    assert words in explain(image_class=image_class)
+
+
+def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
+    state = session.train
+    state.show_preview(session.open("bundled/smoot"))
+    for chosen in (1, len(state.seen.positions)):
+        state.explained = chosen
+        position = int(state.seen.positions[chosen - 1])
+        change = (state.seen.look.label_change[chosen - 1], state.seen.look.runners_up_change[chosen - 1])
+        label = state.data.class_names[int(state.data.train.labels[position])]
+        assert state.explain() == explanation(
+            f"Training image {int(state.data.train.image_ids[position])} ({label})", label,
+            str(state.seen.classes[chosen - 1]), float(state.k[position]), change, state.config, 784, "smoot",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("watch", WATCH)
+def test_the_watched_images_are_those_asked_for(data, model, watch):
+    k = np.random.default_rng(1).permutation(60).astype(float)
+    found = choose(watch, model, data.train, k)
+    labels = data.train.labels.numpy()
+    assert len(set(found.tolist())) == len(found) == 8
+    if watch == "k rose most":
+        assert k[found].tolist() == sorted(k, reverse=True)[:8]
+    elif watch == "k fell most":
+        assert k[found].tolist() == sorted(k)[:8]
+    elif watch == "one of each label":
+        first, second = ([int(np.flatnonzero(labels == y)[turn]) for y in range(6)] for turn in (0, 1))
+        assert found.tolist() == sorted(first + sorted(second)[:2])
+    elif watch == "class I and class II":
+        probability = masking_curves(model, data.train, 20).probability.values
+        rise = [max(row) - row[0] for row in probability.tolist()]
+        second = [i for i in range(60) if rise[i] > 0.01]
+        n = min(4, len(second))
+        assert found[:n].tolist() == sorted(second, key=lambda i: -rise[i])[:n]
+        assert not set(found[n:].tolist()) & set(second)
+
+
+def test_fewer_images_than_the_strip_holds_are_all_watched(data, model):
+    for watch in WATCH:
+        few = data.train[:3]
+        assert sorted(choose(watch, model, few, np.arange(3.0)).tolist()) == [0, 1, 2]
+
+
+def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
+    state, subject = session.train, session.open("bundled/smoot")
+    state.show_preview(subject)
+    record = subject.run.record()
+    assert len(state.epochs) == record.sizes["epoch"] == 8
+    assert [moment.epoch for moment in state.history] == list(range(9))
+    np.testing.assert_array_equal(state.k, record.k[-1])
+    np.testing.assert_allclose(state.points[3].k_median, np.median(record.k[2]))
+    assert not state.choose_watched()
+    assert state.watch_now() is state.seen
+    train_to_end(state)
+    assert (state.preview, len(state.epochs), len(state.k)) == (None, 2, 40)
+
+
+def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(session):
+    state = session.train
+    state.watch = "k rose most"
+    train_to_end(state)
+    assert not state.choose_watched()
+    seen = state.watch_now()
+    expected = np.argsort(-state.k, kind="stable")[:8]
+    np.testing.assert_array_equal(seen.positions, expected)
+    wanted = look(state.training.prepared.model, state.data.train[expected], state.k[expected])
+    np.testing.assert_allclose(seen.look.label_change, wanted.label_change, atol=1e-6)
+
+
+# Runs of a session
+
+
+def test_a_run_is_offered_to_the_other_tabs_after_its_first_epoch(session, gate):
+    state = session.train
+    state.model_name = "gated"
+    gate.opened.clear()
+    state.start()
+    assert session.adopt_training() is None
+    after_step(state.training, 4, state.pause)
+    gate.opened.set()
+    until(lambda: state.training.status == "paused")
+    state.poll()
+    assert len(state.epochs) == 1
+    assert session.adopt_training() == session.adopt_training() == "mine/1"
+    assert session.label_of("mine/1") == "SMOOT, trained here (1)"
+    assert session.compared[-1] == "mine/1"
+    early = session.open("mine/1")
+    assert (early.run.epochs, session.open("mine/1")) == (1, early)
+    state.start()
+    poll_to_end(state)
+    late = session.open("mine/1")
+    assert (late.run.epochs, late.data) == (2, state.data)
+    weights = safetensors.torch.load_file(state.run.path / "model.safetensors")
+    assert all(torch.equal(value, weights[name]) for name, value in late.model.state_dict().items())
+    train_to_end(state)
+    assert session.adopt_training() == "mine/2"
+
+
+def test_two_visitors_do_not_see_each_others_runs(visit):
+    one, two = visit(), visit()
+    train_to_end(one.train)
+    one.run_key = one.adopt_training()
+    assert "mine/1" in one.param.run_key.objects.values()
+    assert "mine/1" not in two.param.run_key.objects.values()
+    with pytest.raises(ValueError, match="there is no run 'mine/1' any more"):
+        two.open("mine/1")
+    complaints = two.from_address({"run": "mine/1", "runs": "mine/1"})
+    assert len(complaints) == 2
+    assert (two.run_key, len(two.compared)) == ("bundled/smoot", 3)
+    assert two.train.config is not one.train.config
+    one.images.tolerance = 0.3
+    assert two.images.tolerance == 0.01
+
+
+def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, tmp_path):
+    one = visit()
+    train_to_end(one.train)
+    key = one.adopt_training()
+    record = one.train.run.record()
+    assert one.keep(key, "lesson-1.2") == tmp_path / "runs" / "lesson-1.2"
+    one.close()
+    two = visit()
+    assert two.label_of("kept/lesson-1.2") == "lesson-1.2, kept"
+    np.testing.assert_array_equal(open_run(tmp_path / "runs" / "lesson-1.2").record().k, record.k)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["lesson-1.2"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "", " ", ".hidden", "a/b", "a\\b", "-rf", "x" * 61, "a b", "naïve", "a\n", "..", "a\0"]
+)
+def test_a_name_that_could_lead_elsewhere_is_refused(session, tmp_path, name):
+    train_to_end(session.train)
+    with pytest.raises(ValueError, match="a name is letters, digits, '.', '_' and '-', 60 at most"):
+        session.keep(session.adopt_training(), name)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_of_sixty_letters_is_kept_once(session, tmp_path):
+    train_to_end(session.train)
+    key = session.adopt_training()
+    session.keep(key, "x" * 60)
+    with pytest.raises(ValueError, match=r"there is a run 'x+' already; choose another name"):
+        session.keep(key, "x" * 60)
+
+
+def test_only_own_runs_are_kept_and_only_where_the_operator_allows_it(visit, tmp_path):
+    session = visit()
+    with pytest.raises(ValueError, match="only a run trained on this page"):
+        session.keep("bundled/smoot", "mine")
+    with pytest.raises(ValueError, match="this server keeps no runs; download the record"):
+        visit(keep_runs=False).keep("bundled/smoot", "mine")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("accident", ["lost file", "no space"])
+def test_nothing_half_written_is_left_when_keeping_fails(session, tmp_path, monkeypatch, accident):
+    """A training may write to the run, or the disk be full, while it is copied."""
+    import shutil
+
+    train_to_end(session.train)
+    key, copytree = session.adopt_training(), shutil.copytree
+
+    def copy(source, target, *recursive, **options):
+        copytree(source, target, *recursive, **options)
+        if recursive or options:
+            return
+        if accident == "no space":
+            raise OSError(28, "No space left on device")
+        next((target / "checkpoint").iterdir()).unlink()
+
+    monkeypatch.setattr(shutil, "copytree", copy)
+    message = "the training wrote to the run just now" if accident == "lost file" else "No space left"
+    with pytest.raises((ValueError, OSError), match=message):
+        session.keep(key, "half")
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert "kept/half" not in session.param.run_key.objects.values()
+
+
+def test_the_record_is_a_netcdf_file_of_the_run(session):
+    train_to_end(session.train)
+    for key, run in ((session.adopt_training(), session.train.run), ("bundled/sgt", bundled_runs()[1])):
+        name, content = session.record_file(key)
+        assert name == f"{key.replace('/', '-')}-record.nc"
+        with h5netcdf.File(io.BytesIO(content)) as file:
+            np.testing.assert_array_equal(file["k"][...], run.record().k)
+            assert json.loads(file.attrs["config"])["start"]["method"] == run.start_config["method"]
+
+
+def test_a_folder_that_is_no_run_is_not_offered(visit, tmp_path):
+    (tmp_path / "runs" / "notes").mkdir(parents=True)
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "config.json").write_text("{")
+    keys = set(visit().param.run_key.objects.values())
+    assert keys == {"bundled/traditional", "bundled/sgt", "bundled/smoot"}
+
+
+def test_a_run_that_went_away_is_left_out_of_the_comparison_with_a_message(visit, tmp_path):
+    import shutil
+
+    session = visit()
+    train_to_end(session.train)
+    session.keep(session.adopt_training(), "gone")
+    session.compared = ["bundled/sgt", "kept/gone"]
+    session._runs.pop("kept/gone")
+    session.show_compared()
+    assert [subject.key for subject in session.compare.subjects] == ["bundled/sgt"]
+    assert "there is no run 'kept/gone' any more" in session.message
+    shutil.rmtree(tmp_path / "runs" / "gone")
+    session.run_key = "kept/gone"
+    session.refresh_catalogue()
+    assert session.run_key in session.param.run_key.objects.values()
+    assert session.compared == ["bundled/sgt"]
+
+
+# Measurements
+
+
+def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    subject = session.show_run()
+    assert session.measure_missing("image") is None
+    measurement = session.measure_missing("images")
+    assert measurement.what == "masking curves of SMOOT, trained here (1)"
+    assert session.measure_missing("what-if") is None or measurement.done
+    until(lambda: measurement.done)
+    assert (measurement.problem, measurement.share) == ("", 1.0)
+    expected = masking_curves(subject.model, session.train.data.test, 20)
+    np.testing.assert_allclose(session.images.curves.probability, expected.probability, atol=1e-5)
+    landscape = session.measure_missing("what-if")
+    until(lambda: landscape.done)
+    assert session.whatif.landscape.sizes["image"] == 40
+    assert session.measure_missing("images") is None
+    assert session.measure_missing("what-if") is None
+    session.compare.fill = "blur"
+    session.compared = ["mine/1"]
+    session.show_compared()
+    until(lambda: session.measure_missing("compare") is None and session.measurement.done)
+    assert session.compare.missing == []
+    assert session.compare.subjects[0].curves("blur", "gradient").fill.item() == "blur"
+
+
+# The address
+
+OWN = {
+    "tab": st.sampled_from(["train", "image", "images", "what-if", "compare"]),
+    "run": st.sampled_from(["bundled/smoot", "bundled/sgt", "bundled/traditional"]),
+    "method": st.sampled_from(["traditional", "sgt", "smoot"]),
+    "alpha": st.floats(0, 1e6),
+    "beta": st.floats(0, 1),
+    "k_min": st.floats(0, 1),
+    "epochs": st.integers(1, 10**6),
+    "images": st.integers(20, 10**6),
+    "half": st.sampled_from(HALVES[:2]),
+    "image": st.integers(0, 1999),
+    "masked": st.floats(0, 1),
+    "fill": st.sampled_from(["remaining", "mean", "blur"]),
+    "attribution": st.sampled_from(["random", "smoothgrad"]),
+    "signed": st.booleans(),
+    "label": st.sampled_from(["boot", "T-shirt", "all"]),
+    "class": st.sampled_from(["all", "I", "II"]),
+    "prediction": st.sampled_from(["all", "right", "wrong"]),
+    "tolerance": st.floats(0, 1),
+    "picked": st.integers(0, 999),
+    "whatif_k_max": st.floats(0, 1),
+    "whatif_epochs": st.integers(1, 500),
+    "whatif_image": st.integers(1, 499),
+    "compare_fill": st.sampled_from(["mean", "black"]),
+    "scale": st.sampled_from(SCALES),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.fixed_dictionaries({}, optional=OWN),
+    st.none() | st.lists(st.sampled_from(["bundled/smoot", "bundled/sgt"]), unique=True),
+)
+def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
+    here, there = (SessionState(ServerSettings(runs="nowhere"), TrainingPool()) for _ in range(2))
+    for session in (here, there):
+        session.remember_defaults()
+    if values.get("label", "all") != "all":
+        here.image.show(here.open("bundled/smoot"))
+    for name, value in values.items():
+        owner, parameter = here.addressed()[name]
+        setattr(owner, parameter, value)
+    if runs is not None:
+        here.compared = runs
+    address = here.to_address()
+    assert all(isinstance(text, str) for text in address.values())
+    assert there.from_address(address) == []
+    for name in here.addressed():
+        (owner, parameter), (other, _) = here.addressed()[name], there.addressed()[name]
+        value = getattr(owner, parameter)
+        expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+        assert getattr(other, parameter) == expected, name
+    assert there.compared == here.compared
+    assert there.to_address() == address
+
+
+def test_a_fresh_page_has_an_empty_address(session):
+    assert session.to_address() == {}
+    session.image.masked_fraction = 0.2 + 1e-9
+    session.image.half = HALVES[2]  # a picture of one's own cannot be linked to
+    assert set(session.to_address()) == {"masked"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *((number, text) for number in ("alpha", "masked", "tolerance", "whatif_k_min")
+          for text in ("nan", "inf", "-inf", "1e999", "", "a", "-0.5", "0x1")),
+        ("masked", "1.0001"), ("beta", "2"),
+        *((whole, text) for whole in ("epochs", "image", "images", "picked", "whatif_epochs")
+          for text in ("", "1.5", "nan", "-1", "1e3", "9" * 5000)),
+        ("epochs", "0"), ("images", "19"),
+        *((choice, "nonsense") for choice in
+          ("tab", "run", "method", "half", "order", "fill", "attribution", "label", "class", "prediction", "scale",
+           "curves_fill", "curves_attribution", "compare_fill", "compare_attribution", "runs")),
+        ("signed", "yes"), ("signed", "true"), ("signed", ""), ("fill", "x" * 10_000),
+        ("run", "mine/1"), ("runs", "bundled/smoot,mine/1"), ("run", "../../etc/passwd"), ("runs", "kept/x"),
+    ],
+)  # fmt: skip
+def test_an_address_that_says_nonsense_changes_nothing_and_is_complained_of(visit, name, text):
+    session = visit()
+    before = {n: getattr(owner, p) for n, (owner, p) in session.addressed().items()}
+    compared = list(session.compared)
+    (complaint,) = session.from_address({name: text})
+    assert f"The address says {name}=" in complaint
+    assert "cannot be" in complaint
+    assert {n: getattr(owner, p) for n, (owner, p) in session.addressed().items()} == before
+    assert session.compared == compared
+
+
+@pytest.mark.parametrize("name", ["", "x", "param", "__class__", "train", "settings", "runs_folder", "name"])
+def test_names_that_an_address_does_not_have_are_ignored(session, name):
+    assert session.from_address({name: "bundled/sgt"}) == []
+    assert session.to_address() == {}
+
+
+def test_one_wrong_value_does_not_keep_the_others_from_being_taken(session):
+    complaints = session.from_address({"label": "boot", "alpha": "nan", "run": "bundled/sgt", "beta": "0.5"})
+    assert len(complaints) == 1
+    assert (session.run_key, session.train.config.beta, session.image.label) == ("bundled/sgt", 0.5, "boot")
+
+
+# Image
+
+
+@pytest.fixture
+def image(session):
+    session.show_run()
+    return session.image
+
+
+@pytest.mark.parametrize("half", HALVES[:2])
+@pytest.mark.parametrize("label", ["all", "coat"])
+@pytest.mark.parametrize("of_class", ["all", "I", "II"])
+@pytest.mark.parametrize("prediction", ["all", "right", "wrong"])
+def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, prediction):
+    image.param.update(half=half, label=label, of_class=of_class, prediction=prediction)
+    subject = image.subject
+    split = subject.data.test if half == HALVES[0] else subject.data.train
+    curves = subject.curves("black", "gradient")
+    probability, correct = curves.probability.values.tolist(), curves.correct.values[:, 0].tolist()
+    expected = []
+    for i, y in enumerate(split.labels.tolist()):
+        keep = label == "all" or split.class_names[y] == label
+        if half == HALVES[0] and of_class != "all":  # classes are known of the measured test images alone
+            rises = i < 1000 and max(probability[i]) > probability[i][0] + 0.01
+            keep = keep and i < 1000 and rises == (of_class == "II")
+        if half == HALVES[0] and prediction != "all":
+            keep = keep and i < 1000 and correct[i] == (prediction == "right")
+        if keep:
+            expected.append(i)
+    assert image.positions().tolist() == expected
+    assert image.pages == max(1, math.ceil(len(expected) / PAGE))
+    shown = []
+    for page in range(image.pages):
+        image.page = page
+        shown += image.thumbnails().tolist()
+    assert shown == expected
+    image.page = image.pages + 5
+    assert image.thumbnails().tolist() == expected[(image.pages - 1) * PAGE :]
+
+
+def test_a_view_is_what_the_core_computes(image):
+    image.param.update(
+        image=17, masked_fraction=0.3, order="lowest", fill="mean", method="input_x_gradient", signed=False
+    )
+    view = image.view()
+    model, one = image.subject.model, image.subject.data.test[[17]]
+    options = {"fill": "mean", "method": "input_x_gradient", "signed": False}
+    assert view.masked_pixels == round(0.3 * 784)
+    expected = look(model, one, view.masked_pixels, order="lowest", **options)
+    for found, wanted in zip(view.look, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    curves = masking_curves(model, one, 20, "lowest", "mean", "input_x_gradient", signed=False)
+    np.testing.assert_allclose(view.probability, curves.probability.values[0], atol=1e-6)
+    assert view.image_class == image_class(curves).item()
+    assert view.peak_fraction == peak_fraction(curves).item()
+    label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
+    names = image.subject.data.class_names
+    assert view.title == f"Test image 17: {names[label]}, predicted {names[predicted]}"
+    assert view.explained == label
+
+
+def test_moving_the_slider_computes_saliency_and_curve_only_once(image, monkeypatch):
+    counted = []
+    module = "smoot_explore.explorer.state.image"
+    for name in ("look", "masking_curves"):
+        real = {"look": look, "masking_curves": masking_curves}[name]
+
+        def counting(*arguments, real=real, name=name, **options):
+            counted.append(name if options.get("maps") is None else "quick look")
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(f"{module}.{name}", counting)
+    first = image.view()
+    assert counted == ["look", "masking_curves"]
+    image.masked_fraction = 0.5
+    second = image.view()
+    assert counted[2:] == ["quick look"]
+    np.testing.assert_array_equal(first.look.saliency, second.look.saliency)
+    image.image = 3
+    image.view()
+    assert counted[3:] == ["look", "masking_curves"]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_masking_nothing_or_everything_has_a_view(image, share):
+    image.masked_fraction = share
+    view = image.view()
+    same = (view.look.masked_images == view.picture).all()
+    assert same if share == 0 else (view.look.masked_images == 0).all()
+
+
+def test_an_image_beyond_the_last_is_the_last_and_another_run_begins_anew(image, session):
+    image.image = 10**9
+    assert image.view().title.startswith("Test image 1999: ")
+    session.run_key = "bundled/sgt"
+    session.show_run()
+    assert (image.image, image.subject.key) == (0, "bundled/sgt")
+
+
+def picture(value):
+    return torch.full((1, 28, 28), value, dtype=torch.uint8)
+
+
+def test_an_uploaded_picture_is_explained_for_the_predicted_class(image):
+    own = torch.from_numpy(image.subject.data.test.images[5].numpy()[:, ::-1].copy())
+    image.take_upload(own)
+    assert (image.half, image.image, len(image.split)) == (HALVES[2], 0, 1)
+    view = image.view()
+    np.testing.assert_array_equal(view.picture[0], own)
+    predicted = int(image.subject.model(image.subject.data.normalize(own[None])).argmax())
+    assert view.explained == predicted
+    assert view.title == f"Own picture, predicted {image.subject.data.class_names[predicted]}"
+    maps = saliency(image.subject.model, image.subject.data.normalize(own[None]), torch.tensor([predicted]))
+    np.testing.assert_allclose(view.look.saliency, maps, atol=1e-6)
+    image.take_upload(picture(200))
+    assert (image.view().picture == 200).all()
+
+
+def test_another_run_explains_an_uploaded_picture_by_what_it_predicts_itself(image, session):
+    tests = image.subject.data.test[:300]
+    other = session.open("bundled/traditional")
+    with torch.no_grad():
+        mine, theirs = (s.model(s.data.normalize(tests.images)).argmax(1) for s in (image.subject, other))
+    differs = int((mine != theirs).nonzero()[0])
+    image.take_upload(tests.images[differs])
+    assert image.view().explained == int(mine[differs])
+    session.run_key = "bundled/traditional"
+    session.show_run()
+    assert image.half == HALVES[2]
+    assert image.view().explained == int(theirs[differs])
+
+
+def test_a_run_of_other_images_forgets_the_uploaded_picture(image, session):
+    image.take_upload(picture(0))
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    session.show_run()
+    assert (image.half, image.upload) == (HALVES[0], None)
+    assert image.param.label.objects[1:] == list(load_shapes(40, 24).class_names)
+    assert image.view().picture.shape == (1, 3, 32, 32)
+
+
+def test_a_picture_uploaded_while_another_is_looked_at_gets_its_own_saliency(image, monkeypatch):
+    image.take_upload(image.subject.data.test.images[0])
+    second = image.subject.data.test.images[1]
+
+    def slow(*arguments, **options):
+        seen = look(*arguments, **options)
+        monkeypatch.setattr("smoot_explore.explorer.state.image.look", look)
+        image.subject.lock.release()
+        image.take_upload(second)
+        image.subject.lock.acquire()
+        return seen
+
+    monkeypatch.setattr("smoot_explore.explorer.state.image.look", slow)
+    image.view()
+    found = image.view()
+    image._kept.clear()
+    np.testing.assert_array_equal(found.look.saliency, image.view().look.saliency)
+    np.testing.assert_array_equal(found.picture[0], second)
+
+
+def test_without_a_run_there_is_nothing_to_view(session):
+    with pytest.raises(ValueError, match="no run is open; choose one"):
+        session.image.view()
+
+
+# Images
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.01, 0.3, 1.0])
+def test_the_share_of_class_two_is_that_of_a_plain_count(session, tolerance):
+    session.show_run()
+    state = session.images
+    state.tolerance = tolerance
+    probability = state.curves.probability.values.tolist()
+    rises = [max(row) - row[0] for row in probability]
+    second = [i for i, row in enumerate(probability) if max(row) > row[0] + tolerance]
+    share = f"**{100 * len(second) / len(rises):.1f} % class II** ({len(second)} of 1000 test images"
+    assert state.headline().startswith(share)
+    assert [rises[i] for i in state.shown] == sorted((rises[i] for i in second), reverse=True)
+    assert set(state.shown.tolist()) == set(second)
+    late = sum(row.index(max(row)) > 10 for row in (probability[i] for i in second))
+    assert ("peak after half" in state.headline()) == bool(second)
+    if second:
+        assert f"and {100 * late / len(second):.0f} % of these peak after half" in state.headline()
+    for i in (*second[:2], 0):
+        state.picked = i
+        assert ("**Class II**" in state.describe_picked()) == (i in second)
+        assert f"probability {probability[i][0]:.2f}" in state.describe_picked()
+
+
+def test_selected_images_are_shown_and_another_run_forgets_them(session):
+    session.show_run()
+    session.images.selected = [9, 4]
+    assert session.images.shown.tolist() == [9, 4]
+    session.images.picked = 10**6
+    session.show_run()
+    assert session.images.selected == []
+    assert "Test image 999" in session.images.describe_picked()
+
+
+def test_a_protocol_that_is_not_measured_shows_nothing_yet(session):
+    state = session.images
+    assert (state.headline(), state.describe_picked(), len(state.shown)) == ("", "", 0)
+    session.show_run()
+    state.fill = "blur"
+    assert (state.curves, state.headline(), state.describe_picked(), len(state.shown)) == (None, "", "", 0)
+
+
+# What if
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.2, 0.8), (0.8, 0.2), (0.5, 0.5), (0.0, 1.0)])
+def test_what_if_is_the_simulation_with_the_bounds_in_order(session, low, high):
+    session.show_run()
+    state = session.whatif
+    state.config.param.update(alpha=300.0, beta=0.7, k_init=0.45, k_min=low, k_max=high)
+    state.epochs = 12
+    k = state.trajectories()
+    expected = simulate_k(
+        session.open("bundled/smoot").run.landscape(), alpha=300.0, beta=0.7, k_init=0.45,
+        k_min=min(low, high), k_max=max(low, high), epochs=12,
+    )  # fmt: skip
+    np.testing.assert_array_equal(k, expected)
+    assert state.bounds == (min(low, high) * 784, max(low, high) * 784)
+    last = k.values[-1].tolist()
+    at_low = sum(x <= state.bounds[0] + 0.5 for x in last)
+    at_high = sum(x >= state.bounds[1] - 0.5 for x in last)
+    between = sum(state.bounds[0] + 0.5 < x < state.bounds[1] - 0.5 for x in last)
+    text = state.summary(k)
+    assert f"**{100 * at_low / 500:.0f} %** of 500 images at the lower bound" in text
+    assert f"**{100 * at_high / 500:.0f} %** at the upper" in text
+    assert f"**{100 * between / 500:.0f} %** between" in text
+    assert f"{min(last):.0f} / {np.median(last):.0f} / {max(last):.0f}." in text
+
+
+def test_the_map_leads_from_each_k_of_a_trajectory_to_the_next(session):
+    session.show_run()
+    state = session.whatif
+    state.config.alpha = 200.0
+    for image in (0, 499, 10**6):
+        state.picked = image
+        k = state.trajectories().values[:, min(image, 499)]
+        grid, after = state.map()
+        assert (grid[0], grid[-1], len(grid)) == (0, 784, 393)
+        np.testing.assert_allclose(np.interp(k[:-1], grid, after), k[1:], atol=3)
+        at_nodes = np.isin(grid, state.landscape.k.values)
+        assert at_nodes.sum() > 2
+        one = state.landscape.isel(image=min(image, 499))
+        delta = 0.95 * one.label_change.values + 0.05 * one.runners_up_change.values
+        for node, change in zip(one.k.values, delta, strict=True):
+            wanted = min(max(node + 200 * change, 0.2 * 784), 0.8 * 784)
+            if node in grid:
+                assert after[grid.tolist().index(node)] == pytest.approx(wanted)
+        assert f"{k[0]:.0f} to {k[-1]:.0f} pixels" in state.describe_picked(state.trajectories())
+
+
+def test_without_a_landscape_what_if_says_what_to_do():
+    state = WhatIfState()
+    for call in (state.trajectories, state.map):
+        with pytest.raises(ValueError, match="no k-landscape yet; measure it first"):
+            call()
+    assert (state.n_pixels, state.position) == (0, 0)
+
+
+# Compare
+
+
+def test_the_table_is_that_of_compare_runs(session):
+    session.show_compared()
+    state = session.compare
+    rows = compare_runs(bundled_runs())
+    heads, cells = state.table()
+    for row, cell in zip(rows, cells, strict=True):
+        found = dict(zip(heads, cell, strict=True))
+        assert found["run"] == session.label_of(f"bundled/{row.run}")
+        assert found["accuracy (%)"] == f"{row.test_accuracy:.2f}"
+        assert [found[f"k {n}"] for n in ("min", "median", "max")] == [
+            f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)
+        ]
+        assert (found["class II (%)"], found["test images"]) == (f"{row.class_ii_share:.1f}", "1000")
+        for auc in row.aucs:
+            if auc.protocol.attribution == "gradient":
+                assert found[f"AUC {auc.protocol.fill} (%)"] == f"{auc.value:.2f}"
+        assert sum(head.startswith("AUC") for head in heads) == 3
+    assert "Seeds 0, one seed each" in state.note()
+
+
+def test_a_run_without_curves_gets_dashes_and_is_missing(session):
+    train_to_end(session.train)
+    session.adopt_training()
+    session.show_compared()
+    heads, cells = session.compare.table()
+    row = dict(zip(heads, cells[-1], strict=True))
+    assert row["run"] == "SMOOT, trained here (1)"
+    assert {row[head] for head in heads if head.startswith("AUC")} == {"–"}
+    assert (row["class II (%)"], row["test images"]) == ("–", "–")
+    assert [subject.key for subject in session.compare.missing] == ["mine/1"]
+    assert len(session.compare.curves()) == 3
+    assert set(session.compare.maps()) == {session.label_of(f"bundled/{r.name}") for r in bundled_runs()}
+
+
+def test_the_csv_reads_back_as_the_table_and_its_note(session):
+    import csv
+
+    session.show_compared()
+    heads, cells = session.compare.table()
+    assert list(csv.reader(io.StringIO(session.compare.to_csv()))) == [
+        heads,
+        *cells,
+        [session.compare.note()],
+    ]
+
+
+def test_every_compared_run_has_a_colour_of_its_own(session):
+    session.show_compared()
+    bundled = list(session.compare.subjects)
+    assert len(set(session.compare.colours().values())) == 3
+    assert session.compare.colours()[bundled[2].label] == "#D55E00"
+    many = CompareState()
+    for i in range(8):
+        subject = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
+        many.subjects.append(subject)
+    assert sorted(many.colours().values()) == sorted(SERIES)
+
+
+def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_named(session):
+    session.show_compared()
+    state = session.compare
+    images, maps = state.images(), state.maps()
+    labels = images.labels.tolist()
+    assert len(set(labels)) == len(labels) == 8
+    for subject in state.subjects:
+        expected = saliency(subject.model, subject.data.normalize(images.images), images.labels)
+        np.testing.assert_array_equal(maps[subject.label], expected)
+    limit = {(label, i): np.quantile(np.abs(m), 0.995) for label, g in maps.items() for i, m in enumerate(g)}
+    state.scale = "one for each map"
+    for label, found in state.limits(maps).items():
+        assert found.tolist() == pytest.approx([limit[label, i] for i in range(8)])
+    state.scale = "one for each run"
+    each = {label: float(np.quantile(np.abs(group), 0.995)) for label, group in maps.items()}
+    for label, found in state.limits(maps).items():
+        assert found.tolist() == pytest.approx([each[label]] * 8)
+    state.scale = "one for all"
+    for found in state.limits(maps).values():
+        assert found.tolist() == pytest.approx([max(each.values())] * 8)
+
+
+def test_runs_of_other_classes_have_no_maps_beside_these(session):
+    """The same shape is not enough: a label stands for another class there."""
+    session.show_compared()
+    first, second = session.compare.subjects[:2]
+    other = type(first)("x", "of others", first.run, second.data, first.model)
+    names = ("zero", *first.data.class_names[1:])
+    from dataclasses import replace
+
+    other.data = replace(
+        first.data, train=replace(first.data.train, class_names=names),
+        test=replace(first.data.test, class_names=names), class_names=names,
+    )  # fmt: skip
+    session.compare.subjects = [first, other]
+    assert list(session.compare.maps()) == [first.label]
+
+
+def test_comparing_nothing_is_an_empty_table(session):
+    session.compared = []
+    session.show_compared()
+    state = session.compare
+    assert (state.table()[1], state.curves(), state.images(), state.maps()) == ([], {}, None, {})
+    assert state.to_csv().startswith("run,method,epochs,")
