@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 PORT ?= 5006
 INSTALLED := $(VENV)/.installed-test
 
-.PHONY: help test check demo explore runs benchmark benchmark-explorer clean
+.PHONY: help test check demo explore runs screenshots benchmark benchmark-explorer clean
 
 help:
 	@echo "make test       set up, check style and types, run the tests"
 	@echo "make demo       set up, train the three methods on the bundled sample, print the table (a few minutes)"
 	@echo "make explore    set up, serve the explorer on this computer (PORT=5007 for another port)"
 	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
+	@echo "make screenshots  set up, take docs/images/explorer-*.png with Chromium (about two minutes)"
 	@echo "make benchmark  set up, measure the speed against the SGT reference's step and plain training"
 	@echo "make benchmark-explorer  set up, measure the explorer in Chromium: sliders, training, memory, thirty pages"
 	@echo "make clean      remove the virtual environment and the caches"
@@ -39,6 +40,9 @@ explore: $(INSTALLED)
 
 runs: $(INSTALLED)
 	$(BIN)/python data/train_runs.py
+
+screenshots: $(INSTALLED)
+	$(BIN)/python tests/screenshots.py
 
 benchmark: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -186,6 +186,7 @@ def thirty(server: Server, browser: Any, amount: Amount) -> dict[str, Any]:
         for page in pages:
             press(page, "Train")
         found["all pressed"] = time.monotonic() - start
+        mine.wait_for_timeout(1000)  # until every page has drawn its place
         first = places(pages)
         found["sliders"] = {name: summary(latencies(mine, name, amount.moves // 2)) for name in names}
         found["places"] = [p for p in (first, places(pages)) if p is not None]
@@ -318,7 +319,7 @@ def page_text(results: dict[str, Any]) -> str:
     )
     return (
         f"# Benchmarks of the explorer\n\n{results['machine']}. A visitor's browser mostly runs on a computer of its "
-        "own; here it takes its time from the same cores. Only pages of this project were open. "
+        "own; here it takes its time from the same cores. "
         f"{results['minutes']:.0f} minutes in all.\n\n"
         "## From slider to picture\n\n"
         f"From a press of the right arrow key (its event's time stamp) to the frame with the new picture, "

@@ -275,10 +275,21 @@ def load_data(
         source |= {"name": str(Path(name).resolve()), "image_size": image_size}
     else:
         raise unknown_name("data set", name, DATASETS, "A folder of images is given as a path: ./photos")
+    return limit_data(replace(data, source=source), train, test, seed)
+
+
+def limit_data(
+    data: ImageData, train: int | None = None, test: int | None = None, seed: int = 0
+) -> ImageData:
+    """A part of a data set with the classes kept balanced: what `load_data` gives for these limits.
+
+    ``source`` of the result says the limits. The statistics become those of the training images taken.
+    """
     limited_train = _balanced(data.train, train, "train", seed)
     if limited_train is not data.train:  # the statistics are those of the images trained on
         mean, std = channel_statistics(limited_train.images)
         limited_train = replace(limited_train, mean=mean, std=std)
+    source = {**data.source, "train": train, "test": test, "seed": seed} if data.source else {}
     return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
 
 

@@ -340,6 +340,7 @@ class Run:
             write_json(self.path / "journal.json", self.journal)
         if self.epochs == 0:
             _load_weights(model, _read_tensors(self.path / "model.safetensors"), self.path)
+            state.live = LiveValues(**self.journal["live"])  # what was moved since is a change at step 1
             return
         tensors = _read_tensors(self._checkpoint(self.epochs))
         _load_weights(model, _below(tensors, "model."), self.path)

@@ -17,7 +17,9 @@ from typing import Any
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+CHROMIUM = next(
+    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
+)
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
@@ -89,7 +91,9 @@ class Visitor:
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()
         self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
-        self.page.wait_for_function(f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')) != null")
+        self.page.wait_for_function(
+            f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')) != null"
+        )
         return self
 
     def data(self, figure: str, renderer: int = 0) -> dict[str, list]:
@@ -128,6 +132,11 @@ class Visitor:
     def button(self, name: str) -> Locator:
         """A button that is seen."""
         return self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first
+
+    def choose(self, label: str, option: str) -> None:
+        """Take an option of a list that is seen."""
+        self.page.get_by_role("combobox", name=re.compile(label)).locator("visible=true").first.click()
+        self.page.get_by_text(option, exact=True).last.click()
 
     def text(self) -> str:
         """All that can be read on the page, in the shadow trees too."""

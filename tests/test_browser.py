@@ -73,7 +73,9 @@ def test_every_slider_of_the_sidebar_moves(visit):
         slider = visitor.slider(name)
         before = slider.get_attribute("aria-valuenow") or slider.input_value()
         visitor.move(slider, 2, "ArrowLeft")
-        visitor.wait_until(lambda s=slider, b=before: (s.get_attribute("aria-valuenow") or s.input_value()) != b)
+        visitor.wait_until(
+            lambda s=slider, b=before: (s.get_attribute("aria-valuenow") or s.input_value()) != b
+        )
 
 
 @pytest.mark.parametrize("name", ["α", "β"])
@@ -109,7 +111,9 @@ def test_the_strip_and_the_trajectories_refresh_while_it_trains(visit):
     saliency = pictures(visitor, "watched")[8]
     n = len(visitor.data("k-watched")["xs"][0]) if visitor.data("k-watched")["xs"] else 0
     visitor.wait_until(lambda: pictures(visitor, "watched")[8] != saliency)
-    visitor.wait_until(lambda: visitor.data("k-watched")["xs"] and len(visitor.data("k-watched")["xs"][0]) > n)
+    visitor.wait_until(
+        lambda: visitor.data("k-watched")["xs"] and len(visitor.data("k-watched")["xs"][0]) > n
+    )
     visitor.button("Stop").click()
 
 
@@ -150,7 +154,9 @@ def test_the_same_settings_give_the_same_start_after_reset(visit):
 def test_a_training_that_fails_says_what_to_do_and_the_page_goes_on(visit):
     visitor = visit(f"{SMALL}&learning_rate=1e30")
     visitor.button("Train").click()
-    visitor.wait_until(lambda: "loss is not finite" in visitor.text() or "weights are not finite" in visitor.text())
+    visitor.wait_until(
+        lambda: "loss is not finite" in visitor.text() or "weights are not finite" in visitor.text()
+    )
     assert "smaller learning_rate" in visitor.text()
     visitor.move(visitor.slider("τ"), 1, "Home")
     visitor.move(visitor.slider("τ"), 50)
@@ -193,12 +199,13 @@ def test_the_masking_slider_changes_picture_bars_and_marker(visit):
     assert visitor.data("probabilities")["masked"] != bars
 
 
-@pytest.mark.parametrize(("label", "choice"), [("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")])
+@pytest.mark.parametrize(
+    ("label", "choice"), [("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")]
+)
 def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit, label, choice):
     visitor = visit("?image=3").tab("Image")
     masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
-    visitor.page.get_by_role("combobox", name=re.compile(label)).locator("visible=true").first.click()
-    visitor.page.get_by_role("option", name=choice, exact=True).click()
+    visitor.choose(label, choice)
     visitor.wait_until(lambda: pictures(visitor, "image")[2] != masked)
 
 
@@ -211,7 +218,9 @@ def test_filters_leave_only_images_of_class_ii(visit):
 def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
     visitor = visit().tab("Images")
     names = visitor.wait_until(lambda: visitor.data("gallery")["text"])
-    visitor.page.get_by_role("button", name="Open in Image").locator("visible=true").scroll_into_view_if_needed()
+    visitor.page.get_by_role("button", name="Open in Image").locator(
+        "visible=true"
+    ).scroll_into_view_if_needed()
     visitor.click_in("gallery", 2.5, -0.5)
     position, label = names[2].split(": ")
     visitor.wait_until(lambda: f"Test image {position}: {label}" in visitor.text())
@@ -246,7 +255,11 @@ def test_every_what_if_slider_redraws_all_trajectories(visit, name):
     visitor = visit().tab("What if")
     before = visitor.wait_until(lambda: visitor.data("what-if"))["k"]
     assert len(before) == 500 * 42
-    main = visitor.page.get_by_role("slider", name=re.compile("^" + re.escape(name))).locator("visible=true").last
+    main = (
+        visitor.page.get_by_role("slider", name=re.compile("^" + re.escape(name)))
+        .locator("visible=true")
+        .last
+    )
     visitor.move(main, 8, "ArrowLeft")
     visitor.wait_until(lambda: visitor.data("what-if")["k"] != before)
 
@@ -261,12 +274,13 @@ def test_a_click_near_a_trajectory_picks_its_image(visit):
 
 def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
     visitor = visit().tab("Compare")
-    visitor.wait_until(lambda: len(pictures(visitor, "saliency")) == 4 * 8 if "saliency" in figures(visitor) else False)
+    visitor.wait_until(
+        lambda: len(pictures(visitor, "saliency")) == 4 * 8 if "saliency" in figures(visitor) else False
+    )
     assert len(visitor.data("accuracy-drop")["label"]) == 3
     assert visitor.page.locator("table tr").count() == 4
     drop = visitor.data("accuracy-drop")["ys"]
-    visitor.page.get_by_role("combobox", name=re.compile("Fill")).locator("visible=true").first.click()
-    visitor.page.get_by_role("option", name="mean", exact=True).click()
+    visitor.choose("Fill", "mean")
     visitor.wait_until(lambda: visitor.data("accuracy-drop")["ys"] != drop)
     with visitor.page.expect_download() as download:
         visitor.button("Table as CSV").click()
@@ -374,7 +388,11 @@ def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path, name, suffix):
     file = tmp_path / f"loss.{suffix}"
     download.value.save_as(file)
     content = file.read_bytes()
-    assert content.startswith(b"\x89PNG") if suffix == "png" else b"<svg" in content and b"cross-entropy" in content
+    assert (
+        content.startswith(b"\x89PNG")
+        if suffix == "png"
+        else b"<svg" in content and b"cross-entropy" in content
+    )
 
 
 def test_the_keyboard_reaches_every_control_of_the_page(visit):
@@ -388,7 +406,7 @@ def test_the_keyboard_reaches_every_control_of_the_page(visit):
                 """() => { let e = document.activeElement
                     while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement
                     return (e?.getAttribute("aria-label") || e?.closest("label")?.innerText || e?.innerText
-                        || e?.labels?.[0]?.innerText || e?.title || e?.getAttribute("aria-labelledby") || "").trim() }"""
+                        || e?.labels?.[0]?.innerText || e?.title || "").trim() }"""
             )
         )
     told = " ".join(reached)
@@ -402,7 +420,9 @@ def test_no_tab_needs_horizontal_scrolling_in_either_theme(visit, scheme):
     if scheme == "dark":
         visitor.page.get_by_label("Toggle theme").click()
         background = "getComputedStyle(document.body).backgroundColor"
-        visitor.wait_until(lambda: sum(map(int, re.findall(r"\d+", visitor.page.evaluate(background))[:3])) < 150)
+        visitor.wait_until(
+            lambda: sum(map(int, re.findall(r"\d+", visitor.page.evaluate(background))[:3])) < 150
+        )
     for tab in ("Train", "Image", "Images", "What if", "Compare"):
         visitor.tab(tab)
         visitor.page.wait_for_timeout(500)

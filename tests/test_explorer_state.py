@@ -720,9 +720,9 @@ OWN = {
     "fill": st.sampled_from(["remaining", "mean", "blur"]),
     "attribution": st.sampled_from(["random", "smoothgrad"]),
     "signed": st.booleans(),
-    "label": st.sampled_from(["boot", "T-shirt", "all"]),
-    "class": st.sampled_from(["all", "I", "II"]),
-    "prediction": st.sampled_from(["all", "right", "wrong"]),
+    "label": st.sampled_from(["boot", "T-shirt", "(all)"]),
+    "class": st.sampled_from(["(all)", "I", "II"]),
+    "prediction": st.sampled_from(["(all)", "right", "wrong"]),
     "tolerance": st.floats(0, 1),
     "picked": st.integers(0, 999),
     "whatif_k_max": st.floats(0, 1),
@@ -742,7 +742,7 @@ def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
     here, there = (SessionState(ServerSettings(runs="nowhere"), TrainingPool()) for _ in range(2))
     for session in (here, there):
         session.remember_defaults()
-    if values.get("label", "all") != "all":
+    if values.get("label", "(all)") != "(all)":
         here.image.show(here.open("bundled/smoot"))
     for name, value in values.items():
         owner, parameter = here.addressed()[name]
@@ -817,9 +817,9 @@ def image(session):
 
 
 @pytest.mark.parametrize("half", HALVES[:2])
-@pytest.mark.parametrize("label", ["all", "coat"])
-@pytest.mark.parametrize("of_class", ["all", "I", "II"])
-@pytest.mark.parametrize("prediction", ["all", "right", "wrong"])
+@pytest.mark.parametrize("label", ["(all)", "coat"])
+@pytest.mark.parametrize("of_class", ["(all)", "I", "II"])
+@pytest.mark.parametrize("prediction", ["(all)", "right", "wrong"])
 def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, prediction):
     image.param.update(half=half, label=label, of_class=of_class, prediction=prediction)
     subject = image.subject
@@ -828,11 +828,11 @@ def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, pred
     probability, correct = curves.probability.values.tolist(), curves.correct.values[:, 0].tolist()
     expected = []
     for i, y in enumerate(split.labels.tolist()):
-        keep = label == "all" or split.class_names[y] == label
-        if half == HALVES[0] and of_class != "all":  # classes are known of the measured test images alone
+        keep = label == "(all)" or split.class_names[y] == label
+        if half == HALVES[0] and of_class != "(all)":  # classes are known of the measured test images alone
             rises = i < 1000 and max(probability[i]) > probability[i][0] + 0.01
             keep = keep and i < 1000 and rises == (of_class == "II")
-        if half == HALVES[0] and prediction != "all":
+        if half == HALVES[0] and prediction != "(all)":
             keep = keep and i < 1000 and correct[i] == (prediction == "right")
         if keep:
             expected.append(i)

@@ -9,12 +9,11 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
-from panel.util import edit_readonly
 
 from smoot_explore.explorer.background import Measurement
 from smoot_explore.explorer.controls import small_text
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.image import HALVES
+from smoot_explore.explorer.state.image import ALL, HALVES
 from smoot_explore.explorer.state.session import TABS, SessionState
 from smoot_explore.explorer.state.train import ModelMaker
 from smoot_explore.explorer.subjects import quiet_threads
@@ -26,11 +25,11 @@ from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
 from smoot_explore.explorer.trainings import TrainingPool
+from smoot_explore.explorer.words import safe
 
 TICK_MILLISECONDS = 150
-ADDRESS_SECONDS = (
-    0.5  # between two changes of the address: browsers refuse more than some hundred in a minute
-)
+ADDRESS_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
+DRAWING_SHARE = 0.03  # of the time that drawing a training may take away from it
 ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
 
@@ -97,32 +96,44 @@ class ExplorerPage:
         state.param.watch(lambda e: self.tell(e.new), "message")
         self._stale = {tab: True for tab in TABS}
         self._address: dict[str, str] = {}
+        self._moved_to: dict[str, str] = {}
         self._address_time = self._seen_time = time.monotonic()
         self._status = ""
+        self._training_news = False
+        self._next_drawing = 0.0
         self.page = pmui.Page(
             title="smoot_explore",
             sidebar=self.sidebar.objects,
             sidebar_width=320,
             main=[pn.Column(self.alert, self.tabs, sizing_mode="stretch_width", margin=(0, 12))],
             theme_config={"typography": {"fontSize": 12}},
+            sx={"& .MuiToolbar-root": {"minHeight": "48px"}},
         )
-        with edit_readonly(self.page):
-            # Panel would tell the page at each tick that it is busy, and walk through all its models for that.
-            self.page.busy = False
+        # The page would be told at each tick that the server is busy, and walk through all its models for that;
+        # and the watcher on Panel's own state would keep it in memory for ever.
+        self.page.param._update_ref("busy", None)
         self._begin()
 
     def tell(self, text: str, complaint: bool = True) -> None:
         """Tell the visitor something, by default what went wrong and what to do."""
         if text:
             severity = "warning" if complaint else "success"
-            self.alert.param.update(object=text, severity=severity, visible=True, closed=False)
+            self.alert.param.update(object=safe(text), severity=severity, visible=True, closed=False)
 
     def tick(self) -> None:
         """Take over what trainings and measurements have done; called by the clock."""
         state = self.state
-        with pn.io.hold():
-            if state.train.poll():
+        began = time.monotonic()
+        if state.train.poll():
+            self._training_news = True
+        ended = state.train.status != self._status
+        if self._training_news and (ended or began >= self._next_drawing):
+            self._training_news = False
+            with pn.io.hold():
                 self._training_moved()
+            now = time.monotonic()
+            self._next_drawing = now + (now - began) / DRAWING_SHARE
+        with pn.io.hold():
             self._measurement_moved()
             if state.train.status == "queued":
                 self.sidebar.refresh()
@@ -217,7 +228,10 @@ class ExplorerPage:
         if tab == "what-if":
             return WhatIfTab(state.whatif)
         chooser = pmui.MultiChoice.from_param(
-            state.param.compared, description=state.param.compared.doc, sizing_mode="stretch_width"
+            state.param.compared,
+            description=state.param.compared.doc,
+            sizing_mode="stretch_width",
+            margin=(10, 10, 4, 10),
         )
         return CompareTab(state.compare, chooser, self._measure, self._schedule, self.tell)
 
@@ -237,9 +251,7 @@ class ExplorerPage:
             self._refresh_tab()
 
     def _open_test_image(self, position: int) -> None:
-        self.state.image.param.update(
-            half=HALVES[0], image=position, label="all", of_class="all", prediction="all"
-        )
+        self.state.image.param.update(half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL)
         self.state.tab = "image"
 
     def _open_training_image(self, position: int) -> None:
@@ -250,7 +262,7 @@ class ExplorerPage:
             return
         state.run_key = key
         state.show_run()
-        state.image.param.update(half=HALVES[1], image=position, label="all")
+        state.image.param.update(half=HALVES[1], image=position, label=ALL)
         state.tab = "image"
 
     # Measurements
@@ -277,7 +289,7 @@ class ExplorerPage:
         text = (
             ""
             if measurement is None
-            else f"Measuring the {measurement.what}: {100 * measurement.share:.0f} %"
+            else f"Measuring the {safe(measurement.what)}: {100 * measurement.share:.0f} %"
         )
         for row in self._rows:
             row.show_measuring(text)
@@ -287,12 +299,13 @@ class ExplorerPage:
     # The clock's other duties
 
     def _write_address(self) -> None:
-        now = time.monotonic()
-        if pn.state.location is None or now - self._address_time < ADDRESS_SECONDS:
+        if pn.state.location is None:
             return
-        address = self.state.to_address()
-        if address != self._address:
-            self._address, self._address_time = address, now
+        now, address = time.monotonic(), self.state.to_address()
+        if address != self._moved_to:
+            self._moved_to, self._address_time = address, now
+        elif address != self._address and now - self._address_time > ADDRESS_SECONDS:
+            self._address = address
             pn.state.location.search = _query(address)
 
     def _give_up_when_alone(self) -> None:

@@ -6,6 +6,7 @@ import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its
 LANDSCAPE_IMAGES = 200  # of the training images
 LEVELS = 20
 
-_data: OrderedDict[tuple, ImageData] = OrderedDict()
+_data: OrderedDict[tuple, Future[ImageData]] = OrderedDict()
 _data_lock = threading.Lock()
 _KEPT_DATA = 4
 
@@ -33,13 +34,21 @@ _KEPT_DATA = 4
 def shared_data(*source: Any, **options: Any) -> ImageData:
     """`load_data`, with the last few data sets kept for all sessions, which only read them."""
     key = (*source, *sorted(options.items()))
-    with _data_lock:  # also keeps two sessions from loading the same data twice
-        if key not in _data:
-            _data[key] = load_data(*source, **options)
+    with _data_lock:
+        loading, mine = _data.get(key), key not in _data
+        if loading is None:
+            loading = _data[key] = Future()
         _data.move_to_end(key)
         while len(_data) > _KEPT_DATA:
             _data.popitem(last=False)
-        return _data[key]
+    if mine:  # outside the lock: others may want other data meanwhile
+        try:
+            loading.set_result(load_data(*source, **options))
+        except BaseException as error:
+            with _data_lock:
+                _data.pop(key, None)
+            loading.set_exception(error)
+    return loading.result()
 
 
 @dataclass

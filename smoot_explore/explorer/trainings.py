@@ -21,7 +21,7 @@ from smoot_explore.looks import Look, look
 from smoot_explore.runs import Run
 from smoot_explore.training import EpochRecord, StepRecord, train
 
-REPORT_SECONDS = 0.15  # between two looks at the progress
+REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SHARE = 0.02  # of the training time that looking at the watched images may take
 VERDICT_SHARE = 0.02  # of it that judging their class may take
 ENDED = ("stopped", "finished", "failed")

@@ -22,7 +22,7 @@ from smoot_explore.views.palette import NEUTRAL
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
-    "fill='%23888'>SVG</text></svg>"
+    "fill='rgb(136,136,136)'>SVG</text></svg>"
 )
 _SAVE_SVG = """
     Bokeh.index.find_one(figure).export("svg", false).to_blob().then((blob) => {
@@ -105,11 +105,11 @@ class Marks:
             y_range_name="marks",
             text_font_size="10px",
             text_color=NEUTRAL,
-            text_align="right",
+            text_align="left",
             text_baseline="bottom",
             angle=1.5708,
         )
 
     def show(self, places: Sequence[float], texts: Sequence[str]) -> None:
         """Replace all marks; ``places`` in the figure's x."""
-        self.source.data = {"x": list(places), "text": list(texts), "top": [0.98] * len(places)}
+        self.source.data = {"x": list(places), "text": list(texts), "top": [0.03] * len(places)}

@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource, HoverTool, Range1d
 from smoot_explore.views.canvas import new_figure
 from smoot_explore.views.palette import NEUTRAL, SELECTED
 
-_LINE = 0.16  # height of a line of text, in cells
+_LINE_PIXELS = 11  # of a line of text
 
 
 class PictureGrid:
@@ -26,6 +26,8 @@ class PictureGrid:
         Written to the left of each row.
     titled
         Leave room for a title above each column.
+    cell
+        Side of a cell in pixels, about: the figure takes the width that there is.
     footer_lines
         Leave room for so many lines of text below each column.
     """
@@ -44,8 +46,9 @@ class PictureGrid:
         tooltips: bool = False,
     ) -> None:
         self.columns, self.rows = columns, rows
+        self._line = _LINE_PIXELS / cell  # in cells
         left = 0.75 if row_labels else 0.05
-        above, below = (_LINE * 1.6 if titled else 0.05), _LINE * 1.35 * footer_lines + 0.05
+        above, below = (self._line * 1.6 if titled else 0.05), self._line * 1.35 * footer_lines + 0.05
         width, height = left + columns, above + rows + below
         self.figure = new_figure(
             title, name=name, height=round(height * cell) + 40, x_range=Range1d(-left, columns),
@@ -108,10 +111,10 @@ class PictureGrid:
             "h": [h for _, h in shapes],
             "text": list(texts) or [""] * len(cells),
         }
-        lines = [(i + 0.5, _LINE * 0.8, text, "12px") for i, text in enumerate(titles)]
+        lines = [(i + 0.5, self._line * 0.8, text, "12px") for i, text in enumerate(titles)]
         for i, footer in enumerate(footers):
             lines += [
-                (i + 0.5, -self.rows - _LINE * (0.7 + 1.3 * line), text, "11px")
+                (i + 0.5, -self.rows - self._line * (0.7 + 1.3 * line), text, "11px")
                 for line, text in enumerate(footer)
             ]
         x, y, text, size = (

@@ -100,7 +100,10 @@ class CobwebView:
         self.steps.data = {"x": x, "y": y}
         self.start.data = {"x": k[:1], "y": k[:1]}
         # Close to the diagonal at most α: zoom to where the steps are.
+        # In whole steps, because every change of an axis makes the browser lay out the figure anew.
         margin = max(0.15 * float(np.ptp(k)), 0.03 * grid[-1])
-        low, high = max(float(k.min()) - margin, 0.0), min(float(k.max()) + margin, float(grid[-1]))
+        unit = grid[-1] / 20
+        low = max(np.floor((float(k.min()) - margin) / unit) * unit, 0.0)
+        high = min(np.ceil((float(k.max()) + margin) / unit) * unit, float(grid[-1]))
         for axis in (self.now, self.next):
             axis.start, axis.end = low, high

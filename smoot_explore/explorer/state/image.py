@@ -18,8 +18,17 @@ from smoot_explore.masking import FILLS, ORDERS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
 
 PAGE = 24  # thumbnails at once
-ALL = "all"
+ALL = "(all)"  # no class is named like that
 HALVES = ("test images", "training images", "own picture")
+
+
+class Curve(NamedTuple):
+    """The masking curve of one image, with its verdict."""
+
+    masked_fraction: np.ndarray  # (levels,)
+    probability: np.ndarray  # (levels,)
+    image_class: str
+    peak_fraction: float
 
 
 class View(NamedTuple):
@@ -31,10 +40,7 @@ class View(NamedTuple):
     class_names: tuple[str, ...]
     explained: int  # the class whose probability the curve follows
     masked_pixels: int
-    masked_fraction: np.ndarray  # (levels,)
-    probability: np.ndarray  # (levels,)
-    image_class: str
-    peak_fraction: float
+    curve: Curve
 
 
 class ImageState(param.Parameterized):
@@ -186,8 +192,14 @@ class ImageState(param.Parameterized):
                     curves = masking_curves(
                         subject.model, one, LEVELS, self.order, self.fill, self.method, signed=self.signed
                     )
-                    self._kept["curve"] = (of_curve, curves)
-                curves = self._kept["curve"][1]
+                    kept = Curve(
+                        curves.masked_fraction.values,
+                        curves.probability.values[0],
+                        str(image_class(curves).item()),
+                        float(peak_fraction(curves).item()),
+                    )
+                    self._kept["curve"] = (of_curve, kept)
+                curve: Curve = self._kept["curve"][1]
             explained = int(one.labels[0])
             return View(
                 self._title(position, one, seen),
@@ -196,10 +208,7 @@ class ImageState(param.Parameterized):
                 subject.data.class_names,
                 explained,
                 k,
-                curves.masked_fraction.values,
-                curves.probability.values[0],
-                str(image_class(curves).item()),
-                float(peak_fraction(curves).item()),
+                curve,
             )
 
     def _title(self, position: int, one: Split, seen: Look) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from smoot_explore.curves import image_class, peak_fraction
 from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import in_words
+from smoot_explore.explorer.words import in_words, safe
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
 
@@ -104,7 +104,7 @@ class ImagesState(param.Parameterized):
         if curves is None or self.subject is None:
             return ""
         one = curves.isel(image=[self.position])
-        label = self.subject.data.class_names[int(one.label[0])]
+        label = safe(self.subject.data.class_names[int(one.label[0])])
         start = float(one.probability[0, 0])
         head = f"**Test image {self.position}: {label}**, probability {start:.2f}."
         if image_class(one, self.tolerance).item() == "I":

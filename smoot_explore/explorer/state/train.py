@@ -16,11 +16,12 @@ from torch import nn
 
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import image_class, masking_curves
-from smoot_explore.data import ImageData, Split
+from smoot_explore.data import ImageData, Split, limit_data
 from smoot_explore.explorer.places import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.subjects import Subject, balanced, shared_data
 from smoot_explore.explorer.trainings import Prepared, Training, TrainingPool, WatchReport
+from smoot_explore.explorer.words import safe
 from smoot_explore.looks import look
 from smoot_explore.models import create_model
 from smoot_explore.runs import Run
@@ -29,7 +30,8 @@ from smoot_explore.training import Change, EpochRecord
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
-N_JUDGED = 200  # training images among which those of class II are looked for
+N_JUDGED = 100  # training images among which those of class II are looked for
+TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
 
 
@@ -224,9 +226,9 @@ class TrainState(param.Parameterized):
             if isinstance(report, WatchReport):
                 self.seen = report
             elif isinstance(report, EpochRecord):
-                if not self.epochs and self.watch == WATCH[0]:
-                    self.choose_watched()  # before the first epoch no model has classes worth telling
                 self.epochs.append(EpochScores(report.epoch, report.train_accuracy, report.test_accuracy))
+                if len(self.epochs) == 1 and self.watch == WATCH[0]:
+                    self.choose_watched()
                 self.step = report.step
                 self._remember(float(report.epoch), report.k, always=True)
                 self._note(report.changes)
@@ -315,7 +317,9 @@ class TrainState(param.Parameterized):
         """
         if self.training is None or self.training.ended:
             return False
-        self.training.watch(partial(choose, self.watch))
+        # Before the first epoch no model has classes worth telling.
+        watch = WATCH[1] if self.watch == WATCH[0] and not self.epochs else self.watch
+        self.training.watch(partial(choose, watch))
         return True
 
     def watch_now(self) -> WatchReport | None:
@@ -354,7 +358,7 @@ class TrainState(param.Parameterized):
             return ""
         column = min(self.explained, len(self.seen.positions)) - 1
         position = int(self.seen.positions[column])
-        label = self.data.class_names[int(self.data.train.labels[position])]
+        label = safe(self.data.class_names[int(self.data.train.labels[position])])
         change = (float(self.seen.look.label_change[column]), float(self.seen.look.runners_up_change[column]))
         image_class = None if self.seen.classes is None else str(self.seen.classes[column])
         return explanation(
@@ -388,9 +392,13 @@ class TrainState(param.Parameterized):
         """Called by the worker."""
         name, image_size = source
         options = {} if image_size is None else {"image_size": image_size}
-        whole = shared_data(name, root=self.settings.root, **options)
-        limits = [min(self.train_images, len(whole.train)), min(1000, len(whole.test))]
-        data = shared_data(name, *limits, root=self.settings.root, **options)
+        if name == "shapes":  # generated: as many as are wanted
+            data = shared_data(name, self.train_images, TEST_IMAGES)
+        else:
+            whole = shared_data(name, root=self.settings.root, **options)
+            data = limit_data(
+                whole, min(self.train_images, len(whole.train)), min(TEST_IMAGES, len(whole.test))
+            )
         maker = self.models.get(self.model_name)
         seed = self.config.seed
         model = maker(data, seed) if maker else create_model(self.model_name, data, seed=seed)
@@ -440,7 +448,7 @@ def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray) -> np.ndar
     if watch == "one of each label":
         return balanced(train, n)
     judged = balanced(train, min(N_JUDGED, len(train)))
-    curves = masking_curves(model, train[judged], levels=20)
+    curves = masking_curves(model, train[judged], levels=10)  # coarse: it only has to find some
     rise = (curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)).values
     second = image_class(curves).values == "II"
     risen = judged[np.argsort(-rise, kind="stable")][: min(n // 2, int(second.sum()))]

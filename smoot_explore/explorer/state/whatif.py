@@ -9,6 +9,7 @@ import xarray as xr
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import simulate_k
 from smoot_explore.explorer.subjects import Subject
+from smoot_explore.explorer.words import safe
 
 SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
 
@@ -103,7 +104,7 @@ class WhatIfState(param.Parameterized):
         if self.landscape is None or self.subject is None:
             return ""
         path = k.values[:, self.position]
-        label = self.subject.data.class_names[int(self.landscape.label[self.position])]
+        label = safe(self.subject.data.class_names[int(self.landscape.label[self.position])])
         direction = "rises" if path[-1] > path[0] + 0.5 else "falls" if path[-1] < path[0] - 0.5 else "stays"
         image = int(self.landscape.image_id[self.position])
         return (

@@ -41,6 +41,7 @@ class CompareTab:
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
         self._grid: PictureGrid | None = None
+        self._labels: list[str] = []  # of the grid's rows
         csv = pmui.FileDownload(
             label="Table as CSV", filename="comparison.csv", callback=lambda: io.StringIO(state.to_csv()),
             size="small", variant="outlined", margin=(8, 10), auto=True,
@@ -116,8 +117,6 @@ class CompareTab:
             )
         names = [images.class_names[int(label)] for label in images.labels]
         self._grid.show(rows, titles=names)
-
-    _labels: list[str] = []  # noqa: RUF012  # replaced, never changed
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()

@@ -12,8 +12,9 @@ from bokeh.events import Tap
 from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.latest import Latest
-from smoot_explore.explorer.state.image import PAGE, ImageState, View
+from smoot_explore.explorer.state.image import PAGE, Curve, ImageState, View
 from smoot_explore.explorer.uploads import read_picture
+from smoot_explore.explorer.words import safe
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.image import CurveView, ProbabilityBars
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
@@ -41,7 +42,7 @@ class ImageTab:
         )
         self.thumbnails.figure.on_event(Tap, self._tapped)
         self.pictures = PictureGrid("image", "", 3, 1, cell=190)
-        self.bars, self.curve = ProbabilityBars(height=280), CurveView(height=240)
+        self.bars, self.curve = ProbabilityBars(height=225), CurveView(height=225)
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
@@ -58,10 +59,10 @@ class ImageTab:
             "until you leave.",
         )  # fmt: skip
         self.upload.param.watch(self._uploaded, "value")
-        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 150), ("label", 140))]
-        self.position = number(state, "image", width=100)
+        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
+        self.position = number(state, "image", width=94)
         filters_2 = [
-            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 80), ("prediction", 90))
+            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 70), ("prediction", 88))
         ]
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
@@ -69,8 +70,10 @@ class ImageTab:
             pn.pane.Bokeh(self.thumbnails.figure, sizing_mode="scale_width", margin=(0, 5)),
             pn.Row(self.back, self.count, self.next, margin=0),
             self.upload,
-            width=330,
+            width=310,
         )
+        self._shown: list[int] = []
+        self._curve: Curve | None = None  # the one drawn
         self.slider = control(state, "masked_fraction")
         self.panel = pn.Row(
             chooser,
@@ -125,8 +128,6 @@ class ImageTab:
         place = self._shown.index(self.state.image) if self.state.image in self._shown else None
         self.thumbnails.select(place)
 
-    _shown: list[int] = []  # noqa: RUF012  # replaced, never changed
-
     def _filtered(self, *events: Any) -> None:
         self.state.page = 0
         self.show_thumbnails()
@@ -168,24 +169,26 @@ class ImageTab:
             ],
         )  # fmt: skip
         explained = view.class_names[view.explained]
-        self.curve.figure.yaxis.axis_label = f"probability of {explained}"
-        self.curve.show(view.masked_fraction, view.probability, view.image_class)
+        if view.curve is not self._curve:
+            self._curve = view.curve
+            self.curve.figure.yaxis.axis_label = f"probability of {explained}"
+            self.curve.show(view.curve.masked_fraction, view.curve.probability, view.curve.image_class)
+            self.verdict.object = verdict(view.curve, safe(explained), self.state.order)
         probability = float(view.look.masked_probabilities[0, view.explained])
         self.curve.mark(percent / 100, probability)
         self.bars.show(view.class_names, view.look.clean_probabilities[0], view.look.masked_probabilities[0])
-        self.verdict.object = verdict(view, explained, self.state.order)
 
 
-def verdict(view: View, explained: str, order: str) -> str:
+def verdict(curve: Curve, explained: str, order: str) -> str:
     """Class I or II with its reason, as Markdown."""
-    start, top = float(view.probability[0]), float(view.probability.max())
+    start, top = float(curve.probability[0]), float(curve.probability.max())
     which = "strongest" if order == "highest" else "weakest"
-    if view.image_class == "I":
+    if curve.image_class == "I":
         return (
             f"**Class I**: masking its {which} pixels never raises the probability of {explained} "
             f"above that of the clean image ({start:.2f}) by more than 0.01."
         )
     return (
-        f"**Class II**: with its {which} {100 * view.peak_fraction:.0f} % masked, the probability of {explained} "
+        f"**Class II**: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
         f"rises from {start:.2f} to {top:.2f}."
     )

@@ -16,6 +16,7 @@ from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
 from smoot_explore.explorer.trainings import WatchReport
+from smoot_explore.explorer.words import safe
 from smoot_explore.training import Change
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.histogram import Histogram
@@ -132,7 +133,7 @@ class TrainTab:
             self.k_now.show(state.k, edges, (low * n_pixels, high * n_pixels))
         self._show_watched()
         self.headline.object = self._headline()
-        self.problem.object, self.problem.visible = state.problem, bool(state.problem)
+        self.problem.param.update(object=safe(state.problem), visible=bool(state.problem))
 
     def _show_bounds_and_marks(self) -> None:
         state = self.state
@@ -196,9 +197,9 @@ class TrainTab:
     def _headline(self) -> str:
         state = self.state
         if state.preview is not None:
-            n = len(state.preview.data.train)
+            label, n = safe(state.preview.label), len(state.preview.data.train)
             return (
-                f"Shown until you press **Train**: {state.preview.label}, {n:,} images, {len(state.epochs)} epochs. "
+                f"Shown until you press **Train**: {label}, {n:,} images, {len(state.epochs)} epochs. "
                 "Move α or β and read below how the k of a watched image would move."
             )  # fmt: skip
         if state.training is None:

@@ -20,9 +20,9 @@ class WhatIfTab:
 
     def __init__(self, state: WhatIfState) -> None:
         self.state = state
-        self.trajectories, self.cobweb = TrajectoriesView(height=330), CobwebView(height=330)
+        self.trajectories, self.cobweb = TrajectoriesView(height=270), CobwebView(height=270)
         self.settled = Histogram(
-            "Where k ends", "k (pixels)", name="settled", colour=COLOURS["smoot"], unit="pixels", height=200
+            "Where k ends", "k (pixels)", name="settled", colour=COLOURS["smoot"], unit="pixels", height=180
         )
         self.summary = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
