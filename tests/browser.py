@@ -73,7 +73,7 @@ class Visitor:
         self.errors: list[str] = []
         self.page.route("**/*", self._route)
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.page.on("pageerror", lambda e: self.errors.append(f"{e}\n{e.stack}"))
 
     def open(self, query: str = "") -> Visitor:
         """Open the page and wait until it has drawn its first picture."""

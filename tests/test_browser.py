@@ -277,11 +277,12 @@ def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
     visitor.wait_until(
         lambda: len(pictures(visitor, "saliency")) == 4 * 8 if "saliency" in figures(visitor) else False
     )
-    assert len(visitor.data("accuracy-drop")["label"]) == 3
+    assert visitor.data("accuracy-drop", 2)["label"][0].startswith("SMOOT, bundled: AUC")
+    assert not visitor.data("accuracy-drop", 3)["x"]
     assert visitor.page.locator("table tr").count() == 4
-    drop = visitor.data("accuracy-drop")["ys"]
+    drop = visitor.data("accuracy-drop")["y"]
     visitor.choose("Fill", "mean")
-    visitor.wait_until(lambda: visitor.data("accuracy-drop")["ys"] != drop)
+    visitor.wait_until(lambda: visitor.data("accuracy-drop")["y"] != drop)
     with visitor.page.expect_download() as download:
         visitor.button("Table as CSV").click()
     table = tmp_path / "table.csv"

@@ -73,7 +73,7 @@ def test_the_page_holds_both_figures_with_their_data(page, text):
     (data,) = page.data
     assert "plain: AUC 18.50 %" in data
     assert "SMOOT: AUC 16.85 %" in data
-    for kind in ("MultiLine", "ImageRGBA"):
+    for kind in ("Line", "ImageRGBA"):
         assert f'"name":"{kind}"' in data
 
 

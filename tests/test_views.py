@@ -184,7 +184,7 @@ def test_tooltips_are_there_only_where_asked_for():
 def test_marks_stand_at_their_places_and_replace_each_other():
     marks = Marks(new_figure("", name="a"))
     marks.show([0.5, 2], ["α 1 → 2", "β 0 → 1"])
-    assert held(marks.source) == {"x": [0.5, 2], "text": ["α 1 → 2", "β 0 → 1"], "top": [0.98, 0.98]}
+    assert held(marks.source) == {"x": [0.5, 2], "text": ["α 1 → 2", "β 0 → 1"], "top": [0.03, 0.03]}
     marks.show([], [])
     assert held(marks.source) == {"x": [], "text": [], "top": []}
 
@@ -336,14 +336,16 @@ def test_accuracy_drops_carry_their_areas():
     view = DropsView()
     view.show("black fill", {"A": one, "B": two}, {"A": "red", "B": "blue", "C": "green"})
     assert view.figure.title.text == "black fill"
-    assert [values.tolist() for values in view.source.data["xs"]] == [[0, 50, 100], [0, 100]]
-    assert [values.tolist() for values in view.source.data["ys"]] == [[100, 50, 0], [100, 100]]
-    assert view.source.data["label"] == ["A: AUC 50.00 %", "B: AUC 100.00 %"]
-    assert view.source.data["colour"] == ["red", "blue"]
+    shown = [(line, source) for line, source in zip(view.lines, view.sources, strict=True) if line.visible]
+    assert [source.data["x"].tolist() for _, source in shown] == [[0, 50, 100], [0, 100]]
+    assert [source.data["y"].tolist() for _, source in shown] == [[100, 50, 0], [100, 100]]
+    entries = [entry.label["value"] for entry in view.figure.legend[0].items if entry.visible]
+    assert entries == ["A: AUC 50.00 %", "B: AUC 100.00 %"]
+    assert [line.glyph.line_color for line, _ in shown] == ["red", "blue"]
     assert accuracy_drop(one).values.tolist() == [100, 50, 0]
     assert float(drop_auc(one)) == 50
     view.show("nothing", {}, {})
-    assert view.source.data["xs"] == []
+    assert not any(line.visible for line in view.lines)
 
 
 # What if

@@ -17,7 +17,7 @@ from bokeh.models import (
 )
 from bokeh.plotting import figure as bokeh_figure
 
-from smoot_explore.views.palette import NEUTRAL
+from smoot_explore.views.palette import CLASS_COLOURS, NEUTRAL
 
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
@@ -88,6 +88,15 @@ def legend(figure: bokeh_figure, location: str = "top_right") -> None:
     figure.legend.padding = 2
     figure.legend.styles = {"font-size": "12px"}
     figure.legend.click_policy = "hide"
+
+
+def class_legend(figure: bokeh_figure) -> None:
+    """Entries for class I and class II, from glyphs that draw nothing.
+
+    Bokeh can take the entries from the data instead, but then reads beyond their end when they get fewer.
+    """
+    for name, colour in CLASS_COLOURS.items():
+        figure.line([], [], color=colour, line_width=2, legend_label=f"class {name}")
 
 
 class Marks:

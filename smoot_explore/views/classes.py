@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, Range1d, TapTool
+from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, Range1d
 
 from smoot_explore.curves import image_class
-from smoot_explore.views.canvas import legend, new_figure
+from smoot_explore.views.canvas import class_legend, legend, new_figure
 from smoot_explore.views.palette import CLASS_COLOURS, NEUTRAL, SELECTED
 
 CLASSES = ("I", "II")
@@ -58,15 +58,15 @@ class ClassScatter:
         self.source = ColumnDataSource({"x": [], "y": [], "name": [], "colour": [], "group": []})
         drawn = self.figure.scatter(
             "x", "y", source=self.source, size=6, color="colour", alpha=0.6, line_alpha=0,
-            legend_field="group", nonselection_alpha=0.15, selection_alpha=0.9,
+            nonselection_alpha=0.15, selection_alpha=0.9,
         )  # fmt: skip
+        class_legend(self.figure)
         self.picked = ColumnDataSource({"x": [], "y": []})
         self.figure.scatter(
             "x", "y", source=self.picked, size=15, fill_alpha=0, line_color=SELECTED, line_width=3
         )
         box = BoxSelectTool(renderers=[drawn], description="Select images by a box")
         self.figure.add_tools(
-            TapTool(renderers=[drawn], visible=False),
             box,
             HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("class", "@group")], visible=False),
         )
@@ -86,6 +86,14 @@ class ClassScatter:
             "group": [f"class {c}" for c in classes],
         }
         self.pick(picked)
+
+    def image_at(self, x: float, y: float, reach: float = 0.05) -> int | None:
+        """The image whose point is nearest to a place in the figure, not farther than ``reach``.
+
+        Points lie on each other: asking for the nearest gives one, where a tap tool gives all that it touches.
+        """
+        distance = np.hypot(np.asarray(self.source.data["x"]) - x, np.asarray(self.source.data["y"]) - y)
+        return int(distance.argmin()) if len(distance) and distance.min() <= reach else None
 
     def pick(self, image: int) -> None:
         """Ring one image."""

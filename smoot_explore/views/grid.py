@@ -64,7 +64,7 @@ class PictureGrid:
         self.figure.min_border = 0
         self.figure.match_aspect = True
         self.pictures = ColumnDataSource({"image": [], "x": [], "y": [], "w": [], "h": [], "text": []})
-        self.texts = ColumnDataSource({"x": [], "y": [], "text": [], "size": []})
+        self.texts = ColumnDataSource({"x": [], "y": [], "text": []})
         self.selected = ColumnDataSource({"x": [], "y": [], "w": [], "h": []})
         drawn = self.figure.image_rgba(
             "image", x="x", y="y", dw="w", dh="h", source=self.pictures, anchor="top_left", origin="top_left"
@@ -73,7 +73,7 @@ class PictureGrid:
             "x", "y", "w", "h", source=self.selected, fill_alpha=0, line_color=SELECTED, line_width=3
         )
         self.figure.text(
-            "x", "y", "text", source=self.texts, text_font_size="size", text_align="center",
+            "x", "y", "text", source=self.texts, text_font_size="11.5px", text_align="center",
             text_baseline="middle", text_color=NEUTRAL,
         )  # fmt: skip
         if row_labels:
@@ -111,16 +111,14 @@ class PictureGrid:
             "h": [h for _, h in shapes],
             "text": list(texts) or [""] * len(cells),
         }
-        lines = [(i + 0.5, self._line * 0.8, text, "12px") for i, text in enumerate(titles)]
+        lines = [(i + 0.5, self._line * 0.8, text) for i, text in enumerate(titles)]
         for i, footer in enumerate(footers):
             lines += [
-                (i + 0.5, -self.rows - self._line * (0.7 + 1.3 * line), text, "11px")
+                (i + 0.5, -self.rows - self._line * (0.7 + 1.3 * line), text)
                 for line, text in enumerate(footer)
             ]
-        x, y, text, size = (
-            (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [], [])
-        )
-        self.texts.data = {"x": x, "y": y, "text": text, "size": size}
+        x, y, text = (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [])
+        self.texts.data = {"x": x, "y": y, "text": text}
 
     def select(self, cell: int | None) -> None:
         """Frame one cell, counted along the rows; None frames nothing."""

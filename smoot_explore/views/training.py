@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 
-from smoot_explore.views.canvas import Marks, legend, new_figure
+from smoot_explore.views.canvas import Marks, class_legend, legend, new_figure
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, NEUTRAL, SERIES, UNKNOWN_CLASS_COLOUR
 
 _ROLLOVER = 4000  # points of a streamed curve; the oldest go first
@@ -140,9 +140,10 @@ class WatchedKView:
         )  # fmt: skip
         self.source = ColumnDataSource({"xs": [], "ys": [], "name": [], "colour": [], "group": []})
         lines = self.figure.multi_line(
-            "xs", "ys", source=self.source, color="colour", line_width=2, alpha=0.85, legend_field="group"
+            "xs", "ys", source=self.source, color="colour", line_width=2, alpha=0.85
         )
         self.figure.y_range.renderers, self.figure.y_range.range_padding = [lines], 0.25
+        class_legend(self.figure)
         legend(self.figure, "top_left")
         self.figure.legend.orientation = "horizontal"
         self.marks = Marks(self.figure)

@@ -338,7 +338,7 @@ class TrainState(param.Parameterized):
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
         config = self.started
-        positions = choose(self.watch, model, train, k)
+        positions = choose(self.watch, model, train, k, 3 * N_JUDGED)  # nobody trains meanwhile
         seen = look(
             model, train[positions], k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n
         )
@@ -432,10 +432,10 @@ class TrainState(param.Parameterized):
                 self.bounds.append((self.epoch_of(change.step), *moved))
 
 
-def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray) -> np.ndarray:
+def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:
     """Positions of the images to watch among the training images; one of `WATCH`.
 
-    By class, half of them are the images of class II that rise most among the first `N_JUDGED`, as far as there
+    By class, half of them are the images of class II that rise most among the first ``n_judged``, as far as there
     are any; the others come from class I, a label each.
     """
     n = min(N_WATCHED, len(train))
@@ -447,7 +447,7 @@ def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray) -> np.ndar
         return np.sort(np.random.default_rng().choice(len(train), n, replace=False))
     if watch == "one of each label":
         return balanced(train, n)
-    judged = balanced(train, min(N_JUDGED, len(train)))
+    judged = balanced(train, min(n_judged, len(train)))
     curves = masking_curves(model, train[judged], levels=10)  # coarse: it only has to find some
     rise = (curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)).values
     second = image_class(curves).values == "II"

@@ -16,11 +16,9 @@ from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
 from smoot_explore.explorer.words import in_words
-from smoot_explore.views.drops import DropsView
+from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.pixels import picture_pixels, saliency_pixels
-
-_MOST_RUNS = 6  # side by side
 
 
 class CompareTab:
@@ -99,7 +97,7 @@ class CompareTab:
         if images is None:
             self.maps.objects = []
             return
-        labels = list(maps)[:_MOST_RUNS]
+        labels = list(maps)[:MOST_RUNS]
         if self._grid is None or self._grid.rows != 1 + len(labels) or self._labels != labels:
             self._labels = labels
             self._grid = PictureGrid(

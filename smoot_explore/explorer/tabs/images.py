@@ -44,6 +44,7 @@ class ImagesTab:
             on_click=lambda e: self._open_image(self.state.position),
         )  # fmt: skip
         self.scatter.source.selected.on_change("indices", self._selected)
+        self.scatter.figure.on_event(Tap, self._point_tapped)
         self.gallery.figure.on_event(Tap, self._tapped)
         self.plots = pn.Column(
             pn.Row(
@@ -114,9 +115,14 @@ class ImagesTab:
         self._measure()
 
     def _selected(self, attribute: str, old: list[int], new: list[int]) -> None:
-        if len(new) == 1:
-            self.state.picked = int(new[0])
-        self.state.selected = [] if len(new) < 2 else [int(i) for i in new]
+        self.state.selected = [int(i) for i in new]
+
+    def _point_tapped(self, event: Tap) -> None:
+        image = (
+            self.scatter.image_at(event.x, event.y) if event.x is not None and event.y is not None else None
+        )
+        if image is not None:
+            self.state.picked = image
 
     def _tapped(self, event: Tap) -> None:
         cell = self.gallery.cell_at(event.x, event.y)
