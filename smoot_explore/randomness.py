@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
+
+_one_at_a_time = threading.RLock()  # PyTorch has one random state for all threads
 
 
 class RandomStream:
@@ -14,7 +17,7 @@ class RandomStream:
 
     Dropout draws from the global state, which the caller of a generator may also use between two
     records. Entering installs this stream's state, leaving puts the caller's back, so neither
-    changes the numbers of the other. Not meant for two threads at once: PyTorch has one CPU state.
+    changes the numbers of the other. While one thread is inside, others wait to enter theirs.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -23,6 +26,7 @@ class RandomStream:
             torch.manual_seed(seed)
 
     def __enter__(self) -> RandomStream:
+        _one_at_a_time.acquire()
         self._outside = self._read()
         if hasattr(self, "_inside"):
             self._write(self._inside)
@@ -31,6 +35,7 @@ class RandomStream:
     def __exit__(self, *exception: object) -> None:
         self._inside = self._read()
         self._write(self._outside)
+        _one_at_a_time.release()
 
     def _read(self) -> list[torch.Tensor]:
         states = [torch.get_rng_state()]
@@ -47,13 +52,14 @@ class RandomStream:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed PyTorch's and NumPy's global states for a block (Captum draws from both), then restore them."""
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    try:
-        with RandomStream(seed, device):
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
+    with _one_at_a_time:
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        try:
+            with RandomStream(seed, device):
+                np.random.seed(seed % 2**32)  # noqa: NPY002
+                yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def derived_seed(seed: int, *path: int) -> int:

@@ -33,7 +33,7 @@ from smoot_explore import (
 )
 from smoot_explore.comparison import compare_runs
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.compare import SCALES, CompareState
+from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
@@ -76,6 +76,7 @@ def small_data(monkeypatch):
         return load_shapes(n_train, n_test)
 
     monkeypatch.setattr("smoot_explore.explorer.state.train.shared_data", shapes)
+    monkeypatch.setattr("smoot_explore.explorer.state.train.TEST_IMAGES", 24)
     monkeypatch.setattr("smoot_explore.explorer.state.session.bundled_runs", opened_once)
 
 
@@ -490,7 +491,7 @@ def test_the_watched_images_are_those_asked_for(data, model, watch):
         first, second = ([int(np.flatnonzero(labels == y)[turn]) for y in range(6)] for turn in (0, 1))
         assert found.tolist() == sorted(first + sorted(second)[:2])
     elif watch == "class I and class II":
-        probability = masking_curves(model, data.train, 20).probability.values
+        probability = masking_curves(model, data.train, 10).probability.values
         rise = [max(row) - row[0] for row in probability.tolist()]
         second = [i for i in range(60) if rise[i] > 0.01]
         n = min(4, len(second))
@@ -764,7 +765,7 @@ def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
 def test_a_fresh_page_has_an_empty_address(session):
     assert session.to_address() == {}
     session.image.masked_fraction = 0.2 + 1e-9
-    session.image.half = HALVES[2]  # a picture of one's own cannot be linked to
+    session.image.take_upload(torch.zeros((1, 28, 28), dtype=torch.uint8))  # this cannot be linked to
     assert set(session.to_address()) == {"masked"}
 
 
@@ -859,9 +860,9 @@ def test_a_view_is_what_the_core_computes(image):
     for found, wanted in zip(view.look, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     curves = masking_curves(model, one, 20, "lowest", "mean", "input_x_gradient", signed=False)
-    np.testing.assert_allclose(view.probability, curves.probability.values[0], atol=1e-6)
-    assert view.image_class == image_class(curves).item()
-    assert view.peak_fraction == peak_fraction(curves).item()
+    np.testing.assert_allclose(view.curve.probability, curves.probability.values[0], atol=1e-6)
+    assert view.curve.image_class == image_class(curves).item()
+    assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
     names = image.subject.data.class_names
     assert view.title == f"Test image 17: {names[label]}, predicted {names[predicted]}"
@@ -1093,7 +1094,7 @@ def test_the_table_is_that_of_compare_runs(session):
             if auc.protocol.attribution == "gradient":
                 assert found[f"AUC {auc.protocol.fill} (%)"] == f"{auc.value:.2f}"
         assert sum(head.startswith("AUC") for head in heads) == 3
-    assert "Seeds 0, one seed each" in state.note()
+    assert "Seed 0, one training each" in state.note()
 
 
 def test_a_run_without_curves_gets_dashes_and_is_missing(session):
@@ -1144,15 +1145,12 @@ def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_name
         expected = saliency(subject.model, subject.data.normalize(images.images), images.labels)
         np.testing.assert_array_equal(maps[subject.label], expected)
     limit = {(label, i): np.quantile(np.abs(m), 0.995) for label, g in maps.items() for i, m in enumerate(g)}
-    state.scale = "one for each map"
-    for label, found in state.limits(maps).items():
+    for label, found in map_limits(maps, "one for each map").items():
         assert found.tolist() == pytest.approx([limit[label, i] for i in range(8)])
-    state.scale = "one for each run"
     each = {label: float(np.quantile(np.abs(group), 0.995)) for label, group in maps.items()}
-    for label, found in state.limits(maps).items():
+    for label, found in map_limits(maps, "one for each run").items():
         assert found.tolist() == pytest.approx([each[label]] * 8)
-    state.scale = "one for all"
-    for found in state.limits(maps).values():
+    for found in map_limits(maps, "one for all").values():
         assert found.tolist() == pytest.approx([max(each.values())] * 8)
 
 

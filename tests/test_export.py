@@ -64,7 +64,7 @@ def page(text):
 def test_the_page_holds_the_table_and_its_note(page, text, compared):
     heads, cells = compared.table()
     assert page.cells == [*heads, *(cell for row in cells for cell in row)]
-    assert "Seeds 0, one seed each" in text
+    assert "Seed 0, one training each" in text
 
 
 def test_the_page_holds_both_figures_with_their_data(page, text):

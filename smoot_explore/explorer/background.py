@@ -6,16 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from smoot_explore.explorer.subjects import quiet_threads
+from smoot_explore.explorer.subjects import CancelledError, quiet_threads
 
 # One thread each, for all sessions: a long measurement never keeps a slider waiting, and neither takes
 # more than a core from trainings.
 QUICK = ThreadPoolExecutor(1, "quick", initializer=quiet_threads)
 SLOW = ThreadPoolExecutor(1, "slow", initializer=quiet_threads)
-
-
-class CancelledError(Exception):
-    """The session that wanted a measurement has ended."""
 
 
 class Measurement:

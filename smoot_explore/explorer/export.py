@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
-from bokeh.embed import file_html
+from bokeh.embed import components
 from bokeh.layouts import column
-from bokeh.resources import INLINE
+from bokeh.resources import Resources
 from jinja2 import Template
 
-from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
+from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, map_limits
 from smoot_explore.views.drops import DropsView
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.pixels import picture_pixels, saliency_pixels
@@ -23,7 +23,7 @@ _PAGE = Template(
 <head>
 <meta charset="utf-8">
 <title>{{ title }}</title>
-{{ bokeh_css }}{{ bokeh_js }}
+<script>{{ bokeh }}</script>
 <style>
 body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding: 0 16px; color: #222; }
 </style>
@@ -32,7 +32,7 @@ body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding:
 <h1>{{ title }}</h1>
 {{ table }}
 <p><small>{{ note }}</small></p>
-{{ plot_div }}{{ plot_script }}
+{{ figures }}{{ script }}
 </body>
 </html>
 """
@@ -69,7 +69,7 @@ def compare_page(state: CompareState) -> str:
     figures = [drops.figure]
     images, maps = state.images(), state.maps()
     if images is not None and maps:
-        limits = state.limits(maps)
+        limits = map_limits(maps, state.scale)
         grid = PictureGrid(
             "saliency", f"Saliency of the label, colour scale: {state.scale}", N_COMPARED_IMAGES, 1 + len(maps),
             row_labels=["image", *(label.replace(", ", "\n") for label in maps)],
@@ -80,10 +80,13 @@ def compare_page(state: CompareState) -> str:
         grid.show(rows, titles=[images.class_names[int(i)] for i in images.labels])
         figures.append(grid.figure)
     title = f"Saliency-guided training compared, {date.today():%d %B %Y}"
-    return file_html(
-        column(*figures, sizing_mode="stretch_width"),
-        INLINE,
-        title,
-        template=_PAGE,
-        template_variables={"table": table_html(*state.table()), "note": html.escape(state.note())},
+    # Not file_html: in a process that uses Panel it would ask the server for Panel's own scripts too.
+    script, placed = components(column(*figures, sizing_mode="stretch_width"))
+    return _PAGE.render(
+        title=title,
+        bokeh="\n".join(Resources(mode="inline", components=["bokeh"]).js_raw),
+        table=table_html(*state.table()),
+        note=html.escape(state.note()),
+        figures=placed,
+        script=script,
     )

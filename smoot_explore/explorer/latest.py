@@ -14,7 +14,7 @@ class Latest:
     Parameters
     ----------
     compute
-        Called in the background without arguments; it reads the question from the state itself.
+        Called in the background with the question; it must not read anything that the page may change.
     show
         Called with the answer, or with the exception, through ``schedule``.
     executor
@@ -25,7 +25,7 @@ class Latest:
 
     def __init__(
         self,
-        compute: Callable[[], Any],
+        compute: Callable[..., Any],
         show: Callable[[Any], None],
         executor: Executor,
         schedule: Callable[[Callable[[], None]], object],
@@ -33,17 +33,18 @@ class Latest:
         self._compute, self._show, self._executor, self._schedule = compute, show, executor, schedule
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wanted = self._running = False
+        self._question: tuple = ()
 
-    def ask(self) -> None:
+    def ask(self, *question: Any) -> None:
         """Ask anew; called on the event loop."""
-        self._wanted = True
+        self._wanted, self._question = True, question
         if not self._running:
             self._begin()
 
     def _begin(self) -> None:
         self._running, self._wanted = True, False
         self._loop = asyncio.get_running_loop()
-        self._executor.submit(self._compute).add_done_callback(self._computed)
+        self._executor.submit(self._compute, *self._question).add_done_callback(self._computed)
 
     def _computed(self, future: Future) -> None:
         if self._loop is not None and not self._loop.is_closed():

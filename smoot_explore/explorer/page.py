@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 import panel_material_ui as pmui
@@ -31,6 +32,7 @@ TICK_MILLISECONDS = 150
 ADDRESS_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
 DRAWING_SHARE = 0.03  # of the time that drawing a training may take away from it
 ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
+PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
 
 _pool: TrainingPool | None = None
@@ -149,11 +151,11 @@ class ExplorerPage:
         asked = {name: values[0].decode("utf-8", "replace") for name, values in arguments.items() if values}
         tab = asked.pop("tab", None)
         complaints = state.from_address(asked)
-        try:
-            state.show_run()
-            state.train.show_preview(state.open("bundled/smoot"))
-        except (ValueError, OSError) as error:
-            complaints.append(str(error))
+        for begin in (state.show_run, lambda: state.train.show_preview(state.open(PREVIEW))):
+            try:
+                begin()
+            except ValueError as error:
+                complaints.append(str(error))
         if tab is not None:  # last: a tab draws what the others hold
             complaints += state.from_address({"tab": tab})
         self.train.clear()
@@ -180,6 +182,8 @@ class ExplorerPage:
         ended = state.train.training is not None and state.train.training.ended
         if key is not None and ended and self._status != state.train.status:
             self._own_run_changed(key)
+        if state.train.status == "failed" and self._status != "failed" and state.tab != "train":
+            self.tell(state.train.problem)
         self._status = state.train.status
 
     def _own_run_changed(self, key: str) -> None:
@@ -201,7 +205,6 @@ class ExplorerPage:
         """Draw the tab that is seen, when something has changed since it was drawn."""
         tab = self.state.tab
         if self._stale[tab] and tab != "train":
-            self._stale[tab] = False
             with pn.io.hold():
                 if tab == "compare":
                     self.state.show_compared()
@@ -211,6 +214,7 @@ class ExplorerPage:
                 self._made[tab].refresh()
                 if new:
                     self._places[tab].objects = [*self._head(tab), self._made[tab].panel]
+            self._stale[tab] = False
         self._measure()
 
     def _head(self, tab: str) -> list[Any]:
@@ -222,7 +226,8 @@ class ExplorerPage:
     def _make(self, tab: str) -> Any:
         state = self.state
         if tab == "image":
-            return ImageTab(state.image, self._schedule, self.tell, state.settings.upload_megabytes)
+            megabytes = state.settings.upload_megabytes
+            return ImageTab(state.image, self._schedule, self._measure, self.tell, megabytes)
         if tab == "images":
             return ImagesTab(state.images, self._open_test_image, self._measure)
         if tab == "what-if":
@@ -238,8 +243,11 @@ class ExplorerPage:
     def _run_chosen(self, *events: Any) -> None:
         try:
             self.state.show_run()
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             self.tell(str(error))
+            shown = self.state.image.subject
+            if shown is not None:  # the tabs still show this one
+                self.state.run_key = shown.key
             return
         for tab in ("image", "images", "what-if"):
             self._stale[tab] = True
@@ -251,17 +259,22 @@ class ExplorerPage:
             self._refresh_tab()
 
     def _open_test_image(self, position: int) -> None:
-        self.state.image.param.update(half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL)
+        images = self.state.images
+        self.state.image.param.update(
+            half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL, order="highest",
+            fill=images.fill, method=images.method, signed=True,
+        )  # fmt: skip
         self.state.tab = "image"
 
     def _open_training_image(self, position: int) -> None:
         state = self.state
-        key = state.adopt_training() if state.train.training is not None else "bundled/smoot"
+        key = state.adopt_training() if state.train.training is not None else PREVIEW
         if key is None:
             self.tell("The Image tab shows this image as soon as the first epoch is completed.")
             return
+        if state.run_key == key:
+            self._run_chosen()  # it may have more epochs now
         state.run_key = key
-        state.show_run()
         state.image.param.update(half=HALVES[1], image=position, label=ALL)
         state.tab = "image"
 
@@ -280,8 +293,10 @@ class ExplorerPage:
             if measurement.problem:
                 self.tell(f"Measuring the {measurement.what} failed: {measurement.problem}")
             else:
-                self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
-                self._refresh_tab()
+                if self.state.whatif.subject is not None:
+                    self.state.whatif.show(self.state.whatif.subject)  # picks an image of the new landscape
+            self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
+            self._refresh_tab()
         self._show_measuring()
 
     def _show_measuring(self) -> None:
@@ -309,7 +324,7 @@ class ExplorerPage:
             pn.state.location.search = _query(address)
 
     def _give_up_when_alone(self) -> None:
-        """A browser that hangs can keep its session for ever: its training must not go on for ever."""
+        """Stop the training of a page that has no browser, should its session live on all the same."""
         document = pn.state.curdoc
         context = document.session_context if document is not None else None
         session = getattr(context, "session", None)
@@ -321,8 +336,6 @@ class ExplorerPage:
 
 
 def _query(address: dict[str, str]) -> str:
-    from urllib.parse import urlencode
-
     return f"?{urlencode(address)}" if address else ""
 
 

@@ -12,10 +12,14 @@ PREFIX = "SMOOT_EXPLORE_"  # of the environment variables
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _half_of_the_cores() -> int:
     """The other half draws the pages: one core for each training, one for its visitors."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // 2)
+    return max(1, cores() // 2)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,9 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.curves import k_landscape, masking_curves
-from smoot_explore.data import ImageData, Split, load_data
+from smoot_explore.data import DATASETS, ImageData, Split, load_data
+from smoot_explore.explorer.places import allowed_folder, installed_datasets
+from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs import Run, open_run
 
 Progress = Callable[[int, int], object]
@@ -68,6 +71,7 @@ class Subject:
     watched: dict[str, Any] = field(default_factory=dict)  # what the Train tab's preview shows, by choice
     _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
     _landscape: xr.Dataset | None = None
+    problems: dict[Protocol | str, str] = field(default_factory=dict)  # why something cannot be measured
 
     @classmethod
     def open(
@@ -78,11 +82,12 @@ class Subject:
         *,
         data: ImageData | None = None,
         model: nn.Module | None = None,
-        root: Any = None,
+        settings: ServerSettings | None = None,
     ) -> Subject:
         """Load a run with its latest weights, on the CPU.
 
-        ``data`` and ``model`` are needed where the run does not say how to make them again.
+        ``data`` and ``model`` are needed where the run does not say how to make them again. ``settings`` say
+        which data may be loaded: a run names some, and whoever looks at it must not read more than is allowed.
         """
         run = open_run(run.path)  # as it is on the disk now
         if run.epochs == 0:
@@ -92,8 +97,10 @@ class Subject:
             size = source.get("image_size")
             if "name" not in source:
                 raise ValueError(f"{label} was trained on data put together by hand, which cannot be loaded")
+            _check_source(source["name"], settings)
             data = shared_data(
-                source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
+                source["name"], source.get("train"), source.get("test"),
+                settings.root if settings else None, source.get("seed", 0),
                 tuple(size) if isinstance(size, list) else size,
             )  # fmt: skip
             if data.fingerprint != run.description["data"]["fingerprint"]:
@@ -124,17 +131,16 @@ class Subject:
         """Masking curves of the test images, ``(image, masked_fraction)``; None where not measured yet."""
         return self._curves.get((fill, method))
 
-    @property
-    def protocols(self) -> Sequence[Protocol]:
-        """The (fill, attribution method) pairs that were measured."""
-        return list(self._curves)
-
     def measure_curves(self, fill: str, method: str, progress: Progress | None = None) -> xr.Dataset:
         """Measure masking curves, keep them and give them back. Works on a copy of the model."""
+        known = self.curves(fill, method)
+        if known is not None:  # another visitor was faster
+            return known
         model, split = copy.deepcopy(self.model), self.test
-        curves = masking_curves(
-            model, split, LEVELS, "highest", fill, method, precision="float32", progress=progress
-        )
+        with self._noting_problems((fill, method)):
+            curves = masking_curves(
+                model, split, LEVELS, "highest", fill, method, precision="float32", progress=progress
+            )
         self._curves[fill, method] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
         return self._curves[fill, method]
 
@@ -145,13 +151,27 @@ class Subject:
 
     def measure_landscape(self, progress: Progress | None = None) -> xr.Dataset:
         """Measure the k-landscape, keep it and give it back. Works on a copy of the model."""
+        if self._landscape is not None:
+            return self._landscape
         config = self.run.config
-        self._landscape = k_landscape(
+        with self._noting_problems("landscape"):
+            self._landscape = k_landscape(
             copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
             draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="float32",
             progress=progress,
         )  # fmt: skip
         return self._landscape
+
+    @contextmanager
+    def _noting_problems(self, what: Protocol | str) -> Iterator[None]:
+        """Remember why a measurement fails, so that nobody waits for it again. To cancel it is no failure."""
+        try:
+            yield
+        except CancelledError:
+            raise
+        except Exception as error:
+            self.problems[what] = str(error) or type(error).__name__
+            raise
 
     def _take_over_measured(self) -> None:
         """Curves and landscape that the run folder holds, where they fit the weights as they are now."""
@@ -176,6 +196,19 @@ class Subject:
             landscape = self.run.landscape()
             if landscape.attrs.get("epoch") == self.run.epochs:
                 self._landscape = landscape
+
+
+class CancelledError(Exception):
+    """The session that wanted a measurement has ended."""
+
+
+def _check_source(name: str, settings: ServerSettings | None) -> None:
+    """Refuse data that would have to be downloaded, or a folder that the operator does not allow."""
+    settings = settings or ServerSettings()
+    if name not in DATASETS:
+        allowed_folder(name, settings)
+    elif name not in installed_datasets(settings.root):
+        raise ValueError(f"the data {name!r} of this run are not installed here; choose another run")
 
 
 def balanced(split: Split, n: int) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +16,8 @@ from torch import nn
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import image_class, masking_curves
 from smoot_explore.data import ImageData, Split
+from smoot_explore.explorer.settings import cores
+from smoot_explore.hardware import choose_hardware
 from smoot_explore.looks import Look, look
 from smoot_explore.runs import Run
 from smoot_explore.training import EpochRecord, StepRecord, train
@@ -98,7 +99,8 @@ class Training:
 
     def watch(self, chooser: Chooser) -> None:
         """Look at the training images that ``chooser`` names; the worker calls it after its next step."""
-        self._chooser = chooser
+        with self._lock:
+            self._chooser = chooser
 
     def reports(self) -> list[Report]:
         """What was reported since the last call; each is told once."""
@@ -144,7 +146,9 @@ class Training:
         if self._records is None:
             self.prepared = self._prepare()
             model, data, run = self.prepared
-            every = 1 if torch.device(_device_of(model)).type == "cpu" else 8
+            on_cpu = choose_hardware(self.config.device).device.type == "cpu"
+            steps = -(-len(data.train) // self.config.batch_size)
+            every = 1 if on_cpu else min(8, steps)  # each report waits for the device
             self._records = train(model, data, self.config, run=run, every=every)
             self.status = "running"
         started = time.perf_counter()
@@ -178,7 +182,8 @@ class Training:
             left = (self._steps(record) - record.step) * self.seconds / max(record.step, 1)
             self._reports.append(StepReport(record, left))
             self._next_report = now + REPORT_SECONDS
-        chooser, self._chooser = self._chooser, None
+        with self._lock:
+            chooser, self._chooser = self._chooser, None
         if chooser is not None and self.prepared is not None:
             self._watched = np.asarray(chooser(self.prepared.model, self.prepared.data.train, record.k), int)
             self._next_look = self._next_verdict = 0.0
@@ -257,7 +262,7 @@ class TrainingPool:
 
     def _serve(self) -> None:
         # OpenMP counts threads for each thread of Python's: this shares the cores among the workers.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // self.workers))
+        torch.set_num_threads(max(1, cores() // self.workers))
         while True:
             with self._wanted:
                 while not self._queue:
@@ -268,7 +273,3 @@ class TrainingPool:
             with self._wanted:
                 self._working -= 1
             del training  # an idle worker keeps no model alive
-
-
-def _device_of(model: nn.Module) -> Any:
-    return next(model.parameters()).device

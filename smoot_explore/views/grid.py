@@ -46,6 +46,7 @@ class PictureGrid:
         tooltips: bool = False,
     ) -> None:
         self.columns, self.rows = columns, rows
+        self._cell = cell
         self._line = _LINE_PIXELS / cell  # in cells
         left = 0.75 if row_labels else 0.05
         above, below = (self._line * 1.6 if titled else 0.05), self._line * 1.35 * footer_lines + 0.05
@@ -98,7 +99,7 @@ class PictureGrid:
         ``footers`` holds the lines below each column, ``texts`` what a picture says under the pointer.
         """
         cells = [
-            (picture, column % self.columns, row + column // self.columns)
+            (self._thinned(picture), column % self.columns, row + column // self.columns)
             for row, pictures in enumerate(rows)
             for column, picture in enumerate(pictures)
         ]
@@ -119,6 +120,11 @@ class PictureGrid:
             ]
         x, y, text = (list(column) for column in zip(*lines, strict=True)) if lines else ([], [], [])
         self.texts.data = {"x": x, "y": y, "text": text}
+
+    def _thinned(self, picture: np.ndarray) -> np.ndarray:
+        """Every so many pixels of a picture that has many more than are seen: they need not travel."""
+        step = max(1, max(picture.shape[:2]) // (2 * self._cell))
+        return np.ascontiguousarray(picture[::step, ::step])
 
     def select(self, cell: int | None) -> None:
         """Frame one cell, counted along the rows; None frames nothing."""

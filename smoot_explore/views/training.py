@@ -117,9 +117,12 @@ class KRangeView:
         """The bounds in pixels, from each place (in epochs) on."""
         self.bounds.data = {"x": list(places), "k_min": list(k_min), "k_max": list(k_max)}
         if len(k_min):
-            low, high = min(k_min), max(k_max)
-            margin = 0.05 * (high - low) + 1
-            self.pixels.start, self.pixels.end = low - margin, high + 3 * margin  # room for the legend
+            self.show_range(min(k_min), max(k_max))
+
+    def show_range(self, low: float, high: float) -> None:
+        """Show the pixels from ``low`` to ``high``, with room for the legend above."""
+        margin = 0.05 * (high - low) + 1
+        self.pixels.start, self.pixels.end = low - margin, high + 3 * margin
 
     def clear(self, epochs: int, n_pixels: int) -> None:
         """Empty it, for a training of so many epochs."""

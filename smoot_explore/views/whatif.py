@@ -48,10 +48,10 @@ class TrajectoriesView:
         with_gaps = np.vstack([values, np.full(values.shape[1], np.nan, np.float32)]).T.ravel()
         if self._shape != values.shape:
             self._shape = values.shape
-            self.epochs.end, self.pixels.end = float(epochs[-1]), n_pixels
             self.all.data = {"epoch": np.tile(np.append(epochs, np.nan), values.shape[1]), "k": with_gaps}
         else:
             self.all.data["k"] = with_gaps  # the epochs need not be sent again
+        self.epochs.end, self.pixels.end = float(epochs[-1]), n_pixels
         self.median.data = {"epoch": epochs, "k": np.median(values, 1)}
         self.one.data = {"epoch": epochs, "k": values[:, picked]}
         for span, bound in zip(self.bounds, bounds, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import param
@@ -57,7 +58,13 @@ class CompareState(param.Parameterized):
     @property
     def missing(self) -> list[Subject]:
         """Runs whose curves under the chosen protocol are not measured yet."""
-        return [s for s in self.subjects if s.curves(self.fill, self.method) is None]
+        key = (self.fill, self.method)
+        return [s for s in self.subjects if s.curves(*key) is None and key not in s.problems]
+
+    def problems(self) -> dict[str, str]:
+        """Why runs, by label, cannot be measured under the chosen protocol."""
+        key = (self.fill, self.method)
+        return {s.label: s.problems[key] for s in self.subjects if key in s.problems}
 
     def curves(self) -> dict[str, xr.Dataset]:
         """Masking curves by the run's label, of the runs where they are measured."""
@@ -88,7 +95,8 @@ class CompareState(param.Parameterized):
         cells = []
         for subject, row in zip(self.subjects, rows, strict=True):
             areas = {auc.protocol.fill: f"{auc.value:.2f}" for auc in row.aucs}
-            share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
+            black = "black" in areas  # the class is judged by the first fill, black where it is measured
+            share = "–" if math.isnan(row.class_ii_share) or not black else f"{row.class_ii_share:.1f}"
             n = next((str(auc.protocol.test_images) for auc in row.aucs), "–")
             cells.append([
                 subject.label, METHOD_NAMES[row.method], str(row.epochs),
@@ -99,13 +107,14 @@ class CompareState(param.Parameterized):
 
     def note(self) -> str:
         """What the numbers of the table depend on, as plain text."""
-        seeds = {s.run.start_config["seed"] for s in self.subjects}
-        one = "one seed each: a difference of a point may be chance. " if len(self.subjects) else ""
+        if not self.subjects:
+            return ""
+        seeds = sorted({s.run.start_config["seed"] for s in self.subjects})
+        told = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         return (
-            f"AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, signed, "
-            f"highest first). It depends on fill, attribution and ranking: compare within a column only. Seeds "
-            f"{', '.join(str(seed) for seed in sorted(seeds))}, {one}"
-            "Class II: black fill where it is measured, tolerance 0.01."
+            f"k in pixels. AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, "
+            "signed, highest first). It depends on fill, attribution and ranking: compare within a column only. "
+            f"{told}, one training each: a difference of a point may be chance. Class II: black fill, tolerance 0.01."
         )
 
     def to_csv(self) -> str:
@@ -122,35 +131,31 @@ class CompareState(param.Parameterized):
         """The test images whose saliency is shown: one of each class, of the first run's data."""
         if not self.subjects:
             return None
-        test = self.subjects[0].data.test
-        return test[balanced(test, min(N_COMPARED_IMAGES, len(test)))]
+        return compared_images(self.subjects[0])
 
-    def maps(self) -> dict[str, np.ndarray]:
-        """Saliency ``(n, H, W)`` by the run's label, of the runs on the same images."""
-        split = self.images()
+    def maps(
+        self, subjects: Sequence[Subject] | None = None, method: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Saliency ``(n, H, W)`` by the run's label, of the runs that know these images and can give it.
+
+        Beside the page, with ``subjects`` and ``method`` from when it was asked for.
+        """
+        subjects, method = self.subjects if subjects is None else subjects, method or self.method
         maps: dict[str, np.ndarray] = {}
-        for subject in self.subjects:
-            if split is None or subject.data.image_shape != split.image_shape:
-                continue
-            if subject.data.class_names != split.class_names:
+        if not subjects:
+            return maps
+        split = compared_images(subjects[0])
+        for subject in subjects:
+            same = subject.data.image_shape == split.image_shape
+            if not same or subject.data.class_names != split.class_names:
                 continue
             normalised = subject.data.normalize(split.images)
-            with subject.lock:
-                found = saliency(subject.model, normalised, split.labels, self.method)
-            maps[subject.label] = found.numpy()
+            try:
+                with subject.lock:
+                    maps[subject.label] = saliency(subject.model, normalised, split.labels, method).numpy()
+            except (ValueError, RuntimeError, AssertionError):  # a method that this model does not allow
+                continue
         return maps
-
-    def limits(self, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Where the colour scale of each map ends, ``(n,)`` by the run's label."""
-        if self.scale == SCALES[2]:
-            return {
-                label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()
-            }
-        shared = saliency_limit(maps.values())
-        return {
-            label: np.full(len(group), shared if self.scale == SCALES[0] else saliency_limit([group]))
-            for label, group in maps.items()
-        }
 
     def _measured(self, subject: Subject) -> xr.Dataset | None:
         """All curves of the run under the chosen attribution method, black fill first."""
@@ -160,3 +165,20 @@ class CompareState(param.Parameterized):
             if (curves := subject.curves(fill, self.method)) is not None
         ]
         return xr.concat(found, "fill", combine_attrs="override") if found else None
+
+
+def compared_images(subject: Subject) -> Split:
+    """One test image of each class, as far as they are shown."""
+    test = subject.data.test
+    return test[balanced(test, min(N_COMPARED_IMAGES, len(test)))]
+
+
+def map_limits(maps: Mapping[str, np.ndarray], scale: str) -> dict[str, np.ndarray]:
+    """Where the colour scale of each map ends, ``(n,)`` by the run's label; ``scale`` is one of `SCALES`."""
+    if scale == SCALES[2]:
+        return {label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()}
+    shared = saliency_limit(maps.values())
+    return {
+        label: np.full(len(group), shared if scale == SCALES[0] else saliency_limit([group]))
+        for label, group in maps.items()
+    }

@@ -18,6 +18,7 @@ from smoot_explore.masking import FILLS, ORDERS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
 
 PAGE = 24  # thumbnails at once
+FILTER_PROTOCOL = ("black", "gradient")  # of the curves that tell class and prediction
 ALL = "(all)"  # no class is named like that
 HALVES = ("test images", "training images", "own picture")
 
@@ -29,6 +30,22 @@ class Curve(NamedTuple):
     probability: np.ndarray  # (levels,)
     image_class: str
     peak_fraction: float
+    order: str  # which pixels were masked first
+
+
+class Question(NamedTuple):
+    """What is to be seen, as it was when it was asked for: the page goes on while it is computed."""
+
+    subject: Subject
+    split: Split
+    half: str
+    upload: int  # which of the uploads
+    image: int
+    masked_fraction: float
+    order: str
+    fill: str
+    method: str
+    signed: bool
 
 
 class View(NamedTuple):
@@ -48,9 +65,9 @@ class ImageState(param.Parameterized):
 
     half = param.Selector(
         default=HALVES[0],
-        objects=list(HALVES),
+        objects=list(HALVES[:2]),
         label="Images",
-        doc="Test images, the images that the model was trained on, or a picture of your own.",
+        doc="Test images, the images that the model was trained on, or, once uploaded, a picture of your own.",
     )
     image = param.Integer(
         default=0, bounds=(0, None), label="Image", doc="Position of the image among those chosen."
@@ -120,8 +137,7 @@ class ImageState(param.Parameterized):
             fits = self.upload.image_shape == subject.data.image_shape
             self.upload = self._predicted(self.upload.images) if fits else None
             self._uploads += 1
-        if self.half == HALVES[2] and self.upload is None:
-            self.half = HALVES[0]
+        self._offer_upload()
         if self.image >= len(self.split):
             self.image = 0
 
@@ -129,7 +145,14 @@ class ImageState(param.Parameterized):
         """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
         self.upload = self._predicted(picture.unsqueeze(0))
         self._uploads += 1  # after it: a view in progress may keep what it computes as of the upload before
+        self._offer_upload()
         self.param.update(half=HALVES[2], image=0)
+
+    def _offer_upload(self) -> None:
+        """Let the own picture be chosen while there is one."""
+        if self.upload is None and self.half == HALVES[2]:
+            self.half = HALVES[0]
+        self.param.half.objects = list(HALVES if self.upload is not None else HALVES[:2])
 
     @property
     def split(self) -> Split:
@@ -145,7 +168,7 @@ class ImageState(param.Parameterized):
         keep = np.ones(len(split), bool)
         if self.label != ALL:
             keep &= split.labels.numpy() == self.param.label.objects.index(self.label) - 1
-        curves = subject.curves("black", "gradient")
+        curves = subject.curves(*FILTER_PROTOCOL)
         if self.half == HALVES[0] and curves is not None and (self.of_class != ALL or self.prediction != ALL):
             keep[curves.sizes["image"] :] = False
             measured = slice(0, curves.sizes["image"])
@@ -155,6 +178,14 @@ class ImageState(param.Parameterized):
                 right = curves.correct.isel(masked_fraction=0).values
                 keep[measured] &= right if self.prediction == "right" else ~right
         return np.flatnonzero(keep)
+
+    @property
+    def lacks_curves(self) -> bool:
+        """Whether a filter asks for curves that are still to be measured."""
+        if self.subject is None or self.half != HALVES[0] or self.of_class == self.prediction == ALL:
+            return False
+        known = self.subject.curves(*FILTER_PROTOCOL) is not None
+        return not known and FILTER_PROTOCOL not in self.subject.problems
 
     def thumbnails(self) -> np.ndarray:
         """Positions on the present page; the last page where there are no more."""
@@ -168,56 +199,48 @@ class ImageState(param.Parameterized):
         """How many pages of thumbnails there are."""
         return max(1, -(-len(self.positions()) // PAGE))
 
-    def view(self) -> View:
-        """Compute what the tab shows; saliency and curve only when they are of something new."""
-        with self._lock:
-            subject, uploads = self._subject(), self._uploads
-            split = self.split
-            position = min(self.image, len(split) - 1)
-            one = split[[position]]
-            k = round(self.masked_fraction * one.n_pixels)
-            of_image = (
-                subject.key, subject.run.epochs, self.half, uploads, position, self.method, self.signed,
-            )  # fmt: skip
-            with subject.lock:
-                kept_maps = self._kept.get("maps")
-                maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
-                seen = look(
-                    subject.model, one, k, order=self.order, fill=self.fill, method=self.method,
-                    signed=self.signed, maps=maps,
-                )  # fmt: skip
-                self._kept["maps"] = (of_image, seen.saliency)
-                of_curve = (*of_image, self.order, self.fill)
-                if self._kept.get("curve", (None,))[0] != of_curve:
-                    curves = masking_curves(
-                        subject.model, one, LEVELS, self.order, self.fill, self.method, signed=self.signed
-                    )
-                    kept = Curve(
-                        curves.masked_fraction.values,
-                        curves.probability.values[0],
-                        str(image_class(curves).item()),
-                        float(peak_fraction(curves).item()),
-                    )
-                    self._kept["curve"] = (of_curve, kept)
-                curve: Curve = self._kept["curve"][1]
-            explained = int(one.labels[0])
-            return View(
-                self._title(position, one, seen),
-                one.images.numpy(),
-                seen,
-                subject.data.class_names,
-                explained,
-                k,
-                curve,
-            )
+    def question(self) -> Question:
+        """What the tab shows now, for `view`."""
+        split = self.split
+        return Question(
+            self._subject(), split, self.half, self._uploads, min(self.image, len(split) - 1),
+            self.masked_fraction, self.order, self.fill, self.method, self.signed,
+        )  # fmt: skip
 
-    def _title(self, position: int, one: Split, seen: Look) -> str:
-        names = one.class_names
-        predicted = names[int(seen.clean_probabilities[0].argmax())]
-        if self.half == HALVES[2]:
-            return f"Own picture, predicted {predicted}"
-        kind = "Test" if self.half == HALVES[0] else "Training"
-        return f"{kind} image {position}: {names[int(one.labels[0])]}, predicted {predicted}"
+    def view(self, question: Question | None = None) -> View:
+        """Compute what the tab shows; saliency and curve only when they are of something new.
+
+        May run beside the page; ``question`` is then from before, by default it is from now.
+        """
+        q = question or self.question()
+        subject, one = q.subject, q.split[[q.image]]
+        k = round(q.masked_fraction * one.n_pixels)
+        of_image = (subject.key, subject.run.epochs, q.half, q.upload, q.image, q.method, q.signed)
+        of_curve = (*of_image, q.order, q.fill)
+        with self._lock, subject.lock:
+            kept_maps = self._kept.get("maps")
+            maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
+            seen = look(
+                subject.model, one, k, order=q.order, fill=q.fill, method=q.method, signed=q.signed, maps=maps
+            )
+            self._kept["maps"] = (of_image, seen.saliency)
+            if self._kept.get("curve", (None,))[0] != of_curve:
+                curves = masking_curves(
+                    subject.model, one, LEVELS, q.order, q.fill, q.method, signed=q.signed
+                )
+                kept = Curve(
+                    curves.masked_fraction.values,
+                    curves.probability.values[0],
+                    str(image_class(curves).item()),
+                    float(peak_fraction(curves).item()),
+                    q.order,
+                )
+                self._kept["curve"] = (of_curve, kept)
+            curve: Curve = self._kept["curve"][1]
+        explained = int(one.labels[0])
+        return View(
+            _title(q, one, seen), one.images.numpy(), seen, subject.data.class_names, explained, k, curve
+        )
 
     def _predicted(self, images: torch.Tensor) -> Split:
         """Images without labels, labelled by what the model says of them."""
@@ -233,3 +256,12 @@ class ImageState(param.Parameterized):
         if self.subject is None:
             raise ValueError("no run is open; choose one")
         return self.subject
+
+
+def _title(q: Question, one: Split, seen: Look) -> str:
+    names = one.class_names
+    predicted = names[int(seen.clean_probabilities[0].argmax())]
+    if q.half == HALVES[2]:
+        return f"Own picture, predicted {predicted}"
+    kind = "Test" if q.half == HALVES[0] else "Training"
+    return f"{kind} image {q.image}: {names[int(one.labels[0])]}, predicted {predicted}"

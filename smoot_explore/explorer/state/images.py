@@ -51,14 +51,22 @@ class ImagesState(param.Parameterized):
     def show(self, subject: Subject) -> None:
         """Judge the test images of another run."""
         self.subject = subject
-        with param.parameterized.discard_events(self):
-            self.selected = []
-            self.picked = min(self.picked, subject.n_measured - 1)
+        self.selected = []
 
     @property
     def curves(self) -> xr.Dataset | None:
         """The masking curves under the chosen protocol; None where they are not measured yet."""
         return self.subject.curves(self.fill, self.method) if self.subject is not None else None
+
+    @property
+    def problem(self) -> str:
+        """Why the curves cannot be measured under this protocol; empty when they can."""
+        return "" if self.subject is None else self.subject.problems.get((self.fill, self.method), "")
+
+    @property
+    def lacks_curves(self) -> bool:
+        """Whether there are curves to measure."""
+        return self.subject is not None and self.curves is None and not self.problem
 
     @property
     def position(self) -> int:

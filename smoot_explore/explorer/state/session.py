@@ -18,7 +18,7 @@ import param
 from smoot_explore.explorer.background import Measurement
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState
-from smoot_explore.explorer.state.image import HALVES, ImageState
+from smoot_explore.explorer.state.image import FILTER_PROTOCOL, HALVES, ImageState
 from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.explorer.state.train import ModelMaker, TrainState
 from smoot_explore.explorer.state.whatif import WhatIfState
@@ -31,6 +31,7 @@ from smoot_explore.views.palette import METHOD_NAMES
 TABS = ("train", "image", "images", "what-if", "compare")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 _KEPT_SUBJECTS = 12
+MOST_OWN_RUNS = 8  # of one page; the oldest are forgotten
 
 _subjects: OrderedDict[tuple, Subject] = OrderedDict()  # bundled and kept runs, for all sessions
 _subjects_lock = threading.Lock()
@@ -69,6 +70,7 @@ class SessionState(param.Parameterized):
         self._own: dict[str, tuple[str, Run]] = {}  # runs trained here, by key: label and run
         self._own_parts: dict[str, Prepared | None] = {}
         self._own_subjects: dict[str, Subject] = {}
+        self._trained = 0  # runs so far
         self._runs: dict[str, Run] = {}
         self._defaults: dict[str, Any] = {}
         self.refresh_catalogue()
@@ -117,6 +119,12 @@ class SessionState(param.Parameterized):
         run = self._runs.get(key)
         if run is None:
             raise ValueError(f"there is no run {key!r} any more; choose another")
+        try:
+            return self._opened(key, run)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.label_of(key)} cannot be opened: {error}") from error
+
+    def _opened(self, key: str, run: Run) -> Subject:
         label = self.label_of(key)
         if key in self._own:
             subject = self._own_subjects.get(key)
@@ -127,7 +135,7 @@ class SessionState(param.Parameterized):
         with _subjects_lock:
             stamp = (key, str(run.path), (run.path / "journal.json").stat().st_mtime_ns)
             if stamp not in _subjects:
-                _subjects[stamp] = Subject.open(key, label, run, root=self.settings.root)
+                _subjects[stamp] = Subject.open(key, label, run, settings=self.settings)
             _subjects.move_to_end(stamp)
             while len(_subjects) > _KEPT_SUBJECTS:
                 _subjects.popitem(last=False)
@@ -160,13 +168,22 @@ class SessionState(param.Parameterized):
             return None
         known = next((key for key, (_, own) in self._own.items() if own.path == run.path), None)
         if known is None:
-            known = f"mine/{len(self._own) + 1}"
+            self._trained += 1
+            known = f"mine/{self._trained}"
             method = METHOD_NAMES[self.train.started.method]
-            self._own[known] = (f"{method}, trained here ({len(self._own) + 1})", run)
+            self._own[known] = (f"{method}, trained here ({self._trained})", run)
             self._own_parts[known] = self.train.training.prepared if self.train.training else None
+            for old in list(self._own)[:-MOST_OWN_RUNS]:  # models and data are large
+                self._forget(old)
             self.refresh_catalogue()
             self.compared = [*self.compared, known]
         return known
+
+    def _forget(self, key: str) -> None:
+        _, run = self._own.pop(key)
+        self._own_parts.pop(key, None)
+        self._own_subjects.pop(key, None)
+        shutil.rmtree(run.path, ignore_errors=True)
 
     def keep(self, key: str, name: str) -> Path:
         """Copy a run trained here to the server's folder, where every visitor finds it.
@@ -212,23 +229,25 @@ class SessionState(param.Parameterized):
         """Begin to measure what a tab lacks; None when it lacks nothing or a measurement is under way."""
         if self.measurement is not None and not self.measurement.done:
             return None
-        if tab == "images" and self.images.subject is not None and self.images.curves is None:
-            subject, fill, method = self.images.subject, self.images.fill, self.images.method
-            return self._measure(
-                f"masking curves of {subject.label}", lambda p: subject.measure_curves(fill, method, p)
+        image, images, whatif, compare = self.image, self.images, self.whatif, self.compare
+        if tab == "what-if" and whatif.subject is not None and whatif.lacks_landscape:
+            self.measurement = Measurement(
+                f"k-landscape of {whatif.subject.label}", whatif.subject.measure_landscape
             )
-        if tab == "what-if" and self.whatif.subject is not None and self.whatif.landscape is None:
-            lacking = self.whatif.subject
-            return self._measure(f"k-landscape of {lacking.label}", lacking.measure_landscape)
-        if tab == "compare" and self.compare.missing:
-            other, fill, method = self.compare.missing[0], self.compare.fill, self.compare.method
-            return self._measure(
-                f"masking curves of {other.label}", lambda p: other.measure_curves(fill, method, p)
-            )
-        return None
-
-    def _measure(self, what: str, measure: Any) -> Measurement:
-        self.measurement = Measurement(what, measure)
+            return self.measurement
+        lacking: tuple[Subject, str, str] | None = None
+        if tab == "image" and image.subject is not None and image.lacks_curves:
+            lacking = image.subject, *FILTER_PROTOCOL
+        elif tab == "images" and images.subject is not None and images.lacks_curves:
+            lacking = images.subject, images.fill, images.method
+        elif tab == "compare" and compare.missing:
+            lacking = compare.missing[0], compare.fill, compare.method
+        if lacking is None:
+            return None
+        subject, fill, method = lacking
+        self.measurement = Measurement(
+            f"masking curves of {subject.label}", lambda p: subject.measure_curves(fill, method, p)
+        )
         return self.measurement
 
     # The address

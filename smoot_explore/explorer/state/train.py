@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -315,7 +316,7 @@ class TrainState(param.Parameterized):
 
         `watch_now` looks at them then.
         """
-        if self.training is None or self.training.ended:
+        if self.training is None or self.training.ended or self.training.status == "paused":
             return False
         # Before the first epoch no model has classes worth telling.
         watch = WATCH[1] if self.watch == WATCH[0] and not self.epochs else self.watch
@@ -328,13 +329,15 @@ class TrainState(param.Parameterized):
         if self.data is None or self.k is None:
             return None
         if prepared is not None:
-            return self._watched(prepared.model, self.data.train, self.k)
+            return self._watched(
+                copy.deepcopy(prepared.model), self.data.train, self.k
+            )  # the worker may go on
         if subject is None:
             return None
-        with subject.lock:
-            if self.watch not in subject.watched:  # the same for every visitor
+        if self.watch not in subject.watched:  # the same for every visitor
+            with subject.lock:
                 subject.watched[self.watch] = self._watched(subject.model, self.data.train, self.k)
-            return subject.watched[self.watch]
+        return subject.watched[self.watch]
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
         config = self.started
@@ -393,7 +396,7 @@ class TrainState(param.Parameterized):
         name, image_size = source
         options = {} if image_size is None else {"image_size": image_size}
         if name == "shapes":  # generated: as many as are wanted
-            data = shared_data(name, self.train_images, TEST_IMAGES)
+            data = shared_data(name, self.train_images, TEST_IMAGES, root=self.settings.root)
         else:
             whole = shared_data(name, root=self.settings.root, **options)
             data = limit_data(

@@ -52,6 +52,16 @@ class WhatIfState(param.Parameterized):
         return self.subject.landscape if self.subject is not None else None
 
     @property
+    def problem(self) -> str:
+        """Why the landscape cannot be measured; empty when it can."""
+        return "" if self.subject is None else self.subject.problems.get("landscape", "")
+
+    @property
+    def lacks_landscape(self) -> bool:
+        """Whether there is a landscape to measure."""
+        return self.subject is not None and self.landscape is None and not self.problem
+
+    @property
     def position(self) -> int:
         """The picked image; the last one where there are not so many."""
         return min(self.picked, self.landscape.sizes["image"] - 1) if self.landscape is not None else 0

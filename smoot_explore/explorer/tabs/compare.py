@@ -14,7 +14,8 @@ from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.latest import Latest
-from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
+from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, compared_images, map_limits
+from smoot_explore.explorer.subjects import Subject
 from smoot_explore.explorer.words import in_words
 from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.grid import PictureGrid
@@ -59,12 +60,12 @@ class CompareTab:
             sizing_mode="stretch_width",
         )
         state.param.watch(self._protocol_chosen, ["fill", "method"])
-        state.param.watch(lambda *e: self.latest.ask(), "scale")
+        state.param.watch(lambda *e: self._ask(), "scale")
 
     def refresh(self) -> None:
         """Draw everything anew."""
         self.show_measured()
-        self.latest.ask()
+        self._ask()
 
     def show_measured(self) -> None:
         """Draw the table and the accuracy drops."""
@@ -78,22 +79,29 @@ class CompareTab:
         curves = state.curves()
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
+        problems = [f"{label} cannot be measured ({why})" for label, why in state.problems().items()]
         title = (
             f"Accuracy drop: {state.protocol}"
             f"{', n = ' + ', '.join(str(x) for x in sorted(n)) if n else ''}"
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
+            f"{'; ' + '; '.join(problems) if problems else ''}"
         )
         self.drops.show(title, curves, state.colours())
 
-    def _compute(self) -> Any:
-        maps = self.state.maps()
-        return self.state.images(), maps, self.state.limits(maps)
+    def _ask(self) -> None:
+        state = self.state
+        self.latest.ask(tuple(state.subjects), state.method, state.scale)
+
+    def _compute(self, subjects: tuple[Subject, ...], method: str, scale: str) -> Any:
+        images = compared_images(subjects[0]) if subjects else None
+        return images, self.state.maps(subjects, method), method, scale
 
     def _show_maps(self, answer: Any) -> None:
         if isinstance(answer, BaseException):
             self._complain(str(answer))
             return
-        images, maps, limits = answer
+        images, maps, method, scale = answer
+        limits = map_limits(maps, scale)
         if images is None:
             self.maps.objects = []
             return
@@ -105,9 +113,7 @@ class CompareTab:
                 row_labels=["image", *(label.replace(", ", "\n") for label in labels)],
             )  # fmt: skip
             self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
-        self._grid.figure.title.text = (
-            f"Saliency of the label by {in_words(self.state.method)}, colour scale: {self.state.scale}"
-        )
+        self._grid.figure.title.text = f"Saliency of the label by {in_words(method)}, colour scale: {scale}"
         rows: list[Any] = [picture_pixels(images.images.numpy())]
         for label in labels:
             rows.append(

@@ -12,7 +12,7 @@ from bokeh.events import Tap
 from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.latest import Latest
-from smoot_explore.explorer.state.image import PAGE, Curve, ImageState, View
+from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View
 from smoot_explore.explorer.uploads import read_picture
 from smoot_explore.explorer.words import safe
 from smoot_explore.views.grid import PictureGrid
@@ -31,10 +31,11 @@ class ImageTab:
         self,
         state: ImageState,
         schedule: Callable[[Callable[[], None]], object],
+        measure: Callable[[], None],
         complain: Callable[[str], None],
         upload_megabytes: float,
     ) -> None:
-        self.state, self._complain = state, complain
+        self.state, self._measure, self._complain = state, measure, complain
         self._upload_megabytes = upload_megabytes
         self.latest = Latest(state.view, self._show, QUICK, schedule)
         self.thumbnails = PictureGrid(
@@ -61,12 +62,12 @@ class ImageTab:
         self.upload.param.watch(self._uploaded, "value")
         filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
         self.position = number(state, "image", width=94)
-        filters_2 = [
+        self._test_filters = [
             control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 70), ("prediction", 88))
         ]
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
-            pn.Row(*filters_2, self.position, margin=0),
+            pn.Row(*self._test_filters, self.position, margin=0),
             pn.pane.Bokeh(self.thumbnails.figure, sizing_mode="scale_width", margin=(0, 5)),
             pn.Row(self.back, self.count, self.next, margin=0),
             self.upload,
@@ -95,7 +96,7 @@ class ImageTab:
             ),
             sizing_mode="stretch_width",
         )
-        state.param.watch(lambda *e: self.latest.ask(), _OF_THE_PICTURE)
+        state.param.watch(lambda *e: self._ask(), _OF_THE_PICTURE)
         state.param.watch(self._filtered, ["half", "label", "of_class", "prediction"])
         state.param.watch(lambda *e: self.show_thumbnails(), "page")
         state.param.watch(lambda *e: self._frame(), "image")
@@ -105,7 +106,10 @@ class ImageTab:
         if self.state.subject is None:
             return
         self.show_thumbnails()
-        self.latest.ask()
+        self._ask()
+
+    def _ask(self) -> None:
+        self.latest.ask(self.state.question())
 
     def show_thumbnails(self) -> None:
         """Draw the page of thumbnails."""
@@ -130,7 +134,10 @@ class ImageTab:
 
     def _filtered(self, *events: Any) -> None:
         self.state.page = 0
+        for widget in self._test_filters:
+            widget.disabled = self.state.half != HALVES[0]
         self.show_thumbnails()
+        self._measure()
 
     def _turn(self, pages: int) -> None:
         self.state.page = max(0, min(self.state.page, self.state.pages - 1) + pages)
@@ -173,16 +180,16 @@ class ImageTab:
             self._curve = view.curve
             self.curve.figure.yaxis.axis_label = f"probability of {explained}"
             self.curve.show(view.curve.masked_fraction, view.curve.probability, view.curve.image_class)
-            self.verdict.object = verdict(view.curve, safe(explained), self.state.order)
+            self.verdict.object = verdict(view.curve, safe(explained))
         probability = float(view.look.masked_probabilities[0, view.explained])
         self.curve.mark(percent / 100, probability)
         self.bars.show(view.class_names, view.look.clean_probabilities[0], view.look.masked_probabilities[0])
 
 
-def verdict(curve: Curve, explained: str, order: str) -> str:
+def verdict(curve: Curve, explained: str) -> str:
     """Class I or II with its reason, as Markdown."""
     start, top = float(curve.probability[0]), float(curve.probability.max())
-    which = "strongest" if order == "highest" else "weakest"
+    which = "strongest" if curve.order == "highest" else "weakest"
     if curve.image_class == "I":
         return (
             f"**Class I**: masking its {which} pixels never raises the probability of {explained} "

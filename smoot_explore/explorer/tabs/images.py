@@ -13,6 +13,7 @@ from bokeh.events import Tap
 from smoot_explore.curves import image_class, peak_fraction
 from smoot_explore.explorer.controls import control, number, text
 from smoot_explore.explorer.state.images import ImagesState
+from smoot_explore.explorer.words import safe
 from smoot_explore.views.classes import ClassScatter, MeanCurvesView
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.histogram import Histogram
@@ -75,13 +76,15 @@ class ImagesTab:
         state, curves = self.state, self.state.curves
         self.plots.visible = curves is not None
         if curves is None or state.subject is None:
-            self.headline.object = "Masking curves are being measured for this protocol."
+            why = f"cannot be measured: {safe(state.problem)}" if state.problem else "are being measured."
+            self.headline.object = f"The masking curves of this protocol {why}"
             return
         names = [
             f"{i}: {state.subject.data.class_names[int(label)]}"
             for i, label in enumerate(curves.label.values)
         ]
         self.headline.object = state.headline()
+        self.scatter.source.selected.indices = state.selected
         self.scatter.show(curves, state.tolerance, names, state.position)
         second = image_class(curves, state.tolerance).values == "II"
         peaks = 100 * peak_fraction(curves, state.tolerance).values[second]

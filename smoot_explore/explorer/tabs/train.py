@@ -39,7 +39,7 @@ class TrainTab:
         schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.state, self._open_image = state, open_image
-        self._latest = Latest(state.watch_now, self._show_anew, QUICK, schedule)
+        self._latest = Latest(self._look_anew, self._show_anew, QUICK, schedule)
         self.loss, self.accuracy = LossView(height=158), AccuracyView(height=158)
         self.k_range, self.k_watched = KRangeView(height=190), WatchedKView(height=190)
         self.k_now = Histogram(
@@ -137,7 +137,10 @@ class TrainTab:
 
     def _show_bounds_and_marks(self) -> None:
         state = self.state
-        if state.data is not None and state.bounds and state.started.method != "traditional":
+        if state.data is not None and state.started.method == "sgt":
+            k = state.started.k_init * state.data.n_pixels
+            self.k_range.show_range(0.8 * k, 1.2 * k)
+        elif state.data is not None and state.bounds and state.started.method == "smoot":
             n_pixels = state.data.n_pixels
             places, low, high = (list(column) for column in zip(*state.bounds, strict=True))
             last = max([state.started.epochs, *places])
@@ -212,10 +215,16 @@ class TrainTab:
 
     def _watch_anew(self, *events: Any) -> None:
         if not self.state.choose_watched():
-            self._latest.ask()
+            self._latest.ask(self.state.training, self.state.preview)
 
-    def _show_anew(self, seen: WatchReport | BaseException | None) -> None:
-        if isinstance(seen, WatchReport):
+    def _look_anew(self, *shown: Any) -> tuple[tuple, WatchReport | None]:
+        return shown, self.state.watch_now()
+
+    def _show_anew(self, answer: tuple[tuple, WatchReport | None] | BaseException) -> None:
+        if isinstance(answer, BaseException):
+            return
+        shown, seen = answer
+        if seen is not None and shown == (self.state.training, self.state.preview):  # still the same training
             self.state.seen = seen
             self._show_watched()
 

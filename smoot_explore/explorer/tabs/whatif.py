@@ -10,6 +10,7 @@ from bokeh.events import Tap
 
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
+from smoot_explore.explorer.words import safe
 from smoot_explore.views.histogram import Histogram
 from smoot_explore.views.palette import COLOURS
 from smoot_explore.views.whatif import CobwebView, TrajectoriesView
@@ -67,6 +68,8 @@ class WhatIfTab:
         state = self.state
         ready = state.landscape is not None
         self.plots.visible, self.waiting.visible = ready, not ready
+        if state.problem:
+            self.waiting.object = f"The k-landscape of this run cannot be measured: {safe(state.problem)}"
         if not ready:
             return
         k = state.trajectories()
