@@ -75,7 +75,7 @@ def test_a_run_without_curves_measures_its_own_with_progress(subject, data, line
     expected = masking_curves(linear.eval(), data.test, 20, "highest", "mean", "random")
     np.testing.assert_allclose(curves.probability, expected.probability, atol=1e-5)
     assert (curves.attrs["run"], curves.attrs["epoch"]) == ("run", 1)
-    assert (subject.protocols, subject.n_measured) == ([("mean", "random")], 24)
+    assert (subject.curves("mean", "random") is not None, subject.n_measured) == (True, 24)
 
 
 def test_a_landscape_is_measured_under_the_settings_of_the_run(subject, data):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from waiting import after_step, until
 
-from smoot_explore import EpochRecord, image_class, masking_curves, open_run, train
+from smoot_explore import EpochRecord, create_model, image_class, masking_curves, open_run, train
 from smoot_explore.explorer.trainings import Prepared, StepReport, Training, TrainingPool, WatchReport
 from smoot_explore.looks import look
 from smoot_explore.runs import Run
@@ -372,3 +372,23 @@ def test_a_page_that_is_asleep_loses_the_oldest_reports_not_the_memory(pool, mak
     reports = training.reports()
     assert len(reports) == 400
     assert reports[-1].epoch == 7
+
+
+def test_initial_weights_are_the_same_while_another_training_draws_random_numbers(data, config):
+    first = create_model("cnn", data, seed=3).state_dict()
+    records = train(create_model("cnn", data), data, config(epochs=1000), every=1)
+    ended = threading.Event()
+
+    def draw() -> None:
+        while not ended.is_set():
+            next(records)
+
+    drawing = threading.Thread(target=draw)
+    drawing.start()
+    try:
+        for _ in range(20):
+            again = create_model("cnn", data, seed=3).state_dict()
+            assert all(torch.equal(first[name], again[name]) for name in first)
+    finally:
+        ended.set()
+        drawing.join()

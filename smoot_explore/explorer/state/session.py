@@ -15,6 +15,7 @@ from typing import Any
 
 import param
 
+from smoot_explore.config import setting_names
 from smoot_explore.explorer.background import Measurement
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState
@@ -258,12 +259,17 @@ class SessionState(param.Parameterized):
             name: (self.train.config, name)
             for name in ("method", "alpha", "beta", "kl_weight", "learning_rate", "k_init", "k_min", "k_max")
         }
+        rest = set(setting_names()) - {*train, "epochs", "device"}
         return {
             "tab": (self, "tab"),
             "run": (self, "run_key"),
             **train,
             "epochs": (self.train.config, "epochs"),
             "images": (self.train, "train_images"),
+            "data": (self.train, "data_name"),
+            "model": (self.train, "model_name"),
+            "watch": (self.train, "watch"),
+            **{f"train_{name}": (self.train.config, name) for name in sorted(rest)},
             "half": (self.image, "half"),
             "image": (self.image, "image"),
             "masked": (self.image, "masked_fraction"),
@@ -295,7 +301,7 @@ class SessionState(param.Parameterized):
         for name, (owner, parameter) in self.addressed().items():
             value = getattr(owner, parameter)
             if value != self._defaults[name] and not (name == "half" and value == HALVES[2]):
-                values[name] = f"{value:g}" if isinstance(value, float) else str(value)
+                values[name] = f"{value:.12g}" if isinstance(value, float) else str(value)
         if self.compared != self._defaults["runs"] and not any(k.startswith("mine/") for k in self.compared):
             values["runs"] = ",".join(self.compared)
         return values
@@ -314,7 +320,8 @@ class SessionState(param.Parameterized):
                     owner, parameter = owners[name]
                     setattr(owner, parameter, _parsed(owner.param[parameter], text))
             except (ValueError, TypeError, OSError) as error:
-                complaints.append(f"The address says {name}={text}, which cannot be ({error}).")
+                accepted = _accepted(*owners[name]) if name in owners else str(error)
+                complaints.append(f"The address says {name}={text}, which is left out: {accepted}.")
         return complaints
 
     def remember_defaults(self) -> None:
@@ -344,6 +351,18 @@ class SessionState(param.Parameterized):
         if prepared is None or self._own[key][1].description["model"]["name"] is not None:
             return None
         return prepared.model
+
+
+def _accepted(owner: param.Parameterized, name: str) -> str:
+    """What a parameter takes, for people."""
+    parameter = owner.param[name]
+    if isinstance(parameter, param.Selector):
+        return f"choose one of {', '.join(map(str, parameter.objects))}"
+    if isinstance(parameter, param.Number):  # param.Integer is one too
+        low, high = parameter.bounds or (None, None)
+        kind = "a whole number" if isinstance(parameter, param.Integer) else "a number"
+        return f"give {kind}" + (f" from {low} to {high}" if high is not None else f" of at least {low}")
+    return "give True or False" if isinstance(parameter, param.Boolean) else "give another text"
 
 
 def _parsed(parameter: param.Parameter, text: str) -> Any:
