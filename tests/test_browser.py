@@ -254,7 +254,7 @@ def test_the_tolerance_changes_the_share_of_class_ii(visit):
 def test_every_what_if_slider_redraws_all_trajectories(visit, name):
     visitor = visit().tab("What if")
     before = visitor.wait_until(lambda: visitor.data("what-if"))["k"]
-    assert len(before) == 500 * 42
+    assert len(before) == 500 * 22
     main = (
         visitor.page.get_by_role("slider", name=re.compile("^" + re.escape(name)))
         .locator("visible=true")

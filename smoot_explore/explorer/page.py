@@ -30,6 +30,7 @@ from smoot_explore.explorer.words import safe
 
 TICK_MILLISECONDS = 150
 ADDRESS_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
+DRAWING_SECONDS = 1.5  # at most between two drawings of a training
 DRAWING_SHARE = 0.03  # of the time that drawing a training may take away from it
 ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
@@ -134,11 +135,13 @@ class ExplorerPage:
             with pn.io.hold():
                 self._training_moved()
             now = time.monotonic()
-            self._next_drawing = now + (now - began) / DRAWING_SHARE
-        with pn.io.hold():
-            self._measurement_moved()
-            if state.train.status == "queued":
+            self._next_drawing = now + min((now - began) / DRAWING_SHARE, DRAWING_SECONDS)
+        if state.measurement is not None or state.train.status == "queued":
+            with pn.io.hold():
+                self._measurement_moved()
                 self.sidebar.refresh()
+        if state.tab == "what-if" and "what-if" in self._made:
+            self._made["what-if"].show_details()
         self._write_address()
         self._give_up_when_alone()
 

@@ -23,8 +23,9 @@ from smoot_explore.runs import Run
 from smoot_explore.training import EpochRecord, StepRecord, train
 
 REPORT_SECONDS = 0.25  # between two looks at the progress
-LOOK_SHARE = 0.02  # of the training time that looking at the watched images may take
-VERDICT_SHARE = 0.02  # of it that judging their class may take
+LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
+LOOK_SHARE = 0.01  # of the training time that looking at the watched images may take
+VERDICT_SHARE = 0.01  # of it that judging their class may take
 ENDED = ("stopped", "finished", "failed")
 
 
@@ -206,7 +207,7 @@ class Training:
         seen = look(model, watched, k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n)
         self._reports.append(WatchReport(positions, step, k[positions], seen, self._classes))
         now = time.perf_counter()
-        self._next_look = now + max(2 * REPORT_SECONDS, (now - looking) / LOOK_SHARE)
+        self._next_look = now + max(LOOK_SECONDS, (now - looking) / LOOK_SHARE)
 
     def _steps(self, record: StepRecord) -> int:
         return record.steps_per_epoch * self.config.epochs

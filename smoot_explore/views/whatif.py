@@ -10,6 +10,9 @@ from smoot_explore.views.canvas import legend, new_figure
 from smoot_explore.views.palette import COLOURS, NEUTRAL, SELECTED, SERIES
 
 
+MOST_POINTS = 21  # of a trajectory of which hundreds are drawn; those picked out are drawn whole
+
+
 class TrajectoriesView:
     """k of every image of a landscape over the epochs."""
 
@@ -45,10 +48,15 @@ class TrajectoriesView:
         """Trajectories ``(epoch, image)`` from `simulate_k`, and the bounds, in pixels."""
         values = k.values.astype(np.float32)
         epochs = k.epoch.values.astype(np.float32)
-        with_gaps = np.vstack([values, np.full(values.shape[1], np.nan, np.float32)]).T.ravel()
+        rows = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), MOST_POINTS)).round().astype(int))
+        drawn = values[rows]
+        with_gaps = np.vstack([drawn, np.full(drawn.shape[1], np.nan, np.float32)]).T.ravel()
         if self._shape != values.shape:
             self._shape = values.shape
-            self.all.data = {"epoch": np.tile(np.append(epochs, np.nan), values.shape[1]), "k": with_gaps}
+            self.all.data = {
+                "epoch": np.tile(np.append(epochs[rows], np.nan), values.shape[1]),
+                "k": with_gaps,
+            }
         else:
             self.all.data["k"] = with_gaps  # the epochs need not be sent again
         self.epochs.end, self.pixels.end = float(epochs[-1]), n_pixels
@@ -61,10 +69,10 @@ class TrajectoriesView:
         """The image whose trajectory passes closest to a place in the figure."""
         if self._shape is None:
             return None
-        n_epochs, n_images = self._shape
-        row = int(np.clip(round(epoch), 0, n_epochs - 1))
-        values = np.asarray(self.all.data["k"]).reshape(n_images, n_epochs + 1)
-        return int(np.abs(values[:, row] - k).argmin())
+        n_images = self._shape[1]
+        values = np.asarray(self.all.data["k"]).reshape(n_images, -1)[:, :-1]
+        epochs = np.asarray(self.all.data["epoch"]).reshape(n_images, -1)[0, :-1]
+        return int(np.abs(values[:, np.abs(epochs - epoch).argmin()] - k).argmin())
 
 
 class CobwebView:

@@ -31,7 +31,7 @@ from smoot_explore.training import Change, EpochRecord
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
-N_JUDGED = 100  # training images among which those of class II are looked for
+N_JUDGED = 64  # training images among which those of class II are looked for
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
 
@@ -341,7 +341,7 @@ class TrainState(param.Parameterized):
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
         config = self.started
-        positions = choose(self.watch, model, train, k, 3 * N_JUDGED)  # nobody trains meanwhile
+        positions = choose(self.watch, model, train, k, 5 * N_JUDGED)  # nobody trains meanwhile
         seen = look(
             model, train[positions], k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+import xarray as xr
 from bokeh.events import Tap
 
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
@@ -17,7 +18,7 @@ from smoot_explore.views.whatif import CobwebView, TrajectoriesView
 
 
 class WhatIfTab:
-    """Redraws all trajectories whenever a slider moves."""
+    """Redraws all trajectories whenever a slider moves, and the rest soon after."""
 
     def __init__(self, state: WhatIfState) -> None:
         self.state = state
@@ -25,6 +26,8 @@ class WhatIfTab:
         self.settled = Histogram(
             "Where k ends", "k (pixels)", name="settled", colour=COLOURS["smoot"], unit="pixels", height=180
         )
+        self._k: xr.DataArray | None = None  # the trajectories drawn
+        self._detailed: xr.DataArray | None = None  # those that the details are of
         self.summary = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
         self.trajectories.figure.on_event(Tap, self._tapped)
@@ -72,13 +75,20 @@ class WhatIfTab:
             self.waiting.object = f"The k-landscape of this run cannot be measured: {safe(state.problem)}"
         if not ready:
             return
-        k = state.trajectories()
-        n_pixels = state.n_pixels
-        self.trajectories.show(k, state.position, n_pixels, state.bounds)
-        self.settled.show(k.values[-1], np.linspace(0, n_pixels, 50), state.bounds)
-        self.cobweb.show(*state.map(), k.values[:, state.position])
-        self.summary.object = state.summary(k)
-        self.picked.object = state.describe_picked(k)
+        self._k = state.trajectories()
+        self.trajectories.show(self._k, state.position, state.n_pixels, state.bounds)
+
+    def show_details(self) -> None:
+        """Draw what follows from the trajectories. Called by the clock: the picture itself comes first."""
+        state, k = self.state, self._k
+        if k is None or k is self._detailed:
+            return
+        self._detailed = k
+        with pn.io.hold():
+            self.settled.show(k.values[-1], np.linspace(0, state.n_pixels, 50), state.bounds)
+            self.cobweb.show(*state.map(), k.values[:, state.position])
+            self.summary.object = state.summary(k)
+            self.picked.object = state.describe_picked(k)
 
     def _moved(self, *events: Any) -> None:
         with pn.io.hold():
