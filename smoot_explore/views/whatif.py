@@ -9,7 +9,6 @@ from bokeh.models import ColumnDataSource, Range1d, Span
 from smoot_explore.views.canvas import legend, new_figure
 from smoot_explore.views.palette import COLOURS, NEUTRAL, SELECTED, SERIES
 
-
 MOST_POINTS = 21  # of a trajectory of which hundreds are drawn; those picked out are drawn whole
 
 
