@@ -36,10 +36,10 @@ TABS = {"Image": "image", "Images": "classes", "What if": "what-if-trajectories"
 class Amount(NamedTuple):
     """How much of everything is measured."""
 
-    moves: int = 60
-    rounds: int = 5
-    epochs: int = 3
-    warm_visits: int = 5
+    moves: int = 40
+    rounds: int = 3
+    epochs: int = 5
+    warm_visits: int = 3
     visits: int = 50
     sessions: int = 30
 

@@ -101,6 +101,7 @@ class Visitor:
         return self.page.evaluate(
             """([name, i]) => {
                 const model = Bokeh.documents[0].get_model_by_name(name)
+                if (model == null) return {}
                 const plain = (x) => typeof x === "number" || typeof x === "string" || x == null ? x
                     : Array.from(x.array ?? x, plain)
                 const data = model.renderers[i].data_source.data

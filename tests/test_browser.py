@@ -55,7 +55,7 @@ def step(visitor: Visitor) -> int:
 
 
 def pictures(visitor: Visitor, figure: str) -> list:
-    return visitor.data(figure)["image"]
+    return visitor.data(figure).get("image", [])
 
 
 def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
@@ -91,11 +91,12 @@ def test_training_runs_takes_a_new_beta_and_marks_it(visit):
     visitor = visit("?images=2000&epochs=6")
     visitor.button("Train").click()
     visitor.wait_until(lambda: step(visitor) > 3)
-    assert re.search(r"[\d,]+ images/s, \d+ s left", visitor.text())
+    visitor.wait_until(lambda: re.search(r"[\d,]+ images/s, [\d.]+ (s|min) left", visitor.text()))
     visitor.move(visitor.slider("β"), 20, "ArrowLeft")
     marks = visitor.wait_until(lambda: visitor.data("loss", 2)["text"])
     assert marks[0].startswith("β 0.95 → 0.")
-    visitor.wait_until(lambda: "Moved: β 0.95 → 0.75 from step" in visitor.text())
+    visitor.wait_until(lambda: visitor.data("loss", 2)["text"][-1].endswith("→ 0.75"))
+    visitor.wait_until(lambda: re.search(r"Moved: .*→ 0.75 from step", visitor.text()))
     at = step(visitor)
     visitor.wait_until(lambda: step(visitor) > at)  # it goes on
     assert len(visitor.data("loss")["epoch"]) > 2
@@ -212,7 +213,9 @@ def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit, label, 
 def test_filters_leave_only_images_of_class_ii(visit):
     visitor = visit("?tab=image&class=II").tab("Image")
     visitor.wait_until(lambda: re.search(r"\b5\d images, page 1", visitor.text()))
-    assert len(pictures(visitor, "thumbnails")) == 24
+    visitor.wait_until(lambda: len(pictures(visitor, "thumbnails")) == 24)
+    visitor.click_in("thumbnails", 1.5, -1.5)
+    visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
 
 
 def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
@@ -345,25 +348,26 @@ def test_the_address_opens_the_same_view_again(visit):
 
 def test_a_wrong_address_is_told_of_and_changes_nothing(visit):
     visitor = visit("?alpha=-5&tab=nowhere&beta=0.5&image=x")
-    text = visitor.text()
-    assert "alpha=-5" in text
-    assert "tab=nowhere" in text
-    assert "weight of the label: 0.5" in text
+    visitor.wait_until(lambda: "alpha=-5, which is left out: give a number of at least 0" in visitor.text())
+    visitor.wait_until(lambda: "tab=nowhere" in visitor.text())
+    visitor.wait_until(lambda: "weight of the label: 0.5" in visitor.text())
 
 
 def test_two_visitors_do_not_see_each_other_and_the_second_waits_its_turn(visit):
-    first, second = visit("?images=2000&epochs=30"), visit(SMALL)
+    first, second = visit("?images=2000&epochs=30"), visit(f"{SMALL}&method=sgt")
     first.button("Train").click()
     first.wait_until(lambda: step(first) > 1)
     second.button("Train").click()
     second.wait_until(lambda: "place 1 in the queue" in second.text())
     first.move(first.slider("α"), 3)
-    assert "speed of k (pixels): 13" in first.text()
+    first.wait_until(lambda: "speed of k (pixels): 13" in first.text())
     assert "speed of k (pixels): 10" in second.text()
     first.button("Stop").click()
     second.wait_until(lambda: "Finished" in second.text(), 60)
-    assert "Stopped at" in first.text()
-    assert "trained here" not in first.tab("Compare").text().replace("SMOOT, trained here (1)", "", 2)
+    first.wait_until(lambda: "Stopped at" in first.text())
+    second.tab("Compare")
+    second.wait_until(lambda: "SGT, trained here" in second.text())
+    assert "SGT, trained here" not in first.tab("Compare").text()
 
 
 def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_path):
@@ -410,9 +414,9 @@ def test_the_keyboard_reaches_every_control_of_the_page(visit):
                         || e?.labels?.[0]?.innerText || e?.title || "").trim() }"""
             )
         )
-    told = " ".join(reached)
-    for name in ("α", "β", "λ", "τ", "Bounds of k", "Train", "Reset", "Masked share", "Epochs", "Upload"):
-        assert name in told, (name, reached)
+    for name in ("α", "β", "λ", "τ", "Bounds of k", "Masked share", "Epochs", "Upload"):
+        assert any(told.startswith(name) for told in reached), (name, reached)
+    assert {"Train", "Reset"} <= reached
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -52,7 +52,7 @@ class ClassScatter:
 
     def __init__(self, height: int = 330) -> None:
         self.figure = new_figure(
-            "Every image", "probability of the label, clean image", "largest rise by masking",
+            "Every image", "probability of the label, clean image", "largest rise of the probability",
             name="classes", height=height, x_range=Range1d(-0.04, 1.04), y_range=Range1d(-0.04, 1.04),
         )  # fmt: skip
         self.source = ColumnDataSource({"x": [], "y": [], "name": [], "colour": [], "group": []})

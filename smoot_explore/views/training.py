@@ -61,13 +61,14 @@ class AccuracyView:
         self.source = ColumnDataSource({"epoch": [], "train": [], "test": []})
         for column, label, colour in (
             ("test", "test images", SERIES[0]),
-            ("train", "training images, with dropout", SERIES[1]),
+            ("train", "training images, during the epoch", SERIES[1]),
         ):
             self.figure.line(
                 "epoch", column, source=self.source, color=colour, legend_label=label, line_width=2
             )
             self.figure.scatter("epoch", column, source=self.source, color=colour, legend_label=label, size=5)
         legend(self.figure, "bottom_right")
+        self.marks = Marks(self.figure)
 
     def add(self, epoch: int, train: float, test: float) -> None:
         """Append an epoch."""
@@ -77,6 +78,7 @@ class AccuracyView:
         """Empty it, for a training of so many epochs."""
         self.epochs.end = epochs
         self.source.data = {"epoch": [], "train": [], "test": []}
+        self.marks.show([], [])
 
 
 class KRangeView:

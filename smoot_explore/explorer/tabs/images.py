@@ -84,7 +84,7 @@ class ImagesTab:
             for i, label in enumerate(curves.label.values)
         ]
         self.headline.object = state.headline()
-        self.scatter.source.selected.indices = state.selected
+        self.scatter.source.selected.indices = list(state.selected)
         self.scatter.show(curves, state.tolerance, names, state.position)
         second = image_class(curves, state.tolerance).values == "II"
         peaks = 100 * peak_fraction(curves, state.tolerance).values[second]

@@ -151,7 +151,7 @@ class TrainTab:
             )
         places = [state.epoch_of(change.step) for change in state.marks()]
         texts = [mark_text(change) for change in state.marks()]
-        for view in (self.loss, self.k_range, self.k_watched):
+        for view in (self.loss, self.accuracy, self.k_range, self.k_watched):
             if list(view.marks.source.data["text"]) != texts:
                 view.marks.show(places, texts)
 
