@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ def class_legend(figure: bokeh_figure) -> None:
     Bokeh can take the entries from the data instead, but then reads beyond their end when they get fewer.
     """
     for name, colour in CLASS_COLOURS.items():
-        figure.line([], [], color=colour, line_width=2, legend_label=f"class {name}")
+        figure.line([math.nan], [math.nan], color=colour, line_width=2, legend_label=f"class {name}")
 
 
 class Marks:
