@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from bokeh.embed import components
 from bokeh.layouts import column
@@ -14,8 +13,7 @@ from jinja2 import Template
 
 from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, map_limits
 from smoot_explore.views.drops import DropsView
-from smoot_explore.views.grid import PictureGrid
-from smoot_explore.views.pixels import picture_pixels, saliency_pixels
+from smoot_explore.views.maps import SaliencyGrid
 
 _PAGE = Template(
     """<!DOCTYPE html>
@@ -69,15 +67,14 @@ def compare_page(state: CompareState) -> str:
     figures = [drops.figure]
     images, maps = state.images(), state.maps()
     if images is not None and maps:
-        limits = map_limits(maps, state.scale)
-        grid = PictureGrid(
-            "saliency", f"Saliency of the label, colour scale: {state.scale}", N_COMPARED_IMAGES, 1 + len(maps),
-            row_labels=["image", *(label.replace(", ", "\n") for label in maps)],
-        )  # fmt: skip
-        rows: list[Any] = [picture_pixels(images.images.numpy())]
-        for label, group in maps.items():
-            rows.append([saliency_pixels(m[None], x)[0] for m, x in zip(group, limits[label], strict=True)])
-        grid.show(rows, titles=[images.class_names[int(i)] for i in images.labels])
+        grid = SaliencyGrid(list(maps), N_COMPARED_IMAGES)
+        grid.show_maps(
+            f"Saliency of the label, colour scale: {state.scale}",
+            images.images.numpy(),
+            [images.class_names[int(i)] for i in images.labels],
+            maps,
+            map_limits(maps, state.scale),
+        )
         figures.append(grid.figure)
     title = f"Saliency-guided training compared, {date.today():%d %B %Y}"
     # Not file_html: in a process that uses Panel it would ask the server for Panel's own scripts too.

@@ -295,9 +295,8 @@ class ExplorerPage:
             self.state.measurement = None
             if measurement.problem:
                 self.tell(f"Measuring the {measurement.what} failed: {measurement.problem}")
-            else:
-                if self.state.whatif.subject is not None:
-                    self.state.whatif.show(self.state.whatif.subject)  # picks an image of the new landscape
+            elif self.state.whatif.subject is not None:
+                self.state.whatif.show(self.state.whatif.subject)  # picks an image of the new landscape
             self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
             self._refresh_tab()
         self._show_measuring()

@@ -199,12 +199,11 @@ class Training:
         watched = data.train[positions]
         started = time.perf_counter()
         if started >= self._next_verdict:
-            curves = masking_curves(model, watched, levels=20)
-            self._classes = image_class(curves).values
+            self._classes = classes_of(model, watched)
             spent = time.perf_counter() - started
             self._next_verdict = time.perf_counter() + spent / VERDICT_SHARE
         looking = time.perf_counter()
-        seen = look(model, watched, k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n)
+        seen = look_as_in_training(model, watched, k[positions], config)
         self._reports.append(WatchReport(positions, step, k[positions], seen, self._classes))
         now = time.perf_counter()
         self._next_look = now + max(LOOK_SECONDS, (now - looking) / LOOK_SHARE)
@@ -217,6 +216,16 @@ class Training:
             self._records.close()  # type: ignore[attr-defined]  # a generator
         self._records = None
         self.status = status
+
+
+def classes_of(model: nn.Module, images: Split) -> np.ndarray:
+    """``"I"`` or ``"II"`` of each image, ``(n,)``."""
+    return image_class(masking_curves(model, images, levels=20)).values
+
+
+def look_as_in_training(model: nn.Module, images: Split, k: np.ndarray, config: TrainingConfig) -> Look:
+    """The images masked as training masks them, each at its own k."""
+    return look(model, images, k, fill=config.fill, signed=config.signed, top_n=config.top_n)
 
 
 class TrainingPool:

@@ -22,6 +22,7 @@ from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, HALVES, ImageState
 from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.explorer.state.train import ModelMaker, TrainState
+from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.explorer.subjects import Subject
 from smoot_explore.explorer.trainings import Prepared, TrainingPool
@@ -284,10 +285,7 @@ class SessionState(param.Parameterized):
             "curves_attribution": (self.images, "method"),
             "tolerance": (self.images, "tolerance"),
             "picked": (self.images, "picked"),
-            **{
-                f"whatif_{name}": (self.whatif.config, name)
-                for name in ("alpha", "beta", "k_init", "k_min", "k_max")
-            },
+            **{f"whatif_{name}": (self.whatif.config, name) for name in WHATIF_SETTINGS},
             "whatif_epochs": (self.whatif, "epochs"),
             "whatif_image": (self.whatif, "picked"),
             "compare_fill": (self.compare, "fill"),

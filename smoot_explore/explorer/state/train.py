@@ -21,9 +21,15 @@ from smoot_explore.data import ImageData, Split, limit_data
 from smoot_explore.explorer.places import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.subjects import Subject, balanced, shared_data
-from smoot_explore.explorer.trainings import Prepared, Training, TrainingPool, WatchReport
+from smoot_explore.explorer.trainings import (
+    Prepared,
+    Training,
+    TrainingPool,
+    WatchReport,
+    classes_of,
+    look_as_in_training,
+)
 from smoot_explore.explorer.words import safe
-from smoot_explore.looks import look
 from smoot_explore.models import create_model
 from smoot_explore.runs import Run
 from smoot_explore.training import Change, EpochRecord
@@ -340,13 +346,10 @@ class TrainState(param.Parameterized):
         return subject.watched[self.watch]
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
-        config = self.started
         positions = choose(self.watch, model, train, k, 5 * N_JUDGED)  # nobody trains meanwhile
-        seen = look(
-            model, train[positions], k[positions], fill=config.fill, signed=config.signed, top_n=config.top_n
-        )
-        classes = image_class(masking_curves(model, train[positions], levels=20)).values
-        return WatchReport(positions, self.step, k[positions], seen, classes)
+        watched = train[positions]
+        seen = look_as_in_training(model, watched, k[positions], self.started)
+        return WatchReport(positions, self.step, k[positions], seen, classes_of(model, watched))
 
     def trajectories(self) -> tuple[list[float], dict[int, list[float]]]:
         """Epochs, and k of each watched image at them."""

@@ -18,8 +18,7 @@ from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState
 from smoot_explore.explorer.subjects import Subject
 from smoot_explore.explorer.words import in_words
 from smoot_explore.views.drops import MOST_RUNS, DropsView
-from smoot_explore.views.grid import PictureGrid
-from smoot_explore.views.pixels import picture_pixels, saliency_pixels
+from smoot_explore.views.maps import SaliencyGrid
 
 
 class CompareTab:
@@ -39,8 +38,7 @@ class CompareTab:
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
-        self._grid: PictureGrid | None = None
-        self._labels: list[str] = []  # of the grid's rows
+        self._grid: SaliencyGrid | None = None
         csv = pmui.FileDownload(
             label="Table as CSV", filename="comparison.csv", callback=lambda: io.StringIO(state.to_csv()),
             size="small", variant="outlined", margin=(8, 10), auto=True,
@@ -101,26 +99,20 @@ class CompareTab:
             self._complain(str(answer))
             return
         images, maps, method, scale = answer
-        limits = map_limits(maps, scale)
         if images is None:
             self.maps.objects = []
             return
         labels = list(maps)[:MOST_RUNS]
-        if self._grid is None or self._grid.rows != 1 + len(labels) or self._labels != labels:
-            self._labels = labels
-            self._grid = PictureGrid(
-                "saliency", "", N_COMPARED_IMAGES, 1 + len(labels), cell=96,
-                row_labels=["image", *(label.replace(", ", "\n") for label in labels)],
-            )  # fmt: skip
+        if self._grid is None or self._grid.labels != labels:
+            self._grid = SaliencyGrid(labels, N_COMPARED_IMAGES, cell=96)
             self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
-        self._grid.figure.title.text = f"Saliency of the label by {in_words(method)}, colour scale: {scale}"
-        rows: list[Any] = [picture_pixels(images.images.numpy())]
-        for label in labels:
-            rows.append(
-                [saliency_pixels(m[None], x)[0] for m, x in zip(maps[label], limits[label], strict=True)]
-            )
-        names = [images.class_names[int(label)] for label in images.labels]
-        self._grid.show(rows, titles=names)
+        self._grid.show_maps(
+            f"Saliency of the label by {in_words(method)}, colour scale: {scale}",
+            images.images.numpy(),
+            [images.class_names[int(label)] for label in images.labels],
+            maps,
+            map_limits(maps, scale),
+        )
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()

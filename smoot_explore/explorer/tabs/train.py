@@ -149,8 +149,9 @@ class TrainTab:
                 [x * n_pixels for x in (*low, low[-1])],
                 [x * n_pixels for x in (*high, high[-1])],
             )
-        places = [state.epoch_of(change.step) for change in state.marks()]
-        texts = [mark_text(change) for change in state.marks()]
+        marks = state.marks()
+        places = [state.epoch_of(change.step) for change in marks]
+        texts = [mark_text(change) for change in marks]
         for view in (self.loss, self.accuracy, self.k_range, self.k_watched):
             if list(view.marks.source.data["text"]) != texts:
                 view.marks.show(places, texts)
@@ -207,9 +208,7 @@ class TrainTab:
             )  # fmt: skip
         if state.training is None:
             return "Choose a method and press **Train**. Every training starts from the same initial weights."
-        told = []
-        for change in state.marks()[-3:]:
-            told.append(f"{mark_text(change)} from step {change.step}")
+        told = [f"{mark_text(change)} from step {change.step}" for change in state.marks()[-3:]]
         moved = f" Moved: {'; '.join(told)}." if told else ""
         return f"{describe(state.started)}.{moved}"
 
