@@ -38,7 +38,7 @@ class Amount(NamedTuple):
 
     moves: int = 40
     rounds: int = 3
-    epochs: int = 5
+    epochs: int = 10  # the explorer's default
     warm_visits: int = 3
     visits: int = 50
     sessions: int = 30
@@ -334,7 +334,7 @@ def page_text(results: dict[str, Any]) -> str:
         f"{max(1, (os.cpu_count() or 1) // workers)} torch threads; medians of {n.rounds} interleaved rounds after a "
         "first that does not count. From the run's first file to its last: steps, tests, writing, looks at the "
         "watched images. The plain loop is `for record in train(...)` in a process of its own, with OpenMP as it "
-        "comes; all others let its threads sleep, as the server does. “Nobody looking” is the same `TrainState` and "
+        "comes; in all others its threads spin for a shorter time, as `serve` sets it. “Nobody looking” is the same `TrainState` and "
         "`TrainingPool` without server and page. “Browser halted” is an open page, as far as the server knows: it "
         "computes and sends all updates, but Chromium is stopped (SIGSTOP) from the first step to the last. The "
         "ratio is taken round by round: median (least … greatest).\n\n"

@@ -17,6 +17,8 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from smoot_explore.explorer.server import PATIENT_THREADS
+
 PATIENCE = 120  # seconds, for the server to discard closed sessions
 
 
@@ -29,14 +31,14 @@ class Process:
         Its working and temporary folder.
     arguments
         Kind and options.
-    environment
-        Variables to set besides those of this process.
     """
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         here = Path(__file__).parents[1]
-        own = {"TMPDIR": str(folder), "PYTHONPATH": str(here), **environment}
+        own = {"TMPDIR": str(folder), "PYTHONPATH": str(here)}
+        if arguments[0] != "plain":  # `serve` starts again with these, which would forget the signal
+            own |= PATIENT_THREADS
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.processes", *arguments], cwd=folder, env=os.environ | own,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -98,8 +100,7 @@ class Server(Process):
         with socket.socket() as trial:
             trial.bind(("127.0.0.1", 0))
             self.port = trial.getsockname()[1]
-        # As `serve` sets it for itself by starting again, which would forget the signal.
-        super().__init__(folder, "serve", "--port", str(self.port), OMP_WAIT_POLICY="PASSIVE")
+        super().__init__(folder, "serve", "--port", str(self.port))
 
     @property
     def url(self) -> str:

@@ -378,12 +378,12 @@ def serve_command(
     smoot-explore serve --port 5007 --data-folder ~/photos --show
     """
     # Here, not above: training and comparing need no Panel.
-    from smoot_explore.explorer.server import check_can_serve, restart_with_sleeping_threads, serve
+    from smoot_explore.explorer.server import check_can_serve, restart_with_patient_threads, serve
     from smoot_explore.explorer.settings import ServerSettings
 
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
     check_can_serve(port, address, origins, network)
-    restart_with_sleeping_threads(ctx.find_root().obj)
+    restart_with_patient_threads(ctx.find_root().obj)
     serve(settings, port=port, address=address, origins=origins, network=network, show=show)
 
 

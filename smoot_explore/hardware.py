@@ -75,6 +75,12 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     return Hardware(chosen, dtypes[precision])
 
 
+def available_devices() -> list[str]:
+    """What `choose_hardware` takes as a device on this machine, ``"auto"`` first."""
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    return ["auto", "cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
+
+
 def hardware_of(model: nn.Module, precision: str = "float32") -> Hardware:
     """The device that a model is on, with a number format; the CPU for a model without weights."""
     weights = next(model.parameters(), None)

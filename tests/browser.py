@@ -159,8 +159,17 @@ class Visitor:
         )
 
     def click_in(self, figure: str, x: float, y: float) -> None:
-        """Click at a place in a figure, in its own coordinates."""
-        place = self.page.evaluate(
+        """Click at a place in a figure, in its own coordinates, once the page's layout has come to rest."""
+        place, before = self._place_in(figure, x, y), None
+        for _ in range(50):
+            if place == before:
+                break
+            self.page.wait_for_timeout(200)
+            place, before = self._place_in(figure, x, y), place
+        self.page.mouse.click(*place)
+
+    def _place_in(self, figure: str, x: float, y: float) -> list[float]:
+        return self.page.evaluate(
             """([name, x, y]) => {
                 const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name))
                 const box = view.canvas_view.el.getBoundingClientRect()
@@ -169,7 +178,6 @@ class Visitor:
             }""",
             [figure, x, y],
         )
-        self.page.mouse.click(*place)
 
     def close(self) -> None:
         """Leave."""

@@ -182,7 +182,7 @@ def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, 
     with xr.open_dataset(record, engine="h5netcdf") as dataset:
         assert dataset.k.shape == (3, 500)
     visitor.button("Keep").click()
-    visitor.wait_until(lambda: "Kept as" in visitor.text())
+    visitor.wait_until(lambda: "finds it among the runs: smoot-1, kept" in visitor.text())
 
 
 def title(visitor: Visitor, figure: str) -> str:

@@ -44,7 +44,6 @@ from smoot_explore.training import Change
 from smoot_explore.views.palette import SERIES
 
 load_shapes = functools.cache(functools.partial(load_data, "shapes"))
-opened_once = functools.cache(bundled_runs)
 
 
 def small_model(data, seed):
@@ -69,7 +68,7 @@ class Gate:
 
 @pytest.fixture(autouse=True)
 def small_data(monkeypatch):
-    """All of the shapes are sixty training and 24 test images; the bundled runs are opened once."""
+    """All of the shapes are sixty training and 24 test images."""
 
     def shapes(name, n_train=60, n_test=24, *, root):
         assert name == "shapes"
@@ -77,7 +76,6 @@ def small_data(monkeypatch):
 
     monkeypatch.setattr("smoot_explore.explorer.state.train.shared_data", shapes)
     monkeypatch.setattr("smoot_explore.explorer.state.train.TEST_IMAGES", 24)
-    monkeypatch.setattr("smoot_explore.explorer.state.session.bundled_runs", opened_once)
 
 
 @pytest.fixture
@@ -95,7 +93,7 @@ def visit(tmp_path, gate):
         made = SessionState(operator, pool or TrainingPool(), {"small": small_model, "gated": gate})
         made.train.param.update(data_name="shapes", model_name="small", train_images=40)
         made.train.config.param.update(epochs=2, batch_size=20, device="cpu", precision="float32")
-        made.remember_defaults()
+        made.address.remember_defaults()
         sessions.append(made)
         return made
 
@@ -288,7 +286,7 @@ def test_reset_empties_the_plots_and_leaves_the_sliders(session):
 )
 def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, changes, message):
     state = session.train
-    state.show_preview(session.open("bundled/smoot"))
+    state.show_preview(session.catalogue.open("bundled/smoot"))
     for name, value in changes.items():
         setattr(state if name == "model_name" else state.config, name, value)
     with pytest.raises(ValueError, match=message):
@@ -303,7 +301,7 @@ def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
     gate.opened.clear()
     other.start()
     assert gate.reached.wait(30)
-    mine.train.show_preview(mine.open("bundled/smoot"))
+    mine.train.show_preview(mine.catalogue.open("bundled/smoot"))
     with pytest.raises(RuntimeError, match="try again when one has finished"):
         mine.train.start()
     assert (mine.train.preview.key, len(mine.train.epochs)) == ("bundled/smoot", 8)
@@ -465,7 +463,7 @@ def test_the_explanation_tells_the_class(image_class, words):
 
 def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
     state = session.train
-    state.show_preview(session.open("bundled/smoot"))
+    state.show_preview(session.catalogue.open("bundled/smoot"))
     for chosen in (1, len(state.seen.positions)):
         state.explained = chosen
         position = int(state.seen.positions[chosen - 1])
@@ -480,7 +478,7 @@ def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
 @pytest.mark.parametrize("watch", WATCH)
 def test_the_watched_images_are_those_asked_for(data, model, watch):
     k = np.random.default_rng(1).permutation(60).astype(float)
-    found = choose(watch, model, data.train, k)
+    found = choose(watch, model, data.train, k, n_judged=60)
     labels = data.train.labels.numpy()
     assert len(set(found.tolist())) == len(found) == 8
     if watch == "k rose most":
@@ -506,7 +504,7 @@ def test_fewer_images_than_the_strip_holds_are_all_watched(data, model):
 
 
 def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
-    state, subject = session.train, session.open("bundled/smoot")
+    state, subject = session.train, session.catalogue.open("bundled/smoot")
     state.show_preview(subject)
     record = subject.run.record()
     assert len(state.epochs) == record.sizes["epoch"] == 8
@@ -546,13 +544,13 @@ def test_a_run_is_offered_to_the_other_tabs_after_its_first_epoch(session, gate)
     state.poll()
     assert len(state.epochs) == 1
     assert session.adopt_training() == session.adopt_training() == "mine/1"
-    assert session.label_of("mine/1") == "SMOOT, trained here (1)"
+    assert session.catalogue.label_of("mine/1") == "SMOOT, trained here (1)"
     assert session.compared[-1] == "mine/1"
-    early = session.open("mine/1")
-    assert (early.run.epochs, session.open("mine/1")) == (1, early)
+    early = session.catalogue.open("mine/1")
+    assert (early.run.epochs, session.catalogue.open("mine/1")) == (1, early)
     state.start()
     poll_to_end(state)
-    late = session.open("mine/1")
+    late = session.catalogue.open("mine/1")
     assert (late.run.epochs, late.data) == (2, state.data)
     weights = safetensors.torch.load_file(state.run.path / "model.safetensors")
     assert all(torch.equal(value, weights[name]) for name, value in late.model.state_dict().items())
@@ -567,8 +565,8 @@ def test_two_visitors_do_not_see_each_others_runs(visit):
     assert "mine/1" in one.param.run_key.objects.values()
     assert "mine/1" not in two.param.run_key.objects.values()
     with pytest.raises(ValueError, match="there is no run 'mine/1' any more"):
-        two.open("mine/1")
-    complaints = two.from_address({"run": "mine/1", "runs": "mine/1"})
+        two.catalogue.open("mine/1")
+    complaints = two.address.read({"run": "mine/1", "runs": "mine/1"})
     assert len(complaints) == 2
     assert (two.run_key, len(two.compared)) == ("bundled/smoot", 3)
     assert two.train.config is not one.train.config
@@ -581,12 +579,21 @@ def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, 
     train_to_end(one.train)
     key = one.adopt_training()
     record = one.train.run.record()
-    assert one.keep(key, "lesson-1.2") == tmp_path / "runs" / "lesson-1.2"
+    one.catalogue.keep(key, "lesson-1.2")
     one.close()
     two = visit()
-    assert two.label_of("kept/lesson-1.2") == "lesson-1.2, kept"
+    assert two.catalogue.label_of("kept/lesson-1.2") == "lesson-1.2, kept"
     np.testing.assert_array_equal(open_run(tmp_path / "runs" / "lesson-1.2").record().k, record.k)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["lesson-1.2"]
+
+
+def test_a_name_is_proposed_that_no_kept_run_has(session):
+    train_to_end(session.train)
+    key = session.adopt_training()
+    for name in ("smoot-1", "smoot-2", "smoot-3"):
+        assert session.catalogue.free_name(key) == name
+        session.catalogue.keep(key, name)
+    assert session.catalogue.free_name("bundled/sgt") == "sgt-1"
 
 
 @pytest.mark.parametrize(
@@ -595,24 +602,24 @@ def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, 
 def test_a_name_that_could_lead_elsewhere_is_refused(session, tmp_path, name):
     train_to_end(session.train)
     with pytest.raises(ValueError, match="a name is letters, digits, '.', '_' and '-', 60 at most"):
-        session.keep(session.adopt_training(), name)
+        session.catalogue.keep(session.adopt_training(), name)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_name_of_sixty_letters_is_kept_once(session, tmp_path):
     train_to_end(session.train)
     key = session.adopt_training()
-    session.keep(key, "x" * 60)
+    session.catalogue.keep(key, "x" * 60)
     with pytest.raises(ValueError, match=r"there is a run 'x+' already; choose another name"):
-        session.keep(key, "x" * 60)
+        session.catalogue.keep(key, "x" * 60)
 
 
 def test_only_own_runs_are_kept_and_only_where_the_operator_allows_it(visit, tmp_path):
     session = visit()
     with pytest.raises(ValueError, match="only a run trained on this page"):
-        session.keep("bundled/smoot", "mine")
+        session.catalogue.keep("bundled/smoot", "mine")
     with pytest.raises(ValueError, match="this server keeps no runs; download the record"):
-        visit(keep_runs=False).keep("bundled/smoot", "mine")
+        visit(keep_runs=False).catalogue.keep("bundled/smoot", "mine")
     assert not (tmp_path / "runs").exists()
 
 
@@ -635,7 +642,7 @@ def test_nothing_half_written_is_left_when_keeping_fails(session, tmp_path, monk
     monkeypatch.setattr(shutil, "copytree", copy)
     message = "the training wrote to the run just now" if accident == "lost file" else "No space left"
     with pytest.raises((ValueError, OSError), match=message):
-        session.keep(key, "half")
+        session.catalogue.keep(key, "half")
     assert list((tmp_path / "runs").iterdir()) == []
     assert "kept/half" not in session.param.run_key.objects.values()
 
@@ -643,8 +650,7 @@ def test_nothing_half_written_is_left_when_keeping_fails(session, tmp_path, monk
 def test_the_record_is_a_netcdf_file_of_the_run(session):
     train_to_end(session.train)
     for key, run in ((session.adopt_training(), session.train.run), ("bundled/sgt", bundled_runs()[1])):
-        name, content = session.record_file(key)
-        assert name == f"{key.replace('/', '-')}-record.nc"
+        content = session.catalogue.record_file(key)
         with h5netcdf.File(io.BytesIO(content)) as file:
             np.testing.assert_array_equal(file["k"][...], run.record().k)
             assert json.loads(file.attrs["config"])["start"]["method"] == run.start_config["method"]
@@ -663,15 +669,15 @@ def test_a_run_that_went_away_is_left_out_of_the_comparison_with_a_message(visit
 
     session = visit()
     train_to_end(session.train)
-    session.keep(session.adopt_training(), "gone")
+    session.catalogue.keep(session.adopt_training(), "gone")
     session.compared = ["bundled/sgt", "kept/gone"]
-    session._runs.pop("kept/gone")
+    session.catalogue._runs.pop("kept/gone")
     session.show_compared()
     assert [subject.key for subject in session.compare.subjects] == ["bundled/sgt"]
     assert "there is no run 'kept/gone' any more" in session.message
     shutil.rmtree(tmp_path / "runs" / "gone")
     session.run_key = "kept/gone"
-    session.refresh_catalogue()
+    session.catalogue.refresh()
     assert session.run_key in session.param.run_key.objects.values()
     assert session.compared == ["bundled/sgt"]
 
@@ -741,33 +747,31 @@ OWN = {
 )
 def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
     here, there = (SessionState(ServerSettings(runs="nowhere"), TrainingPool()) for _ in range(2))
-    for session in (here, there):
-        session.remember_defaults()
     if values.get("label", "(all)") != "(all)":
-        here.image.show(here.open("bundled/smoot"))
+        here.image.show(here.catalogue.open("bundled/smoot"))
     for name, value in values.items():
-        owner, parameter = here.addressed()[name]
+        owner, parameter = here.address.parameters()[name]
         setattr(owner, parameter, value)
     if runs is not None:
         here.compared = runs
-    address = here.to_address()
+    address = here.address.write()
     assert all(isinstance(text, str) for text in address.values())
-    assert there.from_address(address) == []
-    for name in here.addressed():
-        (owner, parameter), (other, _) = here.addressed()[name], there.addressed()[name]
+    assert there.address.read(address) == []
+    for name in here.address.parameters():
+        (owner, parameter), (other, _) = here.address.parameters()[name], there.address.parameters()[name]
         value = getattr(owner, parameter)
         expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
         assert getattr(other, parameter) == expected, name
     assert there.compared == here.compared
-    assert there.to_address() == address
+    assert there.address.write() == address
 
 
 def test_a_fresh_page_has_an_empty_address(session):
-    assert session.to_address() == {}
+    assert session.address.write() == {}
     session.image.masked_fraction = 0.2 + 1e-9
     session.show_run()
     session.image.take_upload(torch.zeros((1, 28, 28), dtype=torch.uint8))  # this cannot be linked to
-    assert set(session.to_address()) == {"masked"}
+    assert set(session.address.write()) == {"masked"}
 
 
 @pytest.mark.parametrize(
@@ -788,23 +792,23 @@ def test_a_fresh_page_has_an_empty_address(session):
 )  # fmt: skip
 def test_an_address_that_says_nonsense_changes_nothing_and_is_complained_of(visit, name, text):
     session = visit()
-    before = {n: getattr(owner, p) for n, (owner, p) in session.addressed().items()}
+    before = {n: getattr(owner, p) for n, (owner, p) in session.address.parameters().items()}
     compared = list(session.compared)
-    (complaint,) = session.from_address({name: text})
+    (complaint,) = session.address.read({name: text})
     assert f"The address says {name}=" in complaint
     assert "which is left out: " in complaint
-    assert {n: getattr(owner, p) for n, (owner, p) in session.addressed().items()} == before
+    assert {n: getattr(owner, p) for n, (owner, p) in session.address.parameters().items()} == before
     assert session.compared == compared
 
 
 @pytest.mark.parametrize("name", ["", "x", "param", "__class__", "train", "settings", "runs_folder", "name"])
 def test_names_that_an_address_does_not_have_are_ignored(session, name):
-    assert session.from_address({name: "bundled/sgt"}) == []
-    assert session.to_address() == {}
+    assert session.address.read({name: "bundled/sgt"}) == []
+    assert session.address.write() == {}
 
 
 def test_one_wrong_value_does_not_keep_the_others_from_being_taken(session):
-    complaints = session.from_address({"label": "boot", "alpha": "nan", "run": "bundled/sgt", "beta": "0.5"})
+    complaints = session.address.read({"label": "boot", "alpha": "nan", "run": "bundled/sgt", "beta": "0.5"})
     assert len(complaints) == 1
     assert (session.run_key, session.train.config.beta, session.image.label) == ("bundled/sgt", 0.5, "boot")
 
@@ -929,7 +933,7 @@ def test_an_uploaded_picture_is_explained_for_the_predicted_class(image):
 
 def test_another_run_explains_an_uploaded_picture_by_what_it_predicts_itself(image, session):
     tests = image.subject.data.test[:300]
-    other = session.open("bundled/traditional")
+    other = session.catalogue.open("bundled/traditional")
     with torch.no_grad():
         mine, theirs = (s.model(s.data.normalize(tests.images)).argmax(1) for s in (image.subject, other))
     differs = int((mine != theirs).nonzero()[0])
@@ -1030,7 +1034,7 @@ def test_what_if_is_the_simulation_with_the_bounds_in_order(session, low, high):
     state.epochs = 12
     k = state.trajectories()
     expected = simulate_k(
-        session.open("bundled/smoot").run.landscape(), alpha=300.0, beta=0.7, k_init=0.45,
+        session.catalogue.open("bundled/smoot").run.landscape(), alpha=300.0, beta=0.7, k_init=0.45,
         k_min=min(low, high), k_max=max(low, high), epochs=12,
     )  # fmt: skip
     np.testing.assert_array_equal(k, expected)
@@ -1085,7 +1089,7 @@ def test_the_table_is_that_of_compare_runs(session):
     heads, cells = state.table()
     for row, cell in zip(rows, cells, strict=True):
         found = dict(zip(heads, cell, strict=True))
-        assert found["run"] == session.label_of(f"bundled/{row.run}")
+        assert found["run"] == session.catalogue.label_of(f"bundled/{row.run}")
         assert found["accuracy (%)"] == f"{row.test_accuracy:.2f}"
         assert [found[f"k {n}"] for n in ("min", "median", "max")] == [
             f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)
@@ -1109,7 +1113,7 @@ def test_a_run_without_curves_gets_dashes_and_is_missing(session):
     assert (row["class II (%)"], row["test images"]) == ("–", "–")
     assert [subject.key for subject in session.compare.missing] == ["mine/1"]
     assert len(session.compare.curves()) == 3
-    assert set(session.compare.maps()) == {session.label_of(f"bundled/{r.name}") for r in bundled_runs()}
+    assert set(session.compare.maps()) == {session.catalogue.label_of(f"bundled/{r.name}") for r in bundled_runs()}
 
 
 def test_the_csv_reads_back_as_the_table_and_its_note(session):

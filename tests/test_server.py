@@ -31,7 +31,7 @@ def free_port():
 
 def start(port, folder, *options, **environment):
     command = [sys.executable, "-m", "smoot_explore.cli", "serve", "--port", str(port), *options]
-    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    clean = {name: value for name, value in os.environ.items() if name not in server.PATIENT_THREADS}
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean | environment
     )  # fmt: skip
@@ -177,17 +177,18 @@ def test_the_server_ends_quietly_when_asked_to(tmp_path, ending):
     assert list(folder.iterdir()) == []
 
 
-def test_the_command_starts_again_with_threads_that_sleep(monkeypatch):
+def test_the_command_starts_again_with_threads_that_leave_the_core_to_the_page(monkeypatch):
     started = []
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    for name in server.PATIENT_THREADS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
-    server.restart_with_sleeping_threads(["serve", "--port", "5007"])
+    server.restart_with_patient_threads(["serve", "--port", "5007"])
     ((program, arguments, environment),) = started
     assert program == sys.executable
     assert arguments == [sys.executable, "-m", "smoot_explore.cli", "serve", "--port", "5007"]
-    assert environment == os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    assert environment == os.environ | server.PATIENT_THREADS
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # the operator's own choice stands
-    server.restart_with_sleeping_threads(["serve"])
+    server.restart_with_patient_threads(["serve"])
     assert len(started) == 1
 
 

@@ -340,7 +340,17 @@ def test_a_live_change_takes_effect_at_the_next_step_and_is_in_the_record(pool, 
         assert [(c.step, c.epoch, c.name, c.old, c.new) for c in changes] == expected
 
 
-def test_watched_images_are_looked_at_as_the_model_is(pool, make, data):
+def test_a_model_that_has_hardly_begun_is_not_judged(pool, make):
+    training = make()
+    training.watch(lambda model, train, k: np.arange(3))
+    finish(pool, training)
+    seen = [report for report in training.reports() if isinstance(report, WatchReport)]
+    assert seen
+    assert [report.classes for report in seen] == [None] * len(seen)
+
+
+def test_watched_images_are_looked_at_as_the_model_is(pool, make, data, monkeypatch):
+    monkeypatch.setattr("smoot_explore.explorer.trainings.FIRST_VERDICT_SECONDS", 0)
     training = make(alpha=100.0, top_n=3, signed=False, fill="mean")
     after_two = []
 

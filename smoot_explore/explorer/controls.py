@@ -41,8 +41,32 @@ def control(owner: param.Parameterized, name: str, **options: Any) -> Any:
 def number(owner: param.Parameterized, name: str, **options: Any) -> pmui.IntInput:
     """A field for a whole number, for choices that have no range worth a slider."""
     parameter = owner.param[name]
-    settings = {"size": "small", "margin": (4, 10), "description": parameter.doc, "start": 0, **options}
-    return pmui.IntInput.from_param(parameter, **settings)
+    field = pmui.IntInput(
+        label=parameter.label, value=getattr(owner, name), start=0,
+        **{"size": "small", "margin": (4, 10), "description": parameter.doc, **options},
+    )  # fmt: skip
+
+    def to_owner(event: param.parameterized.Event) -> None:
+        try:
+            setattr(owner, name, event.new)
+        except ValueError:  # emptied, or out of range: the last number stands
+            field.value = getattr(owner, name)
+
+    def to_field(*events: param.parameterized.Event) -> None:
+        field.value = getattr(owner, name)
+
+    field.param.watch(to_owner, "value")
+    owner.param.watch(to_field, name)
+    return field
+
+
+def choice(owner: param.Parameterized, name: str, options: list[str]) -> pmui.Select:
+    """A list for a parameter that takes any text of some form, where only these make sense here."""
+    parameter = owner.param[name]
+    return pmui.Select.from_param(
+        parameter, options=options, description=parameter.doc, sizing_mode="stretch_width", margin=(4, 10),
+        size="small",
+    )  # fmt: skip
 
 
 def bounds_control(config: TrainingConfig) -> pmui.RangeSlider:

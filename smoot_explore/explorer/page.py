@@ -28,10 +28,10 @@ from smoot_explore.explorer.tabs.whatif import WhatIfTab
 from smoot_explore.explorer.trainings import TrainingPool
 from smoot_explore.explorer.words import safe
 
-TICK_MILLISECONDS = 150
+TICK_MILLISECONDS = 250
 ADDRESS_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
 DRAWING_SECONDS = 1.5  # at most between two drawings of a training
-DRAWING_SHARE = 0.03  # of the time that drawing a training may take away from it
+DRAWING_SHARE = 0.02  # of the time that drawing a training may take away from it
 ALONE_SECONDS = 60  # a page that lost its browser for so long is given up
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
@@ -149,18 +149,17 @@ class ExplorerPage:
 
     def _begin(self) -> None:
         state = self.state
-        state.remember_defaults()
         arguments = pn.state.session_args or {}
         asked = {name: values[0].decode("utf-8", "replace") for name, values in arguments.items() if values}
         tab = asked.pop("tab", None)
-        complaints = state.from_address(asked)
-        for begin in (state.show_run, lambda: state.train.show_preview(state.open(PREVIEW))):
+        complaints = state.address.read(asked)
+        for begin in (state.show_run, lambda: state.train.show_preview(state.catalogue.open(PREVIEW))):
             try:
                 begin()
             except ValueError as error:
                 complaints.append(str(error))
         if tab is not None:  # last: a tab draws what the others hold
-            complaints += state.from_address({"tab": tab})
+            complaints += state.address.read({"tab": tab})
         self.train.clear()
         self.sidebar.refresh()
         self._tab_ordered()
@@ -318,7 +317,7 @@ class ExplorerPage:
     def _write_address(self) -> None:
         if pn.state.location is None:
             return
-        now, address = time.monotonic(), self.state.to_address()
+        now, address = time.monotonic(), self.state.address.write()
         if address != self._moved_to:
             self._moved_to, self._address_time = address, now
         elif address != self._address and now - self._address_time > ADDRESS_SECONDS:

@@ -24,6 +24,10 @@ PATH = "/explorer"
 PORT = 5006
 LOOPBACK = "127.0.0.1"
 
+# A thread of a training that has nothing to do for a moment spins first, which keeps its steps fast, and soon
+# sleeps, which leaves the core to the page. OpenMP's own choice is three times as patient.
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "100000"}
+
 # A session that has no browser is given up after 15 to 25 s: long enough for a reload or a lost Wi-Fi.
 _UNUSED_SESSION_MS, _CHECK_SESSIONS_MS = 15_000, 10_000
 _BODY_BYTES = 1_000_000  # of a request; all that the page sends goes through the websocket
@@ -179,17 +183,16 @@ def check_can_serve(
         raise _cannot_listen(error, port, address) from error
 
 
-def restart_with_sleeping_threads(arguments: Iterable[str]) -> None:
-    """Run this command again in this process, with OpenMP threads that sleep when they have nothing to do.
+def restart_with_patient_threads(arguments: Iterable[str]) -> None:
+    """Run this command again in this process, with `PATIENT_THREADS` in its environment.
 
-    By default they spin for a while between two steps of a training, and the page waits for the core. The
-    variable that forbids it is read when torch is imported, which the command line did long ago: hence a new
-    start. Without effect where the variable is set, and on Windows, which cannot replace a process.
+    They are read when torch is imported, which the command line did long ago: hence a new start. Without
+    effect where the operator has set one of them, and on Windows, which cannot replace a process.
     """
-    if "OMP_WAIT_POLICY" in os.environ or os.name == "nt":
+    if os.environ.keys() & PATIENT_THREADS.keys() or os.name == "nt":
         return
     print("starting, which takes a few seconds", file=sys.stderr, flush=True)
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
+    environment = os.environ | PATIENT_THREADS
     os.execve(sys.executable, [sys.executable, "-m", "smoot_explore.cli", *arguments], environment)
 
 

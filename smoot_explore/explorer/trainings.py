@@ -25,6 +25,7 @@ from smoot_explore.training import EpochRecord, StepRecord, train
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
 LOOK_SHARE = 0.01  # of the training time that looking at the watched images may take
+FIRST_VERDICT_SECONDS = 2.0  # of training before which no model has classes worth telling
 VERDICT_SHARE = 0.01  # of it that judging their class may take
 ENDED = ("stopped", "finished", "failed")
 
@@ -198,7 +199,7 @@ class Training:
         positions, config = self._watched, self.config
         watched = data.train[positions]
         started = time.perf_counter()
-        if started >= self._next_verdict:
+        if self.seconds >= FIRST_VERDICT_SECONDS and started >= self._next_verdict:
             self._classes = classes_of(model, watched)
             spent = time.perf_counter() - started
             self._next_verdict = time.perf_counter() + spent / VERDICT_SHARE

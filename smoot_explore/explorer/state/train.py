@@ -37,7 +37,7 @@ from smoot_explore.training import Change, EpochRecord
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
-N_JUDGED = 64  # training images among which those of class II are looked for
+N_JUDGED = 40  # training images among which those of class II are looked for
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
 

@@ -20,7 +20,7 @@ class RunRow:
         self.state, self._tell = state, tell
         self.measuring = small_text("", margin=(14, 10), visible=False)
         self.name = pmui.TextInput(
-            label="Keep it as", width=160, size="small", margin=(4, 6), value="my-run",
+            label="Keep it as", width=160, size="small", margin=(4, 6),
             description="Kept runs are seen by everyone who uses this server; others end with this page.",
         )  # fmt: skip
         button = pmui.Button(
@@ -46,19 +46,22 @@ class RunRow:
     def _chosen(self, *events: Any) -> None:
         key = self.state.run_key
         self.keeping.visible = key.startswith("mine/") and self.state.settings.keep_runs
+        if self.keeping.visible:
+            self.name.value = self.state.catalogue.free_name(key)
         self.record.filename = f"{key.replace('/', '-')}-record.nc"
 
     def _keep(self, *events: Any) -> None:
         try:
-            target = self.state.keep(self.state.run_key, self.name.value.strip())
+            self.state.catalogue.keep(self.state.run_key, name := self.name.value.strip())
         except (ValueError, OSError) as error:
             self._tell(str(error), True)
         else:
-            self._tell(f"Kept as {target}.", False)
+            self._tell(f"Kept. Everyone who uses this server finds it among the runs: {name}, kept.", False)
+            self._chosen()  # another name for the next one
 
     def _record(self) -> io.BytesIO | None:
         try:
-            return io.BytesIO(self.state.record_file(self.state.run_key)[1])
+            return io.BytesIO(self.state.catalogue.record_file(self.state.run_key))
         except (ValueError, OSError) as error:
             self._tell(str(error), True)
             return None

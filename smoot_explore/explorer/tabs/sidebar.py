@@ -9,13 +9,14 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.config import TrainingConfig, setting_names
-from smoot_explore.explorer.controls import bounds_control, button_group, control, small_text
+from smoot_explore.explorer.controls import bounds_control, button_group, choice, control, small_text
 from smoot_explore.explorer.state.train import OWN_FOLDER, TrainState
+from smoot_explore.hardware import available_devices
 from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}
 _LIVE = ("alpha", "beta", "kl_weight", "learning_rate")
-_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max"}]
+_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max", "device"}]
 
 
 class Sidebar:
@@ -57,8 +58,10 @@ class Sidebar:
             buttons[name].on_click(getattr(self, f"_{name.lower()}"))
         self.buttons = buttons
         self.bar = pmui.LinearProgress(
-            value=0, variant="determinate", sizing_mode="stretch_width", margin=(4, 10)
-        )
+            value=0, variant="determinate", sizing_mode="stretch_width", margin=(4, 10),
+            # Gliding to the next value would keep the browser painting for half of a training.
+            sx={"& .MuiLinearProgress-bar": {"transition": "none"}},
+        )  # fmt: skip
         self.status = small_text("", margin=(0, 10), min_height=36)
         self.objects = [
             pn.Row(*buttons.values(), margin=(6, 7, 0, 7)),
@@ -154,6 +157,7 @@ class Sidebar:
     def _open_more(self, *events: Any) -> None:
         if not self.more.objects:
             more = [control(self.state, "model_name"), *(control(self.state.config, name) for name in _BELOW)]
+            more.append(choice(self.state.config, "device", available_devices()))
             for widget in more:
                 widget.disabled = self.state.busy
             self.fixed += more
