@@ -1113,7 +1113,9 @@ def test_a_run_without_curves_gets_dashes_and_is_missing(session):
     assert (row["class II (%)"], row["test images"]) == ("–", "–")
     assert [subject.key for subject in session.compare.missing] == ["mine/1"]
     assert len(session.compare.curves()) == 3
-    assert set(session.compare.maps()) == {session.catalogue.label_of(f"bundled/{r.name}") for r in bundled_runs()}
+    assert set(session.compare.maps()) == {
+        session.catalogue.label_of(f"bundled/{r.name}") for r in bundled_runs()
+    }
 
 
 def test_the_csv_reads_back_as_the_table_and_its_note(session):

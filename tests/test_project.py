@@ -31,10 +31,10 @@ def test_the_core_imports_in_one_direction_only():
         {"hardware"},
         {"data", "folders", "shapes", "models", "masking", "adaptation", "records"},
         {"saliency", "config"},
-        {"training", "curves", "looks"},
+        {"training", "curves", "looks", "evidence"},
         {"runs"},
         {"comparison", "views"},
-        {"explorer"},
+        {"explorer", "notebook", "exercises"},
         {"cli"},
     ]
     level = {name: i for i, layer in enumerate(layers) for name in layer}
@@ -69,7 +69,7 @@ def test_constraints_pin_every_dependency_the_tests_run_on():
         if not line.startswith("#")
     }
     extras = PROJECT["optional-dependencies"]
-    for requirement in PROJECT["dependencies"] + extras["app"] + extras["test"]:
+    for requirement in PROJECT["dependencies"] + extras["app"] + extras["notebooks"] + extras["test"]:
         assert re.match(r"[\w.-]+", requirement).group().lower() in pinned, requirement
 
 

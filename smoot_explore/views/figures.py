@@ -38,7 +38,7 @@ def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
             )
         axis.set(title=f"{fill} fill", xlabel="masked pixels (%)", xlim=(0, 100), ylim=(0, 100))
         axis.legend(frameon=False, fontsize="small")
-        _plain(axis)
+        plain(axis)
     axes[0].set_ylabel("test accuracy (%)")
     figure.suptitle(
         f"Accuracy drop: {_protocol(first)}, n = {first.sizes['image']:,} test images",
@@ -72,7 +72,7 @@ def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0)
         if bounds_in_view:
             for bound in (low, high):
                 axis.axhline(bound, color="#555555", lw=0.8, ls=":")
-        _plain(axis)
+        plain(axis)
     figure.suptitle(
         f"k of {values.shape[1]:,} training images, bounds {low:.0f} and {high:.0f} of {n_pixels} pixels",
         fontsize="medium",
@@ -112,7 +112,7 @@ def masking_curves_figure(curves: xr.Dataset) -> Figure:
         share = 100 * len(members) / curves.sizes["image"]
         axis.set(title=f"class {name}: {share:.0f} % of the images", xlabel="masked pixels (%)")
         axis.set(xlim=(0, 100), ylim=(0, 1.02))
-        _plain(axis)
+        plain(axis)
     axes[0].set_ylabel("probability of the label")
     of_run = f" of {curves.attrs['run']}" if "run" in curves.attrs else ""
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
@@ -173,7 +173,8 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     return written
 
 
-def _plain(axis: Axes) -> None:
+def plain(axis: Axes) -> None:
+    """A light grid, and no frame above and on the right."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
 
