@@ -31,7 +31,8 @@ def main() -> None:
             for name, file in TABS.items():
                 visitor.tab(name)
                 visitor.page.mouse.move(1279, 400)
-                visitor.page.wait_for_timeout(2500)  # measured, drawn, and no tooltip left
+                visitor.page.wait_for_timeout(2500)  # drawn, and no tooltip left
+                visitor.wait_until(lambda: "Measuring the" not in visitor.text(), 300)
                 picture = IMAGES / f"explorer-{file}-{theme}.png"
                 visitor.page.screenshot(path=picture)
                 print(Path(picture).relative_to(ROOT))

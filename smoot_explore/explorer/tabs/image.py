@@ -47,10 +47,10 @@ class ImageTab:
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
-            label="‹ Back", size="small", variant="text", on_click=lambda e: self._turn(-1)
+            label="‹ Back", size="small", variant="text", margin=(6, 0), on_click=lambda e: self._turn(-1)
         )
         self.next = pmui.Button(
-            label="Next ›", size="small", variant="text", on_click=lambda e: self._turn(1)
+            label="Next ›", size="small", variant="text", margin=(6, 0), on_click=lambda e: self._turn(1)
         )
         self.upload = pmui.FileInput(
             label="Upload a picture", accept=".png,.jpg,.jpeg,.webp,.bmp,.gif", multiple=False, size="small",
