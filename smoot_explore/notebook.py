@@ -38,6 +38,8 @@ _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values i
 
 _running: LiveTraining | None = None  # one training at a time: two would only slow each other down
 _running_lock = threading.Lock()
+# A training step, or a look at a model, but never both: they switch the model's modes and gradients.
+_models = threading.RLock()
 
 
 def slider(label: str, low: float, high: float, value: float, step: float | None = None) -> widgets.Widget:
@@ -76,7 +78,10 @@ def setting(config: param.Parameterized, name: str) -> widgets.Widget:
         if isinstance(parameter, param.Integer):
             control = slider(parameter.label, low, max(high, value), value)
         else:
-            control = slider(parameter.label, low, max(high, value), value, parameter.step)
+            step = _step(parameter.step, value)
+            if step < parameter.step:  # a small value: all of the slider's length for its surroundings
+                high = min(high, 10 * value)
+            control = slider(parameter.label, low, max(high, value), value, step)
             control.readout_format = ".3g"
     else:
         raise ValueError(f"there is no control for {name!r}; set it as config.{name} = …")
@@ -88,6 +93,8 @@ def setting(config: param.Parameterized, name: str) -> widgets.Widget:
     def to_control(event: param.parameterized.Event) -> None:
         if getattr(control, "max", event.new) < event.new:  # beyond the sensible range, but allowed
             control.max = event.new
+        if isinstance(control, widgets.FloatSlider):
+            control.step = min(control.step, _step(control.step, event.new))
         control.value = event.new
 
     control.observe(to_config, "value")
@@ -108,7 +115,8 @@ def bounds_setting(config: TrainingConfig) -> widgets.FloatRangeSlider:
         config.param.update(k_min=change["new"][0], k_max=change["new"][1])
 
     def to_control(*events: param.parameterized.Event) -> None:
-        control.value = tuple(sorted((config.k_min, config.k_max)))
+        if config.k_min <= config.k_max:  # not when one of them was set and the other is about to be
+            control.value = (config.k_min, config.k_max)
 
     control.observe(to_config, "value")
     config.param.watch(to_control, list(_BOUNDS))
@@ -152,7 +160,8 @@ class LiveFigure(widgets.VBox):
         """Draw with the present values."""
         self._waits = False
         try:
-            figure = self._draw(**{name: control.value for name, control in self.controls.items()})
+            with _models:
+                figure = self._draw(**{name: control.value for name, control in self.controls.items()})
             self.picture.value = png(figure)
             self.problem.layout.display = "none"
         except Exception as error:  # whatever the notebook's function raises, the sliders stay alive
@@ -207,6 +216,8 @@ class LiveTraining(widgets.VBox):
         watch: Sequence[int] | None = None,
         on_epoch: Callable[[EpochRecord], object] | None = None,
     ) -> None:
+        if _running is not None and _running._trains(model):
+            _running.stop()
         self.model, self.data, self.config = model, data, config
         self.status = "ready"  # ready, running, paused, finished, stopped, failed
         self.records: list[EpochRecord] = []
@@ -216,6 +227,7 @@ class LiveTraining(widgets.VBox):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._stopping, self._going = threading.Event(), threading.Event()
+        self._telling = threading.RLock()
         self.controls = settings(config, _HEEDED[config.method])
         self.train_button, self.pause_button, self.stop_button = (
             widgets.Button(description=words, layout={"width": "100px"})
@@ -270,12 +282,13 @@ class LiveTraining(widgets.VBox):
 
     def pause(self) -> None:
         """Pause after the step in progress; go on when it is paused already."""
-        if self.status == "running":
-            self._going.clear()
-            self._tell("paused")
-        elif self.status == "paused":
-            self._tell("running")
-            self._going.set()
+        with self._telling:
+            if self.status == "running":
+                self._going.clear()
+                self._tell("paused")
+            elif self.status == "paused":
+                self._tell("running")
+                self._going.set()
 
     def stop(self) -> None:
         """End after the step in progress and wait for it. The model keeps what it has learned."""
@@ -292,7 +305,7 @@ class LiveTraining(widgets.VBox):
         Raises
         ------
         RuntimeError
-            When nothing was started, or training failed.
+            When nothing was started, training failed, or it was stopped before an epoch was over.
         """
         if self._thread is None:
             raise RuntimeError("nothing was trained yet; press Train, or call start()")
@@ -306,7 +319,12 @@ class LiveTraining(widgets.VBox):
             raise KeyboardInterrupt("the training was stopped") from None
         if self._error is not None:
             raise RuntimeError(f"training failed: {self._error}") from self._error
+        if not self.records:
+            raise RuntimeError("it was stopped before an epoch was over; press Train and run this cell again")
         return list(self.records)
+
+    def _trains(self, model: nn.Module) -> bool:
+        return self.busy and self.model is model
 
     def _prepare(self) -> None:
         self.records, self._error = [], None
@@ -327,14 +345,19 @@ class LiveTraining(widgets.VBox):
             self._error, status = error, "failed"
         words = {"finished": "Finished", "stopped": "Stopped", "failed": f"Failed: {self._error}"}[status]
         done = f" after {self.records[-1].epoch} epochs" if self.records and status != "failed" else ""
-        self._tell(status, words + done)
+        with self._telling:
+            self._tell(status, words + done)
 
     def _train(self) -> str:
         next_drawing, seconds = 0.0, 0.0
         started = time.perf_counter()
         records = train(self.model, self.data, self.config, every=1)
         try:
-            for record in records:
+            while True:
+                with _models:
+                    record = next(records, None)
+                if record is None:
+                    break
                 now = time.perf_counter()
                 seconds += now - started
                 if isinstance(record, EpochRecord):
@@ -381,10 +404,12 @@ class LiveTraining(widgets.VBox):
 
     def _draw(self, k: np.ndarray) -> None:
         config = self.config
-        seen: Look = look(
-            self.model, self._watched, k[self._positions] if config.method != "traditional" else 0,
-            fill=config.fill, signed=config.signed, top_n=config.top_n,
-        )  # fmt: skip
+        k_watched = k[self._positions] if config.method != "traditional" else 0
+        with _models:
+            seen: Look = look(
+                self.model, self._watched, k_watched,
+                fill=config.fill, signed=config.signed, top_n=config.top_n,
+            )  # fmt: skip
         n_pixels = self.data.n_pixels
         bounds = (config.k_min * n_pixels, config.k_max * n_pixels) if config.method == "smoot" else None
         self._figure.show(self._history, seen, self._changes, bounds)
@@ -421,6 +446,13 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+def _step(step: float, value: float) -> float:
+    """The step, or a tenth, a hundredth … of it: a page moves a value that lies between two steps to one of them."""
+    while step > 1e-9 and abs(value / step - round(value / step)) > 1e-6:
+        step /= 10
+    return step
 
 
 def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:

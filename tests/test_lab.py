@@ -55,7 +55,7 @@ def words(notebook):
 
 def test_the_first_slider_of_the_quickstart_moves_its_picture(notebook):
     lesson = notebook("00_quickstart.ipynb")
-    lesson.run_through("LiveFigure(lambda k")
+    lesson.run_through("untrained = ")
     before = lesson.wait_until(lambda: lesson.page.locator(".widget-image").count() and picture(lesson))
     handle = lesson.slider("k \\(pixels\\)")
     handle.focus()
@@ -82,6 +82,16 @@ def test_a_slider_moved_while_the_network_trains_takes_effect(notebook, name):
     lesson.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
     lesson.run("live.changes")
     lesson.wait_until(lambda: "name='alpha', old=10.0, new=11.0" in words(lesson), 20)
+
+
+def test_showing_a_slider_moves_no_setting(notebook):
+    """A page moves a value that lies between two steps of its slider: the learning rate here is 0.003."""
+    lesson = notebook("06_your_own_images_and_model.ipynb")
+    lesson.run_through("live.start()")
+    lesson.wait_until(lambda: "images/s" in words(lesson))
+    lesson.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
+    lesson.run("('τ', live.config.learning_rate, live.changes)")
+    lesson.wait_until(lambda: "('τ', 0.003, [])" in words(lesson), 30)
 
 
 def test_interrupting_the_wait_stops_the_training_and_the_notebook_goes_on(notebook):

@@ -68,6 +68,15 @@ def test_a_value_beyond_the_slider_widens_it_and_stays():
     assert nb.setting(config, "alpha").max == 500
 
 
+@pytest.mark.parametrize("value", [0.003, 0.0001, 1.0, 0.37])
+def test_a_value_lies_on_a_step_of_its_slider(value):
+    config = TrainingConfig(learning_rate=value)
+    control = nb.setting(config, "learning_rate")
+    assert control.value / control.step == pytest.approx(round(control.value / control.step))
+    config.learning_rate = value / 8
+    assert control.value / control.step == pytest.approx(round(control.value / control.step))
+
+
 def test_every_setting_that_is_no_text_has_a_control():
     config = TrainingConfig()
     for name in config.to_dict():
@@ -213,6 +222,32 @@ def test_a_training_that_fails_says_so_and_can_be_started_again(live):
     assert training.words.value.startswith("Failed: the ")
     training.config.learning_rate = 0.01
     assert len(training.start().result()) == 2
+
+
+def test_stopped_before_an_epoch_was_over_there_is_no_result(live):
+    training = live(batch_size=1, epochs=1)
+    training.start()
+    training.stop()
+    if not training.records:
+        with pytest.raises(RuntimeError, match="stopped before an epoch was over; press Train"):
+            training.result()
+
+
+def test_a_training_of_the_same_model_is_stopped_before_its_weights_are_read(live, data):
+    first = live(epochs=400)
+    first.start()
+    until(lambda: first.records)
+    second = nb.LiveTraining(first.model, data, TrainingConfig(epochs=1, batch_size=20))
+    assert first.status == "stopped"
+    assert len(second.start().result()) == 1
+
+
+def test_one_bound_may_be_set_before_the_other():
+    config = TrainingConfig()
+    (control,) = nb.settings(config, ["k_min", "k_max"])
+    config.k_min = 0.9
+    config.k_max = 0.95
+    assert (config.k_min, config.k_max, control.value) == (0.9, 0.95, (0.9, 0.95))
 
 
 def test_nothing_to_wait_for_is_an_error(live):
