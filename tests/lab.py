@@ -70,6 +70,10 @@ class Notebook:
             self.page.keyboard.press("Shift+Enter")
             self.page.wait_for_timeout(100)
 
+    def cells_to_run(self) -> int:
+        """How many cells run or wait for their turn."""
+        return self.page.locator(".jp-InputPrompt", has_text="[*]").count()
+
     def run(self, code: str) -> None:
         """Run some code in a new cell above the selected one."""
         self.page.keyboard.press("Escape")
