@@ -73,11 +73,19 @@ def _pair(answer: Any) -> tuple[float, float] | Verdict:
     return low, high
 
 
-def _rule(answer: Any) -> Verdict | None:
+def _no_function(answer: Any) -> Verdict | None:
     """A verdict when the answer is no function."""
     if answer is None or answer is ...:
         return _UNANSWERED
     return None if callable(answer) else Verdict(False, "A function is wanted: def …")
+
+
+def _no_settings(answer: Any) -> Verdict | None:
+    """A verdict when the answer is no `TrainingConfig`."""
+    if answer is None:
+        return _UNANSWERED
+    is_settings = isinstance(answer, TrainingConfig)
+    return None if is_settings else Verdict(False, "The answer should be a TrainingConfig.")
 
 
 # 00_quickstart
@@ -103,8 +111,8 @@ def images_masked_more(answer: Any, k: np.ndarray, start: float) -> Verdict:
 
 def keeps_every_k(answer: Any) -> Verdict:
     """Settings with which pixels are masked, but k never moves."""
-    if not isinstance(answer, TrainingConfig):
-        return _UNANSWERED if answer is None else Verdict(False, "The answer should be a TrainingConfig.")
+    if (problem := _no_settings(answer)) is not None:
+        return problem
     if answer.method == "traditional":
         return Verdict(False, "Traditional training masks nothing at all.")
     if answer.k_init == 0:
@@ -134,7 +142,7 @@ def share_of_class_two(answer: Any, curves: xr.Dataset, tolerance: float) -> Ver
 
 def class_two_rule(answer: Any) -> Verdict:
     """A function (probabilities, tolerance) → whether an image is of class II."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     cases = [
         ([0.9, 0.5, 0.1], 0.01, False, "a curve that only falls"),
@@ -192,7 +200,7 @@ def fill_with_most_class_two(answer: Any, curves: xr.Dataset, tolerance: float =
 
 def lowest_pixels(answer: Any) -> Verdict:
     """A function (saliency (H, W), k) → bool (H, W), True on the k lowest pixels."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     rng = np.random.default_rng(0)
     for k in (0, 1, 5, 12):
@@ -220,7 +228,7 @@ def lowest_pixels(answer: Any) -> Verdict:
 
 def kl_divergence_rule(answer: Any) -> Verdict:
     """A function (p, q) → KL(p ‖ q) of two vectors of probabilities."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     p, q = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
     found = _called_number(answer, (p, q), "two distributions")
@@ -256,8 +264,8 @@ def fill_range(answer: Any, image: torch.Tensor, masked: torch.Tensor) -> Verdic
 
 def only_cross_entropy(answer: Any) -> Verdict:
     """Settings of SGT with which the weights learn from the cross-entropy alone."""
-    if not isinstance(answer, TrainingConfig):
-        return _UNANSWERED if answer is None else Verdict(False, "The answer should be a TrainingConfig.")
+    if (problem := _no_settings(answer)) is not None:
+        return problem
     if answer.method != "sgt":
         return Verdict(False, 'Keep method="sgt": the masked images shall still be looked at.')
     right = answer.kl_weight == 0
@@ -280,7 +288,7 @@ def label_change(answer: Any, clean: torch.Tensor, masked: torch.Tensor, label: 
 
 def delta_rule(answer: Any) -> Verdict:
     """A function (clean, masked, label, beta, n) → Δ of equation (3)."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     rng = np.random.default_rng(1)
     for trial in range(20):
@@ -307,7 +315,7 @@ def delta_rule(answer: Any) -> Verdict:
 
 def step_rule(answer: Any) -> Verdict:
     """A function (k, delta, alpha, low, high) → the next k, equation (4), all in pixels."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     for k, delta, alpha, low, high in (
         (392, 0.5, 10, 157, 627), (392, -0.5, 10, 157, 627), (160, -0.9, 10, 157, 627), (625, 0.9, 10, 157, 627),
@@ -353,7 +361,7 @@ def third_at_the_lower_bound(answer: Any, landscape: xr.Dataset, epochs: int = 1
 
 def area_rule(answer: Any) -> Verdict:
     """A function (m, accuracy) → the area under the accuracy drop."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     cases = [([0, 0.5, 1], [80, 40, 10], 42.5), ([0, 0.1, 1], [90, 30, 10], 24.0), ([0, 1], [50, 50], 50.0)]
     for m, accuracy, expected in cases:
@@ -383,7 +391,7 @@ def best_by_fill(answer: Any, aucs: Mapping[str, Mapping[str, float]]) -> Verdic
 
 def hit_rule(answer: Any) -> Verdict:
     """A function (map (H, W), mask (H, W)) → the share of the strongest pixels that lie on the object."""
-    if (problem := _rule(answer)) is not None:
+    if (problem := _no_function(answer)) is not None:
         return problem
     rng = np.random.default_rng(2)
     for _ in range(5):
@@ -436,8 +444,8 @@ def enlarged_pixel(answer: Any, data_size: int, input_size: int) -> Verdict:
 
 def paper_settings(answer: Any) -> Verdict:
     """The paper's settings for DeiT-tiny on CIFAR-10."""
-    if not isinstance(answer, TrainingConfig):
-        return _UNANSWERED if answer is None else Verdict(False, "The answer should be a TrainingConfig.")
+    if (problem := _no_settings(answer)) is not None:
+        return problem
     expected = {"method": "smoot", "beta": 0.8, "alpha": 10.0, "k_init": 0.5, "learning_rate": 0.001,
                 "optimizer": "adadelta", "epochs": 100, "batch_size": 256, "kl_weight": 1.0, "top_n": 5}  # fmt: skip
     wrong = [name for name, value in expected.items() if getattr(answer, name) != value]

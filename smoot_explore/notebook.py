@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from smoot_explore.config import LiveValues, TrainingConfig
 from smoot_explore.data import ImageData
 from smoot_explore.looks import Look, look
 from smoot_explore.training import Change, EpochRecord, StepRecord, train
+from smoot_explore.views.figures import png
 from smoot_explore.views.progress import Moment, ProgressFigure
 
 DRAWING_SHARE = 0.1  # of a training's time that drawing it may take
@@ -390,7 +390,7 @@ class LiveTraining(widgets.VBox):
         )
         self._last_k = record.k
         for change in record.changes:
-            if all(change is not known and change != known for _, known in self._changes):
+            if change not in self.changes:
                 self._changes.append(((change.step - 1) / record.steps_per_epoch, change))
 
     def _say(self, record: StepRecord, seconds: float) -> None:
@@ -413,7 +413,7 @@ class LiveTraining(widgets.VBox):
         n_pixels = self.data.n_pixels
         bounds = (config.k_min * n_pixels, config.k_max * n_pixels) if config.method == "smoot" else None
         self._figure.show(self._history, seen, self._changes, bounds)
-        self.picture.value = self._figure.png()
+        self.picture.value = png(self._figure.figure)
 
     def _tell(self, status: str, words: str = "") -> None:
         self.status = status
@@ -439,13 +439,6 @@ def _show_figures_in_notebooks() -> None:
     shell = get_ipython()
     if shell is not None:
         shell.display_formatter.formatters["image/png"].for_type(Figure, png)
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return buffer.getvalue()
 
 
 def _step(step: float, value: float) -> float:

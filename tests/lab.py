@@ -75,7 +75,8 @@ class Notebook:
         return self.page.locator(".jp-InputPrompt", has_text="[*]").count()
 
     def run(self, code: str) -> None:
-        """Run some code in a new cell above the selected one."""
+        """Run some code in a new cell above the last one."""
+        self.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("a")
         self.page.keyboard.press("Enter")

@@ -79,7 +79,6 @@ def test_a_slider_moved_while_the_network_trains_takes_effect(notebook, name):
     lesson.page.get_by_role("button", name="Go on").click()
     lesson.page.get_by_role("button", name="Stop").click()
     lesson.wait_until(lambda: "Stopped" in words(lesson), 20)
-    lesson.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
     lesson.run("live.changes")
     lesson.wait_until(lambda: "name='alpha', old=10.0, new=11.0" in words(lesson), 20)
 
@@ -89,7 +88,6 @@ def test_showing_a_slider_moves_no_setting(notebook):
     lesson = notebook("06_your_own_images_and_model.ipynb")
     lesson.run_through("live.start()")
     lesson.wait_until(lambda: "images/s" in words(lesson))
-    lesson.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
     lesson.run("('τ', live.config.learning_rate, live.changes)")
     lesson.wait_until(lambda: "('τ', 0.003, [])" in words(lesson), 30)
 

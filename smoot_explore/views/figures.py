@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -171,6 +172,13 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
     for target in written:
         write_atomically(target, functools.partial(figure.savefig, format=target.suffix[1:], dpi=150))
     return written
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG for the screen."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return buffer.getvalue()
 
 
 def plain(axis: Axes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,12 +111,6 @@ class ProgressFigure:
         ]
         if seen is not None:
             self._show_look(seen, history[-1].watched if history else None)
-
-    def png(self) -> bytes:
-        """The figure as a PNG."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
 
     def _show_look(self, seen: Look, k: np.ndarray | None) -> None:
         limit = saliency_limit([seen.saliency])
