@@ -69,10 +69,10 @@ def update_k(
     masked_probabilities: Tensor,
     labels: Tensor,
     *,
-    alpha: float,
-    beta: float,
-    k_min: float,
-    k_max: float,
+    alpha: float | Tensor,
+    beta: float | Tensor,
+    k_min: float | Tensor,
+    k_max: float | Tensor,
     top_n: int = 5,
 ) -> KUpdate:
     """The k of each image for its next visit, and the Δ that moved it.
@@ -91,7 +91,8 @@ def update_k(
     beta
         β, 0 … 1.
     k_min, k_max
-        Bounds on k **in pixels**, k_min ≤ k_max.
+        Bounds on k **in pixels**, k_min ≤ k_max. All four may also be tensors ``()`` on the device of
+        ``k``; the order of such bounds is not checked, because that would wait for the device.
 
     Returns
     -------
@@ -106,8 +107,8 @@ def update_k(
     >>> round(k.item(), 4), round(delta.item(), 4)
     (52.0, 0.2)
     """
-    if k_min > k_max:
+    if not isinstance(k_min, Tensor) and not isinstance(k_max, Tensor) and k_min > k_max:
         raise ValueError(f"k_min={k_min} is above k_max={k_max}; both are numbers of pixels")
     change = probability_change(clean_probabilities, masked_probabilities, labels, top_n)
     delta = beta * change.label + (1 - beta) * change.runners_up
-    return KUpdate((k + alpha * delta).clamp(k_min, k_max), delta)
+    return KUpdate((k + alpha * delta).clamp(k_min, k_max), delta)  # type: ignore[arg-type]

@@ -146,10 +146,11 @@ class TrainingConfig(param.Parameterized):
     )
     saliency_pass = param.Selector(
         default="shared",
-        objects=["shared", "eval"],
-        label="Forward pass for the saliency",
-        doc="shared: the forward pass of the loss also serves the gradient, dropout included (faster); "
-        "eval: a pass of its own without dropout, as in the SGT code.",
+        objects=["shared", "eval", "harvested"],
+        label="Saliency in training",
+        doc="shared: the forward pass of the loss also serves the gradient, dropout included; "
+        "eval: a pass of its own without dropout, as in the SGT code; harvested: the gradient of the loss at "
+        "the image's last visit, which costs nothing (the fastest, but another ranking; docs/performance.md).",
     )
     precision = param.Selector(
         default="auto",

@@ -41,8 +41,14 @@ def rank_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
         raise unknown_name("order", order, ORDERS)
     if saliency.ndim != 3:
         raise ValueError(f"saliency must have shape (N, H, W), given {tuple(saliency.shape)}")
-    flat = saliency.flatten(1)
-    pixels = flat.sort(dim=1, descending=order == "highest", stable=True).indices  # (N, P)
+    flat = saliency.detach().flatten(1)
+    # On a CPU, NumPy's vectorised sort of integers takes half the time of PyTorch's stable sort.
+    if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.bfloat16, torch.float16):
+        keys = _integer_keys(flat, order)
+        keys.numpy().sort(axis=1)  # in place: array and tensor are the same memory
+        pixels = keys.bitwise_and_(2**32 - 1)  # (N, P)
+    else:
+        pixels = flat.sort(dim=1, descending=order == "highest", stable=True).indices
     places = torch.arange(flat.shape[1], dtype=torch.int32, device=flat.device)
     ranks = torch.empty_like(pixels, dtype=torch.int32)
     return ranks.scatter_(1, pixels, places.expand_as(pixels)).view_as(saliency)
@@ -143,6 +149,17 @@ def fill_values(
         sigma = min(images.shape[2:]) / 8
         return gaussian_blur(images, 2 * int(2 * sigma) + 1, sigma)
     raise unknown_name("fill", fill, FILLS)
+
+
+def _integer_keys(flat: Tensor, order: str) -> Tensor:
+    """int64 ``(N, P)`` in the order of the values, a pixel's position in the lower half to settle ties.
+
+    The bits of a float, read as an integer, are in the order of the floats; those of negative numbers backwards.
+    """
+    values = (flat if order == "lowest" else -flat).float() + 0.0  # −0 becomes 0: they are equal
+    bits = values.view(torch.int32)
+    keys = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+    return keys.bitwise_left_shift_(32).bitwise_or_(torch.arange(flat.shape[1]))
 
 
 def _whole_pixels(k: Tensor | float, ranks: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from smoot_explore.files import write_array, write_atomically, write_json
 from smoot_explore.hardware import choose_hardware, describe_hardware
 from smoot_explore.models import create_model, describe_model
 from smoot_explore.records import RECORD, SCHEMA_VERSION, labelled, read_dataset, write_dataset
-from smoot_explore.training import Change, EpochRecord, TrainingState
+from smoot_explore.training import Change, EpochRecord, TrainingState, set_learning_rate
 
 FORMAT = "smoot_explore run"
 _SCALARS = (
@@ -348,24 +348,24 @@ class Run:
             _load_optimizer(state.optimizer, _below(tensors, "optimizer."))
             state.k.copy_(tensors["k"])
             state.delta.copy_(tensors["delta"])
+            if state.saliency is not None:
+                state.saliency.copy_(tensors["saliency"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunError(f"{self.path} is damaged: its checkpoint does not fit ({error})") from error
         state.epoch, state.step = self.epochs, self.journal["step"]
         state.changes[:] = self.changes
         state.live = LiveValues(**self.journal["live"])
-        for group in state.optimizer.param_groups:
-            group["lr"] = state.live.learning_rate
+        set_learning_rate(state.optimizer, state.live.learning_rate)
 
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
         weights = model.state_dict()
         tensors = {f"model.{name}": value for name, value in weights.items()}
         tensors |= {f"optimizer.{name}": value for name, value in _optimizer_tensors(state.optimizer)}
-        _write_tensors(
-            self._checkpoint(record.epoch),
-            {**tensors, "k": state.k, "delta": state.delta},
-            record.epoch,
-        )
+        tensors |= {"k": state.k, "delta": state.delta}
+        if state.saliency is not None:
+            tensors["saliency"] = state.saliency
+        _write_tensors(self._checkpoint(record.epoch), tensors, record.epoch)
         write_array(self._epoch_file(record.epoch), np.stack([record.k, record.delta]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
         journal = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smoot_explore.adaptation import update_k
+from smoot_explore.captured import CapturedStep, cuda_graph
 from smoot_explore.config import LiveValues, TrainingConfig
 from smoot_explore.data import ImageData, Split
 from smoot_explore.hardware import Hardware, choose_hardware, hardware_of, in_layout, retained_memory
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from smoot_explore.runs import Run
 
 _CPU_MEMORY_BUDGET = 4 * 2**30  # bytes of layers' outputs; larger batches go through the model in slices
-_CHECK_EVERY = 25  # steps between looks at the loss, each of which waits for the device
+_CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each would wait for the device
+_HARVEST_LIMIT = 8 * 2**30  # bytes of kept saliency maps
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class TrainingState:
     k: Tensor  # (N,) pixels, by position in data.train
     delta: Tensor  # (N,)
     live: LiveValues
+    saliency: Tensor | None = None  # (N, H, W) bfloat16, from each image's last visit; harvested only
     epoch: int = 0  # epochs completed
     step: int = 0
     changes: list[Change] = field(default_factory=list)
@@ -111,6 +115,7 @@ class StepResult(NamedTuple):
     losses: Tensor  # (4,): loss, cross-entropy, KL, share of right predictions
     k: Tensor  # (B,)
     delta: Tensor  # (B,)
+    saliency: Tensor | None = None  # (B, H, W) for the next visit; harvested only
 
 
 def train(
@@ -120,6 +125,7 @@ def train(
     *,
     run: Run | None = None,
     every: int | None = None,
+    captured: bool = False,
 ) -> Iterator[EpochRecord | StepRecord]:
     """Train the model; a generator that yields a record after each epoch.
 
@@ -144,6 +150,9 @@ def train(
         the numbers that it would have had without the stop; its weights replace those of ``model``.
     every
         Also yield a `StepRecord` after each ``every`` steps; None yields epochs alone.
+    captured
+        On a CUDA GPU, record the step as a CUDA graph and replay it: less time between small kernels. It is not the
+        default because no GPU has run it yet. Needs batches that fit into memory whole.
 
     Yields
     ------
@@ -160,10 +169,14 @@ def train(
     if every is not None and every < 1:
         raise ValueError(f"every must be at least 1 step, or None for epochs alone; given {every}")
     hardware = choose_hardware(config.device, config.precision)
+    if captured and hardware.device.type != "cuda":
+        raise ValueError(
+            f"captured=True needs a CUDA GPU, and training would run on {hardware.device}; leave it out"
+        )
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
     _try_forward(model.to(hardware.device), data, hardware)
-    return _epochs(model, data, config, hardware, run, every)
+    return _epochs(model, data, config, hardware, run, every, captured)
 
 
 def _epochs(
@@ -173,42 +186,45 @@ def _epochs(
     hardware: Hardware,
     run: Run | None,
     every: int | None,
+    captured: bool,
 ) -> Iterator[EpochRecord | StepRecord]:
     in_layout(model, hardware.layout)
     settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
-    images = _on_device(data.train.images, hardware.device)
-    labels = data.train.labels.to(hardware.device)
-    state = _start(model, data, settings, hardware.device)
+    split = _on_device(data.train, hardware.device)
+    state = _start(model, data, settings, hardware.device, captured=captured)
     if run is not None:
         run.resume(model, state, data, settings)
-    n, batch_size = len(labels), settings.batch_size
+    n, batch_size = len(split), settings.batch_size
     slice_size = _slice_size(model, data, hardware)
     steps_per_epoch = -(-n // batch_size)
+    generator = torch.Generator(hardware.device)
+    setting = StepSetting(settings, data.n_pixels, hardware, generator, split.black, slice_size)
     with retained_memory(hardware.device), kept_modes(model):
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             seed = derived_seed(settings.seed, epoch)
             stream = RandomStream(seed, hardware.device)
-            generator = torch.Generator(hardware.device).manual_seed(seed)
+            generator.manual_seed(seed)
             order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-            setting = StepSetting(settings, data.n_pixels, hardware, generator, data.black, slice_size)
+            # Harvested saliency changes with the first epoch what a step does: each epoch has its own recording.
+            visit: Callable[[Tensor, LiveValues], Tensor] = functools.partial(
+                _visit, model, split, state, setting, first=epoch == 1
+            )
+            if captured:
+                visit = CapturedStep(visit, batch_size, hardware.device, cuda_graph(generator))
             meter = _Meter(steps_per_epoch, hardware.device)
             for i, ids in enumerate(order.to(hardware.device).split(batch_size)):
                 _read_live_values(config, state, epoch)
                 model.train()
                 with meter.timed(len(ids)), stream:
-                    batch = _batch(data.train, images, ids, hardware)
-                    result = training_step(
-                        model, state.optimizer, batch, labels[ids], state.k[ids], state.live, setting
-                    )
-                    state.k[ids], state.delta[ids] = result.k, result.delta
-                    meter.losses[i] = result.losses
+                    meter.losses[i] = visit(ids, state.live)
                     state.step += 1
                     due = every is not None and state.step % every == 0
-                    if due or state.step % _CHECK_EVERY == 0 or i + 1 == steps_per_epoch:
+                    look = hardware.device.type == "cpu" and state.step % _CHECK_EVERY == 0
+                    if due or look or i + 1 == steps_per_epoch:
                         meter.check_finite(i + 1, epoch, state)
                 if due:
                     yield meter.step_record(epoch, state, i + 1)
-            if not all(weight.isfinite().all() for weight in model.parameters()):
+            if not torch.stack([weight.isfinite().all() for weight in model.parameters()]).all():
                 raise TrainingError(
                     f"the weights are not finite after the last step of epoch {epoch}. {_advice(state.live)}"
                 )
@@ -223,6 +239,31 @@ def _epochs(
             run.finish()
 
 
+def _visit(
+    model: nn.Module,
+    split: Split,
+    state: TrainingState,
+    setting: StepSetting,
+    ids: Tensor,
+    live: LiveValues,
+    *,
+    first: bool,
+) -> Tensor:
+    """One step on the images ``ids``; what it moves goes into the state, its losses are given back.
+
+    ``first``: these images were never visited before, so no saliency was harvested from them.
+    """
+    last = None if state.saliency is None or first else state.saliency[ids]
+    result = training_step(
+        model, state.optimizer, _batch(split, ids, setting.hardware), split.labels[ids], state.k[ids],
+        live, setting, last,
+    )  # fmt: skip
+    state.k[ids], state.delta[ids] = result.k, result.delta
+    if state.saliency is not None and result.saliency is not None:
+        state.saliency[ids] = result.saliency.to(state.saliency.dtype)
+    return result.losses
+
+
 def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -231,27 +272,42 @@ def training_step(
     k: Tensor,
     live: LiveValues,
     setting: StepSetting,
+    last_saliency: Tensor | None = None,
 ) -> StepResult:
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
     ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. Where the batch does not fit into memory,
     it goes through the model in slices whose gradients add up to the batch's (BatchNorm then sees the slices).
+    ``last_saliency``, ``(B, H, W)`` from the images' last visit, ranks the pixels of harvested saliency; None
+    computes the ranking as "shared" does.
     """
+    harvested = setting.config.saliency_pass == "harvested" and setting.config.method != "traditional"
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer.zero_grad(set_to_none=True)
     results = []
     size = setting.slice_size or len(images)
     for rows in (slice(start, start + size) for start in range(0, len(images), size)):
-        loss, result = batch_loss(model, images[rows], labels[rows], k[rows], live, setting)
-        # Naming the weights spares the gradient with respect to the images, which require one.
-        torch.autograd.backward(loss * (len(result.k) / len(images)), inputs=weights)
+        clean = images[rows].detach()
+        last = None if last_saliency is None else last_saliency[rows]
+        loss, result = batch_loss(model, clean, labels[rows], k[rows], live, setting, last)
+        # Naming the weights spares the gradient with respect to the images, where they require one.
+        wanted = [*weights, clean] if harvested else weights
+        torch.autograd.backward(loss * (len(result.k) / len(images)), inputs=wanted)
+        if harvested:
+            result = result._replace(saliency=loss_saliency(clean, signed=setting.config.signed))
         results.append(result)
     optimizer.step()  # (7)
     if len(results) == 1:
         return results[0]
     shares = torch.tensor([len(r.k) / len(images) for r in results], device=k.device)
     losses = shares @ torch.stack([r.losses for r in results])
-    return StepResult(losses, torch.cat([r.k for r in results]), torch.cat([r.delta for r in results]))
+    maps = [r.saliency for r in results if r.saliency is not None]
+    return StepResult(
+        losses,
+        torch.cat([r.k for r in results]),
+        torch.cat([r.delta for r in results]),
+        torch.cat(maps) if maps else None,
+    )
 
 
 def batch_loss(
@@ -261,24 +317,29 @@ def batch_loss(
     k: Tensor,
     live: LiveValues,
     setting: StepSetting,
+    last_saliency: Tensor | None = None,
 ) -> tuple[Tensor, StepResult]:
     """The loss of equation (5), to go backward from, and what the step has to tell.
 
-    One forward pass of the clean images serves both the loss and the saliency (``saliency_pass="shared"``).
+    One forward pass of the clean images serves both the loss and the saliency, unless
+    ``saliency_pass="eval"``. ``images`` are made to require a gradient where their saliency is taken.
     """
     config, hardware, n_pixels = setting.config, setting.hardware, setting.n_pixels
     guided = config.method != "traditional"
-    shared = config.saliency_pass == "shared"
-    images = images.detach().requires_grad_(guided and shared)
+    own_pass = config.saliency_pass == "eval"
+    images.requires_grad_(guided and not own_pass)
     with hardware.autocast():
         logits = model(images).float()  # (B, n_classes)
     cross_entropy = F.cross_entropy(logits, labels)
-    kl, loss, delta = cross_entropy.new_tensor(torch.nan), cross_entropy, torch.full_like(k, torch.nan)
+    kl, loss = torch.full_like(cross_entropy, torch.nan), cross_entropy
+    delta = torch.full_like(k, torch.nan)
     if guided:
-        if shared:
-            gradient = input_gradient(logits, images, labels, signed=config.signed, retain_graph=True)
-        else:
+        if last_saliency is not None:
+            gradient = last_saliency
+        elif own_pass:
             gradient = _eval_mode_gradient(model, images, labels, config.signed, hardware)
+        else:
+            gradient = input_gradient(logits, images, labels, signed=config.signed, retain_graph=True)
         ranks = rank_pixels(gradient, order="lowest")
         masked = mask_pixels(images.detach(), ranks, k, config.fill, setting.generator, black=setting.black)
         with hardware.autocast():
@@ -297,6 +358,19 @@ def batch_loss(
     return loss, StepResult(losses, k, delta)
 
 
+def loss_saliency(images: Tensor, *, signed: bool) -> Tensor:
+    """Harvested saliency ``(N, H, W)``: minus the gradient of the loss that has come back to the images.
+
+    Where a pixel's increase lowers the loss, it speaks for the label: the sign agrees with that of the label's
+    logit. Unlike the logit's gradient, it also holds what speaks against the other classes.
+    """
+    if images.grad is None:
+        raise ValueError(
+            "the images hold no gradient; go backward from the loss with inputs=[…, images] first"
+        )
+    return (-images.grad if signed else images.grad.abs()).mean(1)
+
+
 def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
     """KL(p(x) ‖ p(x̃)) of equation (6), mean over the batch, with gradients through both."""
     return F.kl_div(
@@ -308,12 +382,12 @@ def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
 def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None) -> float:
     """Share of the images whose most probable class is the label, in per cent, in eval mode."""
     hardware = hardware or hardware_of(model)
+    split = _on_device(split, hardware.device)
     right = torch.zeros((), device=hardware.device)
     with kept_modes(model), hardware.autocast():
         model.eval()
-        for ids in torch.arange(len(split)).split(512):
-            logits = model(_batch(split, split.images, ids, hardware))
-            right += (logits.argmax(1) == split.labels[ids].to(hardware.device)).sum()
+        for ids in torch.arange(len(split), device=hardware.device).split(512):
+            right += (model(_batch(split, ids, hardware)).argmax(1) == split.labels[ids]).sum()
     return 100 * right.item() / len(split)
 
 
@@ -378,13 +452,28 @@ def _advice(live: LiveValues) -> str:
     )
 
 
-def _start(model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device) -> TrainingState:
+def _start(
+    model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device, *, captured: bool
+) -> TrainingState:
     k_init = 0.0 if config.method == "traditional" else config.k_init * data.n_pixels
     k = torch.full((len(data.train),), k_init, device=device)
-    return TrainingState(_optimizer(model, config), k, torch.full_like(k, torch.nan), config.live_values())
+    optimizer = _optimizer(model, config, device if captured else None)
+    state = TrainingState(optimizer, k, torch.full_like(k, torch.nan), config.live_values())
+    if config.saliency_pass == "harvested" and config.method != "traditional":
+        n, (_, height, width) = len(data.train), data.image_shape
+        if 2 * n * height * width > _HARVEST_LIMIT:
+            raise ValueError(
+                f"harvested saliency keeps a map for each of the {n:,} training images of {height}×{width} pixels, "
+                f"{2 * n * height * width / 2**30:.1f} GiB; use saliency_pass='shared', fewer or smaller images"
+            )
+        state.saliency = torch.zeros(n, height, width, dtype=torch.bfloat16, device=device)
+    return state
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimizer(
+    model: nn.Module, config: TrainingConfig, captured_on: torch.device | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser; for a captured step with its learning rate in a tensor on the device."""
     make = {
         "adadelta": torch.optim.Adadelta,
         "sgd": torch.optim.SGD,
@@ -392,7 +481,21 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimize
         "adamw": torch.optim.AdamW,
     }[config.optimizer]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return make(weights, lr=config.learning_rate)
+    if captured_on is None:
+        return make(weights, lr=config.learning_rate)
+    learning_rate = torch.tensor(config.learning_rate, device=captured_on)
+    return make(
+        weights, lr=learning_rate, **({"fused": True} if config.optimizer == "sgd" else {"capturable": True})
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set it for all weights, in place where it is a tensor that a captured step reads."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
 
 
 def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) -> None:
@@ -405,21 +508,24 @@ def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) 
     for name, old, new in zip(live._fields, state.live, live, strict=True):
         if old != new:
             state.changes.append(Change(state.step + 1, epoch, name, old, new))
-    for group in state.optimizer.param_groups:
-        group["lr"] = live.learning_rate
+    set_learning_rate(state.optimizer, live.learning_rate)
     state.live = live
 
 
-def _on_device(images: Tensor, device: torch.device) -> Tensor:
-    """The whole data set on a GPU when it takes at most half of the free memory, else where it is."""
+def _on_device(split: Split, device: torch.device) -> Split:
+    """The split on the device; on a GPU its images only when they take at most half of the free memory."""
+    images = split.images
     if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        return images.pin_memory()
-    return images.to(device)
+        images = images.pin_memory()
+    else:
+        images = images.to(device)
+    moved = {name: getattr(split, name).to(device) for name in ("labels", "mean", "std")}
+    return replace(split, images=images, **moved)
 
 
-def _batch(split: Split, images: Tensor, ids: Tensor, hardware: Hardware) -> Tensor:
+def _batch(split: Split, ids: Tensor, hardware: Hardware) -> Tensor:
     """Normalised images on the device, in the memory layout that its convolutions like."""
-    chosen = images[ids.to(images.device)].to(hardware.device, non_blocking=True)
+    chosen = split.images[ids.to(split.images.device)].to(hardware.device, non_blocking=True)
     return split.normalize(chosen).to(memory_format=hardware.layout)
 
 
@@ -429,7 +535,7 @@ def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
     if hardware.device.type == "cuda":
         # Of the whole memory, not of what is free just now: the same run must get the same slices again.
         budget = torch.cuda.get_device_properties(hardware.device).total_memory // 4
-    one = _batch(data.train, data.train.images, torch.arange(1), hardware)
+    one = _batch(data.train, torch.arange(1), hardware)
     with kept_modes(model), hardware.autocast():
         return max(1, budget // (2 * activation_bytes(model.eval(), one)))
 
@@ -450,7 +556,7 @@ def _eval_mode_gradient(
 @torch.no_grad()
 def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
     """Find a model that does not fit the data before training starts."""
-    first = _batch(data.train, data.train.images, torch.arange(min(2, len(data.train))), hardware)
+    first = _batch(data.train, torch.arange(min(2, len(data.train))), hardware)
     try:
         with kept_modes(model), hardware.autocast():
             logits = model.eval()(first)

@@ -31,6 +31,7 @@ def test_the_core_imports_in_one_direction_only():
         {"hardware"},
         {"data", "folders", "shapes", "models", "masking", "adaptation", "records"},
         {"saliency", "config"},
+        {"captured"},
         {"training", "curves", "looks", "evidence"},
         {"runs"},
         {"comparison", "views"},

@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from smoot_explore import (
     EpochRecord,
@@ -20,7 +22,11 @@ from smoot_explore import (
     train,
     update_k,
 )
-from smoot_explore.training import kl_divergence
+from smoot_explore.captured import CapturedStep
+from smoot_explore.config import LiveValues
+from smoot_explore.hardware import Hardware, choose_hardware
+from smoot_explore.masking import FILLS
+from smoot_explore.training import StepSetting, kl_divergence, training_step
 
 
 def weights_of(model):
@@ -123,6 +129,132 @@ def test_the_eval_mode_pass_equals_the_shared_one_for_a_model_without_dropout(da
     list(train(one, data, config(saliency_pass="shared")))
     list(train(two, data, config(saliency_pass="eval")))
     torch.testing.assert_close(weights_of(one), weights_of(two), rtol=1e-3, atol=1e-5)
+
+
+def test_harvested_saliency_is_shared_at_the_first_visit_and_the_loss_gradient_of_it_at_the_second(
+    data, plain_model, config
+):
+    settings = {
+        "batch_size": len(data.train), "fill": "mean", "optimizer": "sgd", "learning_rate": 0.1, "epochs": 2,
+        "kl_weight": 0.7, "alpha": 100.0,
+    }  # fmt: skip
+    model, plain = plain_model(), plain_model()
+    first, second = train(model, data, config(saliency_pass="harvested", **settings))
+    (shared_first, _) = train(plain_model(), data, config(saliency_pass="shared", **settings))
+    same_numbers(first, shared_first)
+
+    images, labels = data.train.normalize(), data.train.labels
+    k = torch.full((len(labels),), 0.5 * data.n_pixels)
+    x = images.clone().requires_grad_()
+    (ranking,) = torch.autograd.grad(plain(x).gather(1, labels[:, None]).sum(), x)
+    for record in (first, second):
+        x = images.clone().requires_grad_()
+        masked = mask_pixels(images, rank_pixels(ranking.mean(1)), k, "mean")
+        clean, other = plain(x), plain(masked)
+        loss = F.cross_entropy(clean, labels) + 0.7 * kl_divergence(clean, other)
+        loss.backward()
+        np.testing.assert_allclose(record.train_loss, loss.item(), rtol=1e-4)
+        k, delta = update_k(
+            k, clean.detach().softmax(1), other.detach().softmax(1), labels,
+            alpha=100.0, beta=0.95, k_min=0.2 * data.n_pixels, k_max=0.8 * data.n_pixels,
+        )  # fmt: skip
+        # A sum in another order may round a pixel at the edge of the mask to the other side: not for most images.
+        assert np.median(abs(record.delta - delta.numpy())) < 1e-6
+        ranking = (-x.grad).bfloat16().float()
+        with torch.no_grad():
+            for weight in plain.parameters():
+                weight -= 0.1 * weight.grad
+                weight.grad = None
+
+
+def test_harvested_saliency_that_would_fill_the_memory_is_refused(data, model, config, monkeypatch):
+    monkeypatch.setattr("smoot_explore.training._HARVEST_LIMIT", 1000)
+    with pytest.raises(
+        ValueError, match=r"a map for each of the .* training images .* saliency_pass='shared'"
+    ):
+        next(train(model, data, config(saliency_pass="harvested")))
+
+
+class NoTransfers(TorchDispatchMode):
+    """Fails at an operation that brings a tensor of the host together with one of the device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_flatten((args, kwargs, result))[0] if isinstance(t, torch.Tensor)]
+        assert not any(t.device.type == "cpu" for t in tensors), f"{func} works on the host"
+        return result
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("saliency_pass", ["shared", "eval", "harvested"])
+@pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
+def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(
+    data, config, method, saliency_pass, fill
+):
+    """On PyTorch's meta device, which has shapes and no numbers: reading one would be an error."""
+    settings = config(method=method, saliency_pass=saliency_pass, fill=fill)
+    device = torch.device("meta")
+    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 6)).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    live = LiveValues(*torch.ones(len(LiveValues._fields), device=device).unbind())
+    setting = StepSetting(
+        settings, data.n_pixels, Hardware(device, torch.float32), black=torch.zeros(3, device=device)
+    )
+    images = torch.rand(8, 3, 32, 32, device=device)
+    labels = torch.zeros(8, dtype=torch.int64, device=device)
+    last = (
+        torch.zeros(8, 32, 32, dtype=torch.bfloat16, device=device) if saliency_pass == "harvested" else None
+    )
+    with NoTransfers():
+        result = training_step(model, optimizer, images, labels, labels.float(), live, setting, last)
+    assert result.k.shape == (8,)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adadelta"])
+def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, config, optimizer):
+    """Ids and live values through tensors that keep their place; a function in the place of the CUDA graph."""
+    settings = config(fill="mean", optimizer=optimizer)
+    setting = StepSetting(settings, data.n_pixels, choose_hardware("cpu", "float32"), black=data.black)
+    labels, images = data.train.labels, data.train.normalize()
+
+    def steps(prepare):
+        model = plain_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        k = torch.full((len(labels),), 300.0)
+
+        def visit(ids, live):
+            result = training_step(model, optimizer, images[ids], labels[ids], k[ids], live, setting)
+            k[ids] = result.k
+            return result.losses
+
+        step, losses = prepare(visit), []
+        for i in range(12):
+            ids = torch.arange(10 * i, 10 * i + (7 if i == 9 else 10)) % len(labels)
+            live = LiveValues(10.0 + 20 * (i // 5), 0.9, 0.5 + 0.1 * (i // 3), 0.1, 0.2 * 1, 0.8)
+            losses.append(step(ids, live).clone())
+        return torch.stack(losses), k, weights_of(model)
+
+    replayed = []
+
+    def record(step):
+        losses = torch.zeros(4)
+
+        def replay():
+            replayed.append(True)
+            losses.copy_(step())
+
+        return replay, losses
+
+    plain = steps(lambda visit: visit)
+    captured = steps(lambda visit: CapturedStep(visit, 10, torch.device("cpu"), record))
+    assert len(replayed) == 12 - 3 - 1  # all but the warm-up and the smaller batch
+    for one, two in zip(plain, captured, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_a_captured_step_without_a_gpu_is_refused(data, model, config):
+    with pytest.raises(ValueError, match="captured=True needs a CUDA GPU, and training would run on cpu"):
+        train(model, data, config(), captured=True)
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_the_caller_draws_in_between(data, config):
@@ -328,6 +460,17 @@ def test_accuracy_is_the_share_of_right_predictions(data, model):
 def test_what_does_not_go_together_is_refused_at_the_call(data, config, make_model, settings, every, message):
     with pytest.raises(ValueError, match=message):
         train(make_model(), data, config(**settings), every=every)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("optimizer", ["adadelta", "sgd", "adam"])
+def test_a_captured_step_trains_to_the_same_numbers(data, plain_model, config, optimizer):
+    settings = config(device="cuda", fill="mean", epochs=2, optimizer=optimizer, learning_rate=0.01)
+    (_, plain), (_, captured) = (
+        list(train(plain_model(), data, settings, captured=captured)) for captured in (False, True)
+    )
+    assert captured.train_loss == pytest.approx(plain.train_loss, rel=1e-3)
+    np.testing.assert_allclose(captured.k, plain.k, atol=0.1)
 
 
 @pytest.mark.gpu
