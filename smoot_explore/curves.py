@@ -14,7 +14,7 @@ from smoot_explore.adaptation import probability_change
 from smoot_explore.data import Split
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import Hardware, hardware_of, retained_memory
-from smoot_explore.masking import FILLS, RANDOM_FILLS, fill_values, rank_pixels
+from smoot_explore.masking import FILLS, RANDOM_FILLS, fill_values, order_pixels
 from smoot_explore.models import activation_bytes, check_logits
 from smoot_explore.randomness import derived_seed
 from smoot_explore.records import CURVES, LANDSCAPE, labelled
@@ -100,9 +100,9 @@ def masking_curves(
                 maps, clean = _saliency_and_logits(
                     model, images, labels, name, signed, derived_seed(seed, chunk.start)
                 )
-                ranks = rank_pixels(maps, order)
+                ordered = order_pixels(maps, order)
                 for j, fill_name in enumerate(fills):
-                    batches = _masked_batches(images, ranks, pixels, fill_name, noise, split.black)
+                    batches = _masked_batches(images, ordered, pixels, fill_name, noise, split.black)
                     levels_p, levels_correct = [], []
                     for k, batch in zip(pixels, batches, strict=True):
                         logits = clean if k == 0 else _logits(model, batch).expand_as(clean)
@@ -229,10 +229,10 @@ def k_landscape(
                 model, images, labels, method, signed, derived_seed(seed, chunk.start)
             )
             clean = logits.softmax(1)
-            ranks = rank_pixels(maps, "lowest")
+            ordered = order_pixels(maps, "lowest")
             for rng in rngs:
                 noise = _noise(rng, images, [fill])
-                batches = _masked_batches(images, ranks, pixels, fill, noise, split.black)
+                batches = _masked_batches(images, ordered, pixels, fill, noise, split.black)
                 for i, batch in enumerate(batches):
                     if pixels[i] == 0:
                         continue  # nothing masked, nothing changed
@@ -402,37 +402,45 @@ def _saliency_and_logits(
 
 @torch.no_grad()
 def _masked_batches(
-    images: Tensor, ranks: Tensor, pixels: list[int], fill: str, noise: Tensor | None, black: Tensor
+    images: Tensor, ordered: Tensor, pixels: list[int], fill: str, noise: Tensor | None, black: Tensor
 ) -> Iterator[Tensor]:
     """The images with each number of pixels masked, one after the other in the same memory. Images that are
     black all over are all the same: one stands for them.
 
-    Equals `mask_pixels` at every level, with what the levels share computed once.
+    Equals `mask_pixels` at every level, with what the levels share computed once: a level masks the pixels of the
+    one before and some more. ``ordered`` is from `order_pixels`.
     """
-    # Into a buffer with the images' own strides: where() forgets channels last when there is one channel, and
-    # convolutions are then half as fast.
-    masked = torch.empty_like(images)
-    if noise is not None and fill == "remaining":
-        spans = _remaining_ranges(images, ranks, pixels)
-        levels: Iterator[Tensor] = (torch.lerp(low, high, noise) for low, high in zip(*spans, strict=True))
-    else:
-        everything = torch.ones_like(images[:, :1], dtype=torch.bool)
-        levels = itertools.repeat(fill_values(images, everything, fill, noise, black))
-    for k, values in zip(pixels, levels, strict=False):
-        torch.where((ranks < k).unsqueeze(1), values, images, out=masked)
-        yield masked[:1] if fill == "black" and k == ranks[0].numel() else masked
+    n, channels = images.shape[:2]
+    places = ordered.unsqueeze(1)  # (N, 1, P)
+    new_pixels = [places[..., low:high] for low, high in itertools.pairwise([0, *pixels])]
+    if fill == "remaining" and noise is not None:
+        low, high = _remaining_ranges(images, ordered, pixels)
+        mask = torch.zeros_like(images[:, :1], dtype=torch.bool)
+        # Into a buffer with the images' own strides: where() forgets channels last when there is one channel, and
+        # convolutions are then half as fast.
+        masked = torch.empty_like(images)
+        for i, new in enumerate(new_pixels):
+            mask.view(n, 1, -1).scatter_(2, new, True)
+            yield torch.where(mask, torch.lerp(low[i], high[i], noise), images, out=masked)
+        return
+    everything = torch.ones_like(images[:, :1], dtype=torch.bool)
+    values = fill_values(images, everything, fill, noise, black).expand_as(images).reshape(n, channels, -1)
+    masked = images.clone()
+    for k, new in zip(pixels, new_pixels, strict=True):
+        new = new.expand(n, channels, -1)
+        masked.view(n, channels, -1).scatter_(2, new, values.gather(2, new))
+        yield masked[:1] if fill == "black" and k == ordered.shape[1] else masked
 
 
-def _remaining_ranges(images: Tensor, ranks: Tensor, pixels: list[int]) -> tuple[Tensor, Tensor]:
+def _remaining_ranges(images: Tensor, ordered: Tensor, pixels: list[int]) -> tuple[Tensor, Tensor]:
     """Minimum and maximum of the unmasked pixels at each level, each ``(levels, N, C, 1, 1)``.
 
     With the pixels in the order of their rank, a level's range is that of its tail: the extremes of the
     stretches between levels, accumulated from the end. At k = P it is the whole image's.
     """
     n, channels = images.shape[:2]
-    places = ranks.flatten(1).long().unsqueeze(1).expand(n, channels, -1)
-    ordered = torch.empty_like(places, dtype=images.dtype).scatter_(2, places, images.flatten(2))  # (N, C, P)
-    stretches = torch.tensor_split(ordered, pixels, dim=2)[1:]
+    values = images.flatten(2).gather(2, ordered.unsqueeze(1).expand(n, channels, -1))  # (N, C, P)
+    stretches = torch.tensor_split(values, pixels, dim=2)[1:]
     extremes = []
     for pick, neutral in ((torch.amin, torch.inf), (torch.amax, -torch.inf)):
         tails = [
@@ -441,7 +449,7 @@ def _remaining_ranges(images: Tensor, ranks: Tensor, pixels: list[int]) -> tuple
         for i in reversed(range(len(tails) - 1)):
             tails[i] = pick(torch.stack(tails[i : i + 2]), 0)
         tails = [
-            pick(ordered, 2) if k == ordered.shape[2] else tail for k, tail in zip(pixels, tails, strict=True)
+            pick(values, 2) if k == values.shape[2] else tail for k, tail in zip(pixels, tails, strict=True)
         ]
         extremes.append(torch.stack(tails)[..., None, None])
     return extremes[0], extremes[1]

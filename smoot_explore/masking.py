@@ -37,6 +37,20 @@ def rank_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
     >>> rank_pixels(torch.tensor([[[0.3, 0.1], [0.1, 0.2]]])).tolist()
     [[[3, 0], [1, 2]]]
     """
+    pixels = order_pixels(saliency, order)
+    places = torch.arange(pixels.shape[1], dtype=torch.int32, device=pixels.device)
+    ranks = torch.empty_like(pixels, dtype=torch.int32)
+    return ranks.scatter_(1, pixels, places.expand_as(pixels)).view_as(saliency)
+
+
+def order_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
+    """The pixels of every image in the order in which they are masked, the inverse of `rank_pixels`.
+
+    Returns
+    -------
+    Tensor
+        int64 ``(N, H·W)``: positions in the flattened image.
+    """
     if order not in ORDERS:
         raise unknown_name("order", order, ORDERS)
     if saliency.ndim != 3:
@@ -46,12 +60,8 @@ def rank_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
     if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.bfloat16, torch.float16):
         keys = _integer_keys(flat, order)
         keys.numpy().sort(axis=1)  # in place: array and tensor are the same memory
-        pixels = keys.bitwise_and_(2**32 - 1)  # (N, P)
-    else:
-        pixels = flat.sort(dim=1, descending=order == "highest", stable=True).indices
-    places = torch.arange(flat.shape[1], dtype=torch.int32, device=flat.device)
-    ranks = torch.empty_like(pixels, dtype=torch.int32)
-    return ranks.scatter_(1, pixels, places.expand_as(pixels)).view_as(saliency)
+        return keys.bitwise_and_(2**32 - 1)
+    return flat.sort(dim=1, descending=order == "highest", stable=True).indices
 
 
 def mask_pixels(

@@ -21,6 +21,7 @@ from smoot_explore import (
     saliency,
     simulate_k,
 )
+from smoot_explore.masking import FILLS
 from smoot_explore.records import validate
 
 
@@ -103,19 +104,24 @@ def test_a_split_made_by_hand_need_not_hold_every_class(data, model):
         masking_curves(model, Split(data.test.images[:1], torch.tensor([9])), 2)
 
 
-@pytest.mark.parametrize("fill", ["remaining", "image_range"])
-def test_curves_mask_as_mask_pixels_does(data, fill):
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_curves_mask_as_mask_pixels_does(data, fill, layout):
     """Every level of the fast path against `mask_pixels` given the same random numbers."""
     from smoot_explore.curves import _masked_batches
-    from smoot_explore.masking import fill_values
+    from smoot_explore.masking import fill_values, order_pixels
 
-    images = data.test[:3].normalize()
-    ranks = rank_pixels(torch.randint(0, 4, (3, 32, 32)).float())
+    images = data.test[:3].normalize().to(memory_format=layout)
+    maps = torch.randint(0, 4, (3, 32, 32)).float()
+    ordered, ranks = order_pixels(maps), rank_pixels(maps)
     noise, pixels = torch.rand_like(images), [0, 1, 500, 500, 1023, 1024]
-    for k, fast in zip(pixels, _masked_batches(images, ranks, pixels, fill, noise, data.black), strict=True):
+    before = images.clone()
+    batches = _masked_batches(images, ordered, pixels, fill, noise, data.black)
+    for k, fast in zip(pixels, batches, strict=True):
         mask = (ranks < k).unsqueeze(1)
-        expected = torch.where(mask, fill_values(images, mask, fill, noise), images)
-        torch.testing.assert_close(fast, expected)
+        expected = torch.where(mask, fill_values(images, mask, fill, noise, data.black), images)
+        torch.testing.assert_close(fast.expand_as(images), expected)
+    assert torch.equal(images, before)
 
 
 def test_several_fills_and_methods_equal_one_at_a_time(data, model):
