@@ -17,7 +17,7 @@ help:
 	@echo "make notebooks  set up, make the students' notebooks from those in notebooks/solutions/"
 	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
 	@echo "make screenshots  set up, take docs/images/explorer-*.png with Chromium (about two minutes)"
-	@echo "make benchmark  set up, measure the speed against the SGT reference's step and plain training"
+	@echo "make benchmark  set up, measure the speed against the SGT reference's step, plain training, Quantus and torch-cam"
 	@echo "make benchmark-explorer  set up, measure the explorer in Chromium: sliders, training, memory, thirty pages"
 	@echo "make clean      remove the virtual environment and the caches"
 
@@ -56,6 +56,7 @@ screenshots: $(INSTALLED)
 	$(BIN)/python tests/screenshots.py
 
 benchmark: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
 
 benchmark-explorer: $(INSTALLED)
