@@ -46,6 +46,8 @@ class Scale:
         Test images, the first ones, of the masking curves by gradient; and of whatever costs much more. None: all.
     attributions
         Attribution methods that are compared.
+    levels
+        Steps of the masking curves from no pixel to all.
     slow_down
         Whether the last quarter of the epochs goes at a tenth of the learning rate (`train_and_settle`).
     data, architecture
@@ -59,6 +61,7 @@ class Scale:
     curve_images: int | None = None
     few_images: int = 200
     attributions: tuple[str, ...] = tuple(ATTRIBUTION_METHODS)
+    levels: int = 20
     slow_down: bool = False
     data: str | None = None
     architecture: Architecture | None = None
@@ -162,8 +165,9 @@ _SMALL_TRANSFORMER = Architecture(
 def _smoke(data: str, architecture: Architecture | None = None, **settings: Any) -> Scale:
     """Enough to see a recipe work from end to end: its numbers mean nothing."""
     return Scale(
-        100, 40, {"epochs": 1, "batch_size": 50, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
-        attributions=("gradient", "input_x_gradient", "random"), slow_down=True, data=data, architecture=architecture,
+        100, 40, {"epochs": 4, "batch_size": 50, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
+        attributions=("gradient", "input_x_gradient", "random"), levels=4, slow_down=True, data=data,
+        architecture=architecture,
     )  # fmt: skip
 
 

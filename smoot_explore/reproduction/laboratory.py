@@ -36,7 +36,6 @@ from smoot_explore.training import StepRecord, train
 # Work in visits of one image by traditional training: three passes forward or back count as one visit.
 VISIT_COST = {"traditional": 1.0, "sgt": 2.4, "smoot": 2.4}  # measured, step against step
 _PASS_COST = 1 / 3
-_LEVELS = 20
 # Passes through the model that ranking an image takes, by attribution; about 3 for the gradient.
 _RANKING_PASSES = {"integrated_gradients": 96, "smoothgrad": 48, "gradient_shap": 48, "occlusion": 700}
 _MAPS_PASSES = {"background": 3, "hits": 100, "sanity": 1_000}
@@ -322,7 +321,7 @@ class Laboratory:
         for i, method in enumerate(methods, start=1):
             parts.append(
                 masking_curves(
-                    model, split, _LEVELS, measurement.order, measurement.fills, [method], signed=measurement.signed
+                    model, split, self.size(experiment).levels, measurement.order, measurement.fills, [method], signed=measurement.signed
                 )
             )  # fmt: skip
             yield i / len(methods)
@@ -340,7 +339,7 @@ class Laboratory:
             found == [run.epochs, measurement.order, ranking, "float32", 0]
             and tuple(np.atleast_1d(curves.fill.values)) == measurement.fills
             and tuple(np.atleast_1d(curves.method.values)) == self._methods(experiment, measurement)
-            and curves.sizes["masked_fraction"] == _LEVELS + 1
+            and curves.sizes["masked_fraction"] == self.size(experiment).levels + 1
             and np.array_equal(curves.image_id, self._split(experiment, measurement).image_ids)
         )
 
@@ -379,7 +378,7 @@ class Laboratory:
         limit = size.few_images if measurement.few else size.curve_images
         images = limit or size.test or experiment.full[1]
         passes = sum(
-            _RANKING_PASSES.get(method, 3) + _LEVELS * len(measurement.fills)
+            _RANKING_PASSES.get(method, 3) + size.levels * len(measurement.fills)
             for method in self._methods(experiment, measurement)
         )
         return images * passes * _PASS_COST

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,6 +25,7 @@ from smoot_explore.reproduction.experiments import (
 from smoot_explore.reproduction.laboratory import Laboratory, Trial
 from smoot_explore.reproduction.recipes import Recipe
 from smoot_explore.reproduction.sections import (
+    BySeed,
     Results,
     hardware_and_versions,
     k_text,
@@ -130,6 +133,7 @@ def _methods_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
         _methods_table(experiment, results),
         "## Differences between methods, seed by seed",
         _differences_table(experiment, results),
+        _signs_finding(experiment, results),
         _by_chance(results.n_seeds),
         _k_finding(experiment, results),
     ]
@@ -180,29 +184,66 @@ def _drop_protocols(results: Results, signed: bool) -> list[Protocol]:
     return [next(p for p in found if p.fill == fill and p.test_images == most) for fill in ALL_FILLS]
 
 
-def _differences_table(experiment: Experiment, results: Results) -> Table:
-    published = paper.RESULTS[experiment.name]
-    rows = []
+class _Compared(NamedTuple):
+    """A difference between two methods beside the paper's."""
 
-    def add(what: str, values: Mapping[str, dict[int, float]], reported: Mapping[str, float | None]) -> None:
+    quantity: str
+    pair: tuple[str, str]
+    here: Difference
+    paper: float | None
+
+    @property
+    def pair_name(self) -> str:
+        return f"{name_of(self.pair[0])} − {name_of(self.pair[1])}"
+
+
+def _compared(experiment: Experiment, results: Results) -> list[_Compared]:
+    """Accuracy, and the AUC of every fill by both rankings, of each pair of methods."""
+    published = paper.RESULTS[experiment.name]
+    quantities: list[tuple[str, Callable[[str], BySeed], dict[str, float | None]]] = [
+        ("accuracy", results.accuracy, {m: published[m].accuracy for m in METHODS})
+    ]
+    for signed in (True, False) if _has_magnitude(results) else (True,):
+        for protocol in _drop_protocols(results, signed):
+            name = f"AUC {_words(protocol.fill)}, {protocol.ranking}"
+            aucs = {m: published[m].auc for m in METHODS}
+            quantities.append((name, partial(results.auc, protocol=protocol), aucs))
+    compared = []
+    for name, measured, reported in quantities:
         for first, second in PAIRS:
-            difference = paired_difference(values[first], values[second])
             one, other = reported[first], reported[second]
             expected = None if one is None or other is None else one - other
-            rows.append([
-                what, f"{name_of(first)} − {name_of(second)}", difference.text(),
-                "–" if expected is None else number(expected), _verdict(difference, expected),
-            ])  # fmt: skip
+            here = paired_difference(measured(first), measured(second))
+            compared.append(_Compared(name, (first, second), here, expected))
+    return compared
 
-    accuracies = {method: results.accuracy(method) for method in METHODS}
-    add("accuracy", accuracies, {m: published[m].accuracy for m in METHODS})
-    for signed in (True, False):
-        for protocol in _drop_protocols(results, signed) if signed or _has_magnitude(results) else []:
-            areas = {method: results.auc(method, protocol) for method in METHODS}
-            what = f"AUC {protocol.fill.replace('_', ' ')}, {protocol.ranking}"
-            add(what, areas, {m: published[m].auc for m in METHODS})
+
+def _differences_table(experiment: Experiment, results: Results) -> Table:
+    rows = [
+        [
+            c.quantity,
+            c.pair_name,
+            c.here.text(),
+            "–" if c.paper is None else number(c.paper),
+            _verdict(c.here, c.paper),
+        ]
+        for c in _compared(experiment, results)
+    ]
     heads = ["quantity", "pair", "here", "paper", "sign"]
     return Table("Differences in points of per cent: mean ± standard deviation over the seeds", heads, rows)
+
+
+def _signs_finding(experiment: Experiment, results: Results) -> str:
+    """What agrees with the paper and what does not, from the table above."""
+    told = []
+    for pair in PAIRS:
+        by_verdict: dict[str, list[str]] = {}
+        for c in _compared(experiment, results):
+            if c.pair == pair and c.paper is not None:
+                by_verdict.setdefault(_verdict(c.here, c.paper), []).append(c.quantity)
+        signs = "; ".join(f"{verdict}: {', '.join(quantities)}" for verdict, quantities in by_verdict.items())
+        told.append(f"- {name_of(pair[0])} − {name_of(pair[1])}: {signs}")
+    return "The signs of the differences, against the paper's:\n\n" + "\n".join(told)
 
 
 def _has_magnitude(results: Results) -> bool:
@@ -252,7 +293,14 @@ def _k_finding(experiment: Experiment, results: Results) -> str:
 def _every_protocol(results: Results) -> list[str | Table | Picture]:
     """AUC under every attribution, ranking and fill, and where SMOOT does not have the lowest."""
     parts: list[str | Table | Picture] = ["## What the paper does not report: every protocol"]
-    drops = [p for p in results.protocols if p.masked_first == "highest" and p.attribution != "random"]
+    most = max(p.test_images for p in results.protocols)
+    drops = [  # the gradient is also measured on fewer images, beside the others: once is enough to count
+        p
+        for p in results.protocols
+        if p.masked_first == "highest"
+        and p.attribution != "random"
+        and (p.attribution != "gradient" or p.test_images == most)
+    ]
     means = {p: {m: spread(results.auc(m, p).values()).mean for m in METHODS} for p in results.protocols}
     lowest = [p for p in drops if means[p]["smoot"] < min(means[p]["sgt"], means[p]["traditional"])]
     always = [p for p in drops if all(_below(results, "smoot", m, p) for m in ("sgt", "traditional"))]
@@ -592,7 +640,10 @@ def _order_finding(results: Results) -> str:
     orders: dict[str, list[str]] = {}
     for protocol in _drop_protocols(results, signed=True):
         means = {m: spread(results.auc(m, protocol).values()).mean for m in METHODS}
-        order = " < ".join(name_of(m) for m in sorted(METHODS, key=lambda m: means[m]))
+        ordered = sorted(METHODS, key=lambda m: means[m])
+        order = name_of(ordered[0])
+        for lower, higher in itertools.pairwise(ordered):
+            order += f" {'<' if means[lower] < means[higher] else '='} {name_of(higher)}"
         orders.setdefault(order, []).append(_words(protocol.fill))
     told = "; ".join(f"{order} with {listed(fills)} fill" for order, fills in orders.items())
     return f"The paper's order of the AUC is SMOOT < SGT < traditional. The order of the means here: {told}."

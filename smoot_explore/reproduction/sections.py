@@ -15,6 +15,8 @@ from smoot_explore.views.palette import METHOD_NAMES
 
 BySeed = dict[int, float]
 
+_ROW_NUMBERS = ("epochs", "k_min", "k_median", "k_max", "test_accuracy", "n_test")
+
 
 class Results:
     """The numbers of an experiment, by variant and seed.
@@ -85,12 +87,15 @@ class Results:
             {
                 "variant": trial.variant,
                 "seed": trial.seed,
-                **self.rows[trial.variant][trial.seed]._asdict(),
+                **{
+                    name: value
+                    for name, value in self.rows[trial.variant][trial.seed]._asdict().items()
+                    if name in _ROW_NUMBERS
+                },
                 "aucs": [
                     {**auc.protocol._asdict(), "value": auc.value}
                     for auc in self.rows[trial.variant][trial.seed].aucs
                 ],
-                "class_ii_share": None,  # measured by the target class-ii
                 "settings": trial.run.start_config,
                 "changes": trial.run.journal["changes"],
                 **{
@@ -127,7 +132,9 @@ def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
     )
     lines = []
     if scale == "smoke":
-        lines.append("**This is a smoke run: it shows that the recipe works, and its numbers mean nothing.**")
+        lines.append(
+            "**This is a smoke run: it shows that the recipe works, and its numbers mean nothing.**\n"
+        )
     stand_in = experiment.stand_in(scale)
     if stand_in is not None and stand_in != experiment.data:
         lines.append(

@@ -34,7 +34,10 @@ class Difference(NamedTuple):
 
     def text(self, digits: int = 2) -> str:
         """``"−1.20 ± 0.30 (3 of 3 below 0)"``."""
-        side, count = ("below", self.below) if self.below >= self.above else ("above", self.above)
+        equal = self.n - self.below - self.above
+        count, side = max(
+            (self.below, "below"), (self.above, "above"), (equal, "equal to"), key=lambda c: c[0]
+        )
         sign = "+" if self.mean > 0 else ""
         return f"{sign}{Spread(self.mean, self.sd, self.n).text(digits)} ({count} of {self.n} {side} 0)"
 
