@@ -319,11 +319,16 @@ class Laboratory:
         methods = self._methods(experiment, measurement)
         parts = []
         for i, method in enumerate(methods, start=1):
-            parts.append(
-                masking_curves(
-                    model, split, self.size(experiment).levels, measurement.order, measurement.fills, [method], signed=measurement.signed
-                )
-            )  # fmt: skip
+            part = masking_curves(
+                model,
+                split,
+                self.size(experiment).levels,
+                measurement.order,
+                measurement.fills,
+                [method],
+                signed=measurement.signed,
+            )
+            parts.append(part)
             yield i / len(methods)
         curves = xr.concat(parts, "method", combine_attrs="identical", data_vars="minimal")
         run.save_curves(curves, measurement.name)
