@@ -70,6 +70,19 @@ def test_what_a_seed_does_to_both_methods_cancels_in_their_difference():
     assert spread(first.values()).sd == pytest.approx(40)
 
 
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [
+        ({0: 2.0, 1: 4.0}, "+2.0 ± 1.4 (2 of 2 above 0)"),
+        ({0: 5.0, 1: 0.0}, "+1.5 ± 3.5 (1 of 2 above 0)"),
+        ({0: -5.0, 1: 2.0}, "−2.5 ± 4.9 (1 of 2 below 0)"),
+        ({0: 1.0, 1: 1.0}, "0.0 (2 of 2 equal to 0)"),
+    ],
+)
+def test_a_difference_tells_how_many_seeds_are_on_the_side_of_its_mean(first, text):
+    assert paired_difference(first, {0: 1.0, 1: 1.0}).text(1) == text
+
+
 def test_methods_of_different_seeds_are_not_paired():
     with pytest.raises(ValueError, match=r"the same seeds, given \[0, 1\] and \[0, 2\]"):
         paired_difference({0: 1.0, 1: 1.0}, {0: 1.0, 2: 1.0})

@@ -126,6 +126,10 @@ class Laboratory:
         """The seeds of an experiment."""
         return self.size(experiment).seeds if self.n_seeds is None else tuple(range(self.n_seeds))
 
+    def data_title(self, experiment: Experiment) -> str:
+        """Name of the images for people: the experiment's, or that of what stands in for them at this scale."""
+        return experiment.stand_in(self.scale) or experiment.title
+
     def data(self, experiment: Experiment) -> ImageData:
         """The images of an experiment.
 

@@ -498,8 +498,8 @@ def _saliency_picture(laboratory: Laboratory, experiment: Experiment, trials: Se
     figure = figures.saliency_figure(shown.images.numpy(), maps, titles)
     classes = "each class" if len(present) == data.n_classes else f"{len(present)} classes"
     caption = (
-        f"{experiment.title}: the first test image of {classes} and the signed gradient of its label's logit "
-        f"by the three methods, one colour scale for all, seed {seed}"
+        f"{laboratory.data_title(experiment)}: the first test image of {classes} and the signed gradient of its "
+        f"label's logit by the three methods, one colour scale for all, seed {seed}"
     )
     return Picture(f"{experiment.name}-saliency", figure, caption)
 
@@ -624,11 +624,14 @@ def _drop_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> 
             m: [t.run.curves().sel({"fill": list(MAIN_FILLS)}) for t in trials if t.variant == m]
             for m in METHODS
         }
-        figure = figures.accuracy_drop_spread_figure(curves, experiment.title)
+        title = laboratory.data_title(experiment)
+        figure = figures.accuracy_drop_spread_figure(curves, title)
         document.parts += [
             f"## {experiment.title}\n\n{what_was_run(laboratory, experiment)}",
             Picture(
-                experiment.name, figure, f"Accuracy drop on {experiment.title}, masking the highest first"
+                experiment.name,
+                figure,
+                f"Accuracy drop on {title}, masking the highest first",
             ),
             _methods_table(experiment, results),
             _order_finding(results),
@@ -639,14 +642,19 @@ def _order_finding(results: Results) -> str:
     """With which fills the three methods fall in the paper's order."""
     orders: dict[str, list[str]] = {}
     for protocol in _drop_protocols(results, signed=True):
-        means = {m: spread(results.auc(m, protocol).values()).mean for m in METHODS}
-        ordered = sorted(METHODS, key=lambda m: means[m])
-        order = name_of(ordered[0])
-        for lower, higher in itertools.pairwise(ordered):
-            order += f" {'<' if means[lower] < means[higher] else '='} {name_of(higher)}"
-        orders.setdefault(order, []).append(_words(protocol.fill))
+        orders.setdefault(_order(results, METHODS, protocol), []).append(_words(protocol.fill))
     told = "; ".join(f"{order} with {listed(fills)} fill" for order, fills in orders.items())
     return f"The paper's order of the AUC is SMOOT < SGT < traditional. The order of the means here: {told}."
+
+
+def _order(results: Results, variants: Sequence[str], protocol: Protocol) -> str:
+    """The variants by their mean AUC: "SMOOT < SGT = traditional"."""
+    means = {v: spread(results.auc(v, protocol).values()).mean for v in variants}
+    ordered = sorted(variants, key=lambda v: means[v])
+    text = name_of(ordered[0])
+    for lower, higher in itertools.pairwise(ordered):
+        text += f" {'<' if means[lower] < means[higher] else '='} {name_of(higher)}"
+    return text
 
 
 # The open choices
@@ -688,6 +696,7 @@ def _choices_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
         "## Each choice against the default, seed by seed",
         _choices_differences(results, shown),
         _choices_finding(results),
+        _choices_order_finding(results, shown),
         "The paper's “accuracy” in Δ could also mean the *predicted* class in place of the label. That is not a "
         "setting of the core, so it is not measured here.",
     ]
@@ -735,6 +744,23 @@ def _choices_finding(results: Results) -> str:
             f"Still within it, so neither confirmed nor excluded: {listed([name_of(v) for v in within])}."
         )
     return " ".join(told)
+
+
+def _choices_order_finding(results: Results, shown: Sequence[Protocol]) -> str:
+    """Under which protocols training by either ranking gives the paper's order of the AUC."""
+    told = []
+    for name, variants in (
+        ("signed", ("default", "sgt", "traditional")),
+        ("magnitude", ("magnitude", "sgt-magnitude", "traditional")),
+    ):
+        wanted = " < ".join(map(name_of, variants))
+        fitting = [f"{p.fill} fill, {p.ranking}" for p in shown if _order(results, variants, p) == wanted]
+        told.append(f"training by {name} gradient: {'; '.join(fitting) if fitting else 'none'}")
+    return (
+        "The paper's order of the AUC (SMOOT < SGT < traditional) appears in the means under these protocols. "
+        f"{told[0][0].upper()}{told[0][1:]}. {told[1][0].upper()}{told[1][1:]}. Means over few seeds can fall into an "
+        "order by chance, and no protocol is chosen by it."
+    )
 
 
 def _words(name: str) -> str:

@@ -33,11 +33,11 @@ class Difference(NamedTuple):
     above: int
 
     def text(self, digits: int = 2) -> str:
-        """``"−1.20 ± 0.30 (3 of 3 below 0)"``."""
-        equal = self.n - self.below - self.above
-        count, side = max(
-            (self.below, "below"), (self.above, "above"), (equal, "equal to"), key=lambda c: c[0]
-        )
+        """``"−1.20 ± 0.30 (3 of 3 below 0)"``: how many seeds are on the mean's side."""
+        if self.below == self.above == 0:
+            side, count = "equal to", self.n
+        else:
+            side, count = ("above", self.above) if self.mean > 0 else ("below", self.below)
         sign = "+" if self.mean > 0 else ""
         return f"{sign}{Spread(self.mean, self.sd, self.n).text(digits)} ({count} of {self.n} {side} 0)"
 
