@@ -26,8 +26,10 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """The table in Markdown, its caption above; the first column to the left, the others to the right."""
-        lines = [self.heads, ["---", *["---:"] * (len(self.heads) - 1)], *self.rows]
+        """The table in Markdown, its caption above; columns of words to the left, of numbers to the right."""
+        columns = zip(*self.rows, strict=True)
+        rules = ["---" if any(cell[:1].isalpha() for cell in column) else "---:" for column in columns]
+        lines = [self.heads, ["---", *rules[1:]], *self.rows]
         return "\n".join([f"*{self.caption}*", "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 

@@ -169,9 +169,14 @@ def _methods_table(experiment: Experiment, results: Results | None) -> Table:
         rows.append(cells)
     n_seeds = "" if results is None else f"; mean ± standard deviation of {results.n_seeds} seeds"
     protocol = f"; {protocol_text(drop[0], ('fill',))}" if drop else ""
+    auc = (
+        f". AUC: area under the accuracy drop in per cent, lower is steeper{protocol}"
+        if drop or with_auc
+        else ""
+    )
     caption = (
-        f"k in pixels over the training images after the last epoch. The paper's accuracy: 10,000 test images. "
-        f"AUC: area under the accuracy drop in per cent, lower is steeper{protocol}{n_seeds}"
+        f"k in pixels over the training images after the last epoch. The paper's accuracy: {paper.TEST_IMAGES:,} test "
+        f"images{auc}{n_seeds}"
     )
     return Table(caption, heads, rows)
 

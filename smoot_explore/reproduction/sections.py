@@ -147,6 +147,10 @@ def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
             "images" + (", classes balanced" if size.train or size.test else "")
         )
     lines.append(f"- model: {_against(experiment.architecture_at(scale), experiment.architecture)}")
+    if experiment.architecture.pretrained and not experiment.architecture_at(scale).pretrained:
+        lines.append(
+            "- trained from scratch: accuracies cannot be held against the paper's, at most the signs of differences"
+        )
     first = next(iter(experiment.variants))
     here, paper = (experiment.config(first, s, 0).to_dict() for s in (scale, "paper"))
     differing = [name for name in setting_names() if here[name] != paper[name]]
