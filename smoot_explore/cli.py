@@ -1,4 +1,4 @@
-"""The command line: smoot-explore train | curves | compare | demo | serve."""
+"""The command line: smoot-explore train | curves | compare | demo | reproduce | serve."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,24 @@ import numpy as np
 import param
 from click.core import ParameterSource
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from smoot_explore import __version__
 from smoot_explore.comparison import Protocol, Row, compare_runs
 from smoot_explore.config import METHODS, TrainingConfig, setting_names
+from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
 from smoot_explore.curves import masking_curves
 from smoot_explore.data import DATASETS, ImageData, load_data
 from smoot_explore.masking import FILLS, ORDERS
 from smoot_explore.models import create_model
+from smoot_explore.pace import train_and_settle
+from smoot_explore.reproduction.command import reproduce_command
 from smoot_explore.runs import Run, list_runs, open_run
 from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
 from smoot_explore.training import EpochRecord, StepRecord, train
 
 DEMO_BATCH_SIZE = 64  # small, so that a few epochs are enough steps for the methods to come close
-INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 _FAILURES = (ValueError, TypeError, OSError, RuntimeError)
-
-_out = Console()
-_err = Console(stderr=True)
 
 
 class Commands(click.Group):
@@ -56,7 +46,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _err.print("interrupted")
+            stderr.print("interrupted")
             ctx.exit(INTERRUPTED)
         except (click.exceptions.Exit, click.Abort):  # click's own ways out, which are RuntimeErrors
             raise
@@ -110,14 +100,6 @@ def data_options(command: Callable) -> Callable:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-root_option = click.option(
-    "--root",
-    type=click.Path(path_type=Path),
-    help="Where downloads and cached images live. [data/]",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
 @main.command("train", short_help="Train a model and record every image's k.")
@@ -183,7 +165,7 @@ def train_command(
         model = create_model(model_name, data, pretrained, config.seed, **options)
         run = Run.create(run_folder, config, model, data)
     if not _train(run, model, data, config, quiet=as_json):
-        _err.print(
+        stderr.print(
             f"stopped with {_counted(run.epochs, 'epoch')} kept. Go on with: smoot-explore train {run_folder} --resume"
         )
         sys.exit(INTERRUPTED)
@@ -266,12 +248,12 @@ def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_j
             warnings.simplefilter("ignore")  # said below, a line each
             found = list_runs(folder)
         for reason in found.refused.values():
-            _err.print(f"left out: {reason}", soft_wrap=True)
+            stderr.print(f"left out: {reason}", soft_wrap=True)
         if not found:
             raise ValueError(f"{folder} holds no run; train one with: smoot-explore train {folder}/NAME")
         runs += found
     for run in (run for run in runs if not run.epochs):
-        _err.print(
+        stderr.print(
             f"left out: {run.path} has no completed epoch; train --resume goes on with it", soft_wrap=True
         )
     compared = [run for run in runs if run.epochs]
@@ -317,7 +299,7 @@ def demo_command(
         else:
             run = Run.create(folder, config, model, data)
         if not _train(run, model, data, config, quiet=as_json, slow_down=True):
-            _err.print("stopped; the same command goes on from here")
+            stderr.print("stopped; the same command goes on from here")
             sys.exit(INTERRUPTED)
         runs[method], models[method] = run, run.load_model(model)
         if not run.has_curves() or run.curves().attrs["epoch"] != run.epochs:
@@ -327,7 +309,10 @@ def demo_command(
     _print_rows(compare_runs(runs.values()), as_json, folder=out)
     if not as_json:
         pictures = "\n".join(f"  {path}" for path in written if path.suffix == ".png")
-        _out.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
+        stdout.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
+
+
+main.add_command(reproduce_command)
 
 
 @main.command("serve", short_help="Serve the explorer, a page to train, watch and compare in a browser.")
@@ -392,19 +377,14 @@ def _train(
 ) -> bool:
     """Train with a progress bar; False when the user interrupted it.
 
-    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs, as a live change.
+    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs (`train_and_settle`).
     """
 
-    def set_pace() -> None:
-        slow = run.epochs >= config.epochs - config.epochs // 4
-        if slow_down:
-            config.learning_rate = run.start_config["learning_rate"] / (10 if slow else 1)
-
-    set_pace()
     steps = -(-len(data.train) // config.batch_size)
-    with _progress(f"{config.method}", config.epochs * steps, "epoch 0") as (progress, task):
+    with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as (progress, task):
         progress.update(task, completed=run.epochs * steps)
-        records = train(model, data, config, run=run, every=max(1, steps // 20))
+        start = train_and_settle if slow_down else train
+        records = start(model, data, config, run=run, every=max(1, steps // 20))
         try:
             for record in records:
                 if isinstance(record, StepRecord):
@@ -412,9 +392,8 @@ def _train(
                     progress.update(task, completed=record.step, state=speed)
                 else:
                     progress.update(task, completed=record.step)
-                    set_pace()
                     if not quiet:
-                        _out.print(_epoch_line(config, record), highlight=False)
+                        stdout.print(_epoch_line(config, record), highlight=False)
         except KeyboardInterrupt:
             records.close()  # type: ignore[attr-defined]
             return False
@@ -431,22 +410,11 @@ def _epoch_line(config: TrainingConfig, record: EpochRecord) -> str:
 
 
 def _measure(run: Run, model: Any, split: Any, name: str, **protocol: Any) -> None:
-    with _progress(f"curves of {run.name}", len(split), "") as (progress, task):
+    with progress_bar(f"curves of {run.name}", len(split), "") as (progress, task):
         curves = masking_curves(
             model, split, **protocol, progress=lambda done, _: progress.update(task, completed=done)
         )
     run.save_curves(curves, name)
-
-
-@contextmanager
-def _progress(what: str, total: int, state: str) -> Iterator[tuple[Progress, TaskID]]:
-    """A progress bar on standard error with the time left."""
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=_err, transient=True,
-    )  # fmt: skip
-    with progress:
-        yield progress, progress.add_task(what, total=total, state=state)
 
 
 def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict[str, Any]) -> list[Path]:
@@ -504,9 +472,9 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
             *(values.get(protocol, "–") for protocol in protocols),
             *([share] if with_curves else []),
         )
-    _out.print()
+    stdout.print()
     # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
-    Console(width=max(_out.width, Console(width=1000).measure(table).maximum)).print(table)
+    Console(width=max(stdout.width, Console(width=1000).measure(table).maximum)).print(table)
     tests = " / ".join(f"{n:,}" for n in dict.fromkeys(row.n_test for row in rows))
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
     length = f"{_counted(rows[0].epochs, 'epoch')}, " if one_length else ""
@@ -524,7 +492,7 @@ def _print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> N
     else:
         notes.append("No masking curves yet: smoot-explore curves RUN measures AUC and class II.")
     for note in notes:
-        _out.print(f"\n{note}" if note is notes[0] else note, highlight=False)
+        stdout.print(f"\n{note}" if note is notes[0] else note, highlight=False)
 
 
 def _counted(n: int, thing: str) -> str:

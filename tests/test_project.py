@@ -34,8 +34,8 @@ def test_the_core_imports_in_one_direction_only():
         {"captured"},
         {"training", "curves", "looks", "evidence"},
         {"runs"},
-        {"comparison", "views"},
-        {"explorer", "notebook", "exercises"},
+        {"comparison", "views", "pace", "console"},
+        {"explorer", "notebook", "exercises", "reproduction"},
         {"cli"},
     ]
     level = {name: i for i, layer in enumerate(layers) for name in layer}
@@ -99,7 +99,7 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["train", "curves", "compare", "demo", "serve"])
+@pytest.mark.parametrize("command", ["train", "curves", "compare", "demo", "reproduce", "serve"])
 def test_every_command_of_the_docs_exists(command):
     from smoot_explore.cli import main
 

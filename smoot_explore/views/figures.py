@@ -48,6 +48,44 @@ def accuracy_drop_figure(curves: Mapping[str, xr.Dataset]) -> Figure:
     return figure
 
 
+def accuracy_drop_spread_figure(curves: Mapping[str, Sequence[xr.Dataset]], title: str) -> Figure:
+    """Accuracy against the masked share over several seeds: the mean as a line, one standard deviation as a band.
+
+    Parameters
+    ----------
+    curves
+        For each training method, the masking curves of its models, one for each seed, with the same fills and one
+        attribution method. One seed has no band.
+    title
+        Said above, before the protocol: which data.
+    """
+    first = next(iter(curves.values()))[0]
+    fills = np.atleast_1d(first.fill.values)
+    figure = Figure(figsize=(3.6 * len(fills) + 0.6, 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(fills), sharey=True))
+    for axis, fill in zip(axes, fills, strict=True):
+        for name, datasets in curves.items():
+            chosen = [d.sel(fill=fill) if "fill" in d.dims else d for d in datasets]
+            drops = np.stack([np.squeeze(accuracy_drop(d).values) for d in chosen])  # (seeds, levels)
+            area = np.mean([float(drop_auc(d).squeeze()) for d in chosen])
+            percent, mean = 100 * first.masked_fraction.values, drops.mean(0)
+            label = f"{METHOD_NAMES[name]}, AUC {area:.1f}"
+            axis.plot(percent, mean, color=COLOURS[name], label=label)
+            if len(drops) > 1:
+                sd = drops.std(0, ddof=1)
+                axis.fill_between(percent, mean - sd, mean + sd, color=COLOURS[name], alpha=0.2, lw=0)
+        axis.set(title=f"{fill} fill", xlabel="masked pixels (%)", xlim=(0, 100), ylim=(0, 100))
+        axis.legend(frameon=False, fontsize="small")
+        plain(axis)
+    axes[0].set_ylabel("test accuracy (%)")
+    n_seeds = len(next(iter(curves.values())))
+    band = f"mean ± standard deviation of {n_seeds} seeds" if n_seeds > 1 else "one seed"
+    figure.suptitle(
+        f"{title}: {_protocol(first)}, n = {first.sizes['image']:,} test images, {band}", fontsize="medium"
+    )
+    return figure
+
+
 def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Figure:
     """k of every training image over the epochs: range, median and some single images; and where it ends."""
     k, n_pixels = record.k, record.attrs["n_pixels"]

@@ -1,0 +1,34 @@
+"""What the commands share to talk to a terminal: where text goes, the progress bar, common options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where downloads and cached images live. [data/]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@contextmanager
+def progress_bar(what: str, total: float, state: str) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar on standard error with the time left."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr, transient=True,
+    )  # fmt: skip
+    with progress:
+        yield progress, progress.add_task(what, total=total, state=state)

@@ -1,0 +1,112 @@
+"""A report on disk: one Markdown file that is complete in itself, its numbers as JSON, and its pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from smoot_explore.files import write_atomically, write_json
+from smoot_explore.views.figures import save_figure
+
+LARGEST_SVG = 500_000  # bytes; of a larger picture the PNG is kept alone
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption, all cells as text."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table in Markdown, its caption above; columns of words to the left, of numbers to the right."""
+        columns = zip(*self.rows, strict=True)
+        rules = ["---" if any(cell[:1].isalpha() for cell in column) else "---:" for column in columns]
+        lines = [self.heads, ["---", *rules[1:]], *self.rows]
+        return "\n".join([f"*{self.caption}*", "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, kept as ``<target>-<name>.png`` and ``.svg``."""
+
+    name: str
+    figure: Figure
+    caption: str
+
+
+@dataclass
+class Document:
+    """What a target reports.
+
+    Attributes
+    ----------
+    target, title
+        The target's name, and its title for people.
+    parts
+        Markdown texts, tables and pictures, in their order.
+    numbers
+        Everything measured, as plain values for JSON.
+    """
+
+    target: str
+    title: str
+    parts: list[str | Table | Picture] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Its tables, in their order."""
+        return [part for part in self.parts if isinstance(part, Table)]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the pictures, ``<target>.json`` and ``<target>.md`` to a folder, each file in one step.
+
+        Returns
+        -------
+        list of Path
+            What was written, the Markdown first.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures: list[Path] = []
+        texts = [f"# {self.title}"]
+        for part in self.parts:
+            if isinstance(part, Picture):
+                stem = f"{self.target}-{part.name}"
+                pictures += _save_picture(part.figure, folder / stem)
+                texts.append(f"![{part.caption}]({stem}.png)\n\n*{part.caption}*")
+            else:
+                texts.append(part.markdown() if isinstance(part, Table) else part)
+        numbers, text = folder / f"{self.target}.json", folder / f"{self.target}.md"
+        tables = [{"caption": t.caption, "heads": t.heads, "rows": t.rows} for t in self.tables]
+        content = {"target": self.target, "title": self.title, **self.numbers, "tables": tables}
+        write_json(numbers, _plain(content))
+        markdown = "\n\n".join(texts) + "\n"
+        write_atomically(text, lambda temporary: temporary.write_text(markdown, encoding="utf-8"))
+        return [text, numbers, *pictures]
+
+
+def _save_picture(figure: Figure, path: Path) -> list[Path]:
+    written = save_figure(figure, path)
+    for file in written:
+        if file.suffix == ".svg" and file.stat().st_size > LARGEST_SVG:
+            file.unlink()
+    return [file for file in written if file.exists()]
+
+
+def _plain(value: Any) -> Any:
+    """The value for JSON, which has no NaN: null stands for a number that is not there."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(entry) for entry in value]
+    return json.loads(json.dumps(value))

@@ -1,0 +1,271 @@
+"""Experiments: which models are trained on which data, and how large they are at each scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from smoot_explore.config import METHODS, TrainingConfig
+from smoot_explore.masking import FILLS
+from smoot_explore.reproduction import paper
+from smoot_explore.saliency import ATTRIBUTION_METHODS
+
+SCALES = ("smoke", "quick", "paper")
+MAIN_FILLS = ("black", "mean", "remaining")
+ALL_FILLS = (*MAIN_FILLS, *(fill for fill in FILLS if fill not in MAIN_FILLS))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model by its name, as `create_model` takes it."""
+
+    name: str = "cnn"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        start = "pretrained" if self.pretrained else "from scratch"
+        return f"{self.name} ({options + ', ' if options else ''}{start})"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of an experiment is run.
+
+    Attributes
+    ----------
+    train, test
+        Images, classes balanced; None takes all.
+    settings
+        Settings of `TrainingConfig` that differ from the experiment's.
+    seeds
+        Each gives initial weights that all variants share.
+    curve_images, few_images
+        Test images, the first ones, of the masking curves by gradient; and of whatever costs much more. None: all.
+    attributions
+        Attribution methods that are compared.
+    levels
+        Steps of the masking curves from no pixel to all.
+    slow_down
+        Whether the last quarter of the epochs goes at a tenth of the learning rate (`train_and_settle`).
+    data, architecture
+        Where the scale takes others than the experiment; None takes the experiment's.
+    """
+
+    train: int | None
+    test: int | None
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    curve_images: int | None = None
+    few_images: int = 200
+    attributions: tuple[str, ...] = tuple(ATTRIBUTION_METHODS)
+    levels: int = 20
+    slow_down: bool = False
+    data: str | None = None
+    architecture: Architecture | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Trainings that belong together: the same data and model, several variants of the settings.
+
+    Attributes
+    ----------
+    name
+        Begins the names of its run folders.
+    data, title
+        Name for `load_data`, and for people.
+    full
+        Training and test images of the whole data set.
+    architecture
+        The model.
+    settings
+        The paper's, as far as they differ from the defaults of `TrainingConfig`.
+    variants
+        Name → settings that differ between the trainings.
+    scales
+        For each of `SCALES`.
+    visit_milliseconds
+        Of one traditional training visit of one image at the quick scale, measured on an AMD EPYC in bfloat16:
+        the CNN on two cores, the transformer on one.
+    """
+
+    name: str
+    data: str
+    title: str
+    full: tuple[int, int]
+    architecture: Architecture
+    settings: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]]
+    scales: Mapping[str, Scale]
+    visit_milliseconds: float
+
+    def config(self, variant: str, scale: str, seed: int, device: str = "auto") -> TrainingConfig:
+        """The settings of one training."""
+        return TrainingConfig(
+            **{
+                **self.settings,
+                **self.scales[scale].settings,
+                **self.variants[variant],
+                "seed": seed,
+                "device": device,
+            }
+        )
+
+    def architecture_at(self, scale: str) -> Architecture:
+        """The model of a scale."""
+        return self.scales[scale].architecture or self.architecture
+
+    def stand_in(self, scale: str) -> str | None:
+        """The data set that a scale takes in place of the experiment's; None where it takes the experiment's."""
+        return self.scales[scale].data
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Masking curves that are kept in a run under a name.
+
+    ``order="lowest"`` is *insertion* read backwards: masking the lowest-ranked share m of the pixels leaves the
+    highest-ranked 1 − m, so the area under accuracy(m) is the area under accuracy against the inserted share.
+    """
+
+    name: str
+    fills: tuple[str, ...]
+    methods: tuple[str, ...] | None = ("gradient",)  # None: Scale.attributions
+    signed: bool = True
+    order: str = "highest"
+    few: bool = False  # on Scale.few_images instead of Scale.curve_images
+
+
+MEASUREMENTS = {
+    measurement.name: measurement
+    for measurement in (
+        Measurement("test", ALL_FILLS),  # the name that compare and the explorer read
+        Measurement("magnitude", ALL_FILLS, signed=False),
+        Measurement("insertion", ALL_FILLS, order="lowest"),
+        Measurement("attributions", ALL_FILLS, None, few=True),
+    )
+}
+
+_THREE_METHODS: dict[str, dict[str, Any]] = {method: {"method": method} for method in METHODS}
+_PAPER_SCHEDULE = {"epochs": paper.EPOCHS, "batch_size": 256}
+_CNN_SETTINGS = {"learning_rate": 1.0, "beta": 0.95, "optimizer": "adadelta"}
+_TRANSFORMER_SETTINGS = {"learning_rate": 0.001, "beta": 0.8, "optimizer": "adadelta"}
+_PAPER = Scale(None, None, _PAPER_SCHEDULE, few_images=1_000)
+
+# Small enough for a CPU, without pretrained weights; depth and width are this project's choice.
+_SMALL_TRANSFORMER = Architecture(
+    "vit_tiny_patch16_224",
+    {"img_size": 32, "patch_size": 4, "depth": 4, "embed_dim": 96, "num_heads": 3},
+)
+
+
+def _smoke(data: str, architecture: Architecture | None = None, **settings: Any) -> Scale:
+    """Enough to see a recipe work from end to end: its numbers mean nothing."""
+    return Scale(
+        100, 40, {"epochs": 4, "batch_size": 50, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
+        attributions=("gradient", "input_x_gradient", "random"), levels=4, slow_down=True, data=data,
+        architecture=architecture,
+    )  # fmt: skip
+
+
+def _cnn(name: str, title: str) -> Experiment:
+    return Experiment(
+        name,
+        name,
+        title,
+        (60_000, 10_000),
+        Architecture("cnn"),
+        _CNN_SETTINGS,
+        _THREE_METHODS,
+        {
+            "smoke": _smoke("fashion-mnist-sample"),
+            "quick": Scale(
+                12_000, 2_000, {"epochs": 10, "batch_size": 64}, curve_images=1_000, few_images=100,
+                slow_down=True,
+            ),
+            "paper": _PAPER,
+        },
+        visit_milliseconds=0.31,
+    )  # fmt: skip
+
+
+def _transformer(name: str, data: str, title: str) -> Experiment:
+    from_scratch = {"optimizer": "adamw", "learning_rate": 1e-3, "batch_size": 64}
+    return Experiment(
+        name,
+        data,
+        title,
+        (50_000, 10_000),
+        Architecture("deit_tiny_patch16_224", pretrained=True),
+        _TRANSFORMER_SETTINGS,
+        _THREE_METHODS,
+        {
+            "smoke": _smoke("shapes", _SMALL_TRANSFORMER, **from_scratch),
+            "quick": Scale(
+                3_000, 1_000, {**from_scratch, "epochs": 8}, curve_images=500, few_images=100,
+                slow_down=True, architecture=_SMALL_TRANSFORMER,
+            ),
+            "paper": _PAPER,
+        },
+        visit_milliseconds=3.3,
+    )  # fmt: skip
+
+
+_CHOICES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "magnitude": {"signed": False},
+    "fill-image-range": {"fill": "image_range"},
+    "fill-black": {"fill": "black"},
+    "alpha-per-cent": {"alpha": 78.4},
+    "bounds-0-1": {"k_min": 0.0, "k_max": 1.0},
+    "top-2": {"top_n": 2},
+    "top-10": {"top_n": 10},
+    "saliency-eval": {"saliency_pass": "eval"},
+    "traditional": {"method": "traditional"},
+    "sgt": {"method": "sgt"},
+    "sgt-magnitude": {"method": "sgt", "signed": False},
+}
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        _cnn("mnist", "MNIST"),
+        _cnn("fashion-mnist", "Fashion-MNIST"),
+        Experiment(
+            "cifar10-cnn", "cifar10", "CIFAR-10", (50_000, 10_000), Architecture("cnn"), _CNN_SETTINGS,
+            {"traditional": {"method": "traditional"}},
+            {
+                "smoke": _smoke("shapes"),
+                "quick": Scale(20_000, 2_000, {"epochs": 8, "batch_size": 64}, slow_down=True),
+                "paper": _PAPER,
+            },
+            visit_milliseconds=0.47,
+        ),
+        _transformer("cifar10-transformer", "cifar10", "CIFAR-10"),
+        _transformer("cifar100-transformer", "cifar100", "CIFAR-100"),
+        Experiment(
+            "choices", "fashion-mnist", "Fashion-MNIST", (60_000, 10_000), Architecture("cnn"), _CNN_SETTINGS,
+            _CHOICES,
+            {
+                "smoke": _smoke("fashion-mnist-sample"),
+                "quick": Scale(
+                    6_000, 1_000, {"epochs": 6, "batch_size": 64}, curve_images=500, slow_down=True
+                ),
+                "paper": _PAPER,
+            },
+            visit_milliseconds=0.31,
+        ),
+        Experiment(
+            "shapes", "shapes", "shapes", (10_000, 2_000), Architecture("cnn"), _CNN_SETTINGS, _THREE_METHODS,
+            {
+                "smoke": _smoke("shapes"),
+                "quick": Scale(4_000, 1_000, {"epochs": 5, "batch_size": 64}, slow_down=True),
+                "paper": _PAPER,
+            },
+            visit_milliseconds=0.47,
+        ),
+    )
+}  # fmt: skip

@@ -1,0 +1,96 @@
+"""Spread over seeds, and differences between methods that share a seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Spread(NamedTuple):
+    """Mean and sample standard deviation over seeds."""
+
+    mean: float
+    sd: float  # NaN for one value: one value has no spread
+    n: int
+
+    def text(self, digits: int = 2) -> str:
+        """``"12.34 ± 0.56"``, or the mean alone where there is no spread to tell."""
+        mean = number(self.mean, digits)
+        constant = self.sd == 0 and float(self.mean).is_integer()
+        return mean if math.isnan(self.sd) or constant else f"{mean} ± {number(self.sd, digits)}"
+
+
+class Difference(NamedTuple):
+    """What one method has more than another, seed by seed."""
+
+    mean: float
+    sd: float  # of the differences, not of the methods
+    n: int
+    below: int  # seeds in which the difference is negative
+    above: int
+
+    def text(self, digits: int = 2) -> str:
+        """``"−1.20 ± 0.30 (3 of 3 below 0)"``: how many seeds are on the mean's side."""
+        if self.below == self.above == 0:
+            side, count = "equal to", self.n
+        else:
+            side, count = ("above", self.above) if self.mean > 0 else ("below", self.below)
+        sign = "+" if self.mean > 0 else ""
+        return f"{sign}{Spread(self.mean, self.sd, self.n).text(digits)} ({count} of {self.n} {side} 0)"
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and sample standard deviation (n − 1) of the values of several seeds.
+
+    Raises
+    ------
+    ValueError
+        Without any value.
+
+    Examples
+    --------
+    >>> spread([1.0, 2.0, 3.0])
+    Spread(mean=2.0, sd=1.0, n=3)
+    """
+    array = np.array(list(values), float)
+    if not len(array):
+        raise ValueError("a mean over seeds needs at least one seed, given none")
+    sd = float(array.std(ddof=1)) if len(array) > 1 else math.nan
+    return Spread(float(array.mean()), sd, len(array))
+
+
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """The differences ``first − second`` of each seed. Both start from that seed's initial weights, so that
+    what the seed does to both cancels.
+
+    Parameters
+    ----------
+    first, second
+        A value for each seed, of the same seeds.
+
+    Raises
+    ------
+    ValueError
+        When the seeds are not the same.
+
+    Examples
+    --------
+    >>> paired_difference({0: 1.0, 1: 2.0}, {0: 3.0, 1: 3.0}).text(1)
+    '−1.5 ± 0.7 (2 of 2 below 0)'
+    """
+    if set(first) != set(second):
+        raise ValueError(f"paired methods need the same seeds, given {sorted(first)} and {sorted(second)}")
+    differences = [first[seed] - second[seed] for seed in first]
+    mean, sd, n = spread(differences)
+    return Difference(mean, sd, n, sum(d < 0 for d in differences), sum(d > 0 for d in differences))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number for a table, with a proper minus; an en dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    rounded = round(value, digits) + 0.0  # no −0.00
+    return f"{rounded:,.{digits}f}".replace("-", "−")

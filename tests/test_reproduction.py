@@ -1,0 +1,389 @@
+"""The recipes that reproduce the paper: their settings, what they measure, and what their reports say."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from click.testing import CliRunner
+
+from smoot_explore import RunError, load_data, masking_curves, open_run
+from smoot_explore.cli import main
+from smoot_explore.comparison import compare_runs
+from smoot_explore.reproduction import laboratory as laboratory_module
+from smoot_explore.reproduction import paper
+from smoot_explore.reproduction.document import Document, Table
+from smoot_explore.reproduction.examinations import EXAMINATIONS, background_share, object_hits, sanity
+from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SCALES
+from smoot_explore.reproduction.laboratory import Laboratory, UnavailableError, Use
+from smoot_explore.reproduction.recipes import RECIPES
+from smoot_explore.reproduction.reports import _REPORTS, _verdict
+from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
+from smoot_explore.views.figures import accuracy_drop_spread_figure
+
+SHAPES = Use("shapes", ("test",), ("hits",))
+
+
+def reproduce(*arguments):
+    return CliRunner().invoke(main, ["reproduce", *map(str, arguments), "--device", "cpu"])
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """A smoke result with runs, examinations and tables of two targets."""
+    folder = tmp_path_factory.mktemp("results")
+    result = reproduce("table3", "shapes", "--scale", "smoke", "--out", folder)
+    assert result.exit_code == 0, result.output
+    return folder / "smoke"
+
+
+def small(folder, monkeypatch, **scale):
+    """A laboratory whose shapes experiment is smaller still."""
+    experiment = EXPERIMENTS["shapes"]
+    size = replace(experiment.scales["smoke"], few_images=6, curve_images=6, **scale)
+    monkeypatch.setitem(
+        EXPERIMENTS, "shapes", replace(experiment, scales={**experiment.scales, "smoke": size})
+    )
+    return Laboratory(folder, "smoke", device="cpu")
+
+
+# Statistics
+
+
+def test_paired_differences_are_those_of_each_seed_worked_out_by_hand():
+    first, second = {0: 10.0, 1: 12.5, 2: 9.0}, {2: 9.5, 1: 12.0, 0: 11.5}
+    by_hand = np.array([10.0 - 11.5, 12.5 - 12.0, 9.0 - 9.5])
+    mean = by_hand.sum() / 3
+    sd = math.sqrt(((by_hand - mean) ** 2).sum() / 2)
+    found = paired_difference(first, second)
+    assert found[:2] == pytest.approx((mean, sd))
+    assert found[2:] == (3, 2, 1)
+
+
+def test_what_a_seed_does_to_both_methods_cancels_in_their_difference():
+    first = {0: 10.0, 1: 50.0, 2: 90.0}
+    found = paired_difference(first, {seed: value + 2 for seed, value in first.items()})
+    assert (found.mean, found.sd) == (-2, 0)
+    assert spread(first.values()).sd == pytest.approx(40)
+
+
+@pytest.mark.parametrize(
+    ("first", "text"),
+    [
+        ({0: 2.0, 1: 4.0}, "+2.0 ± 1.4 (2 of 2 above 0)"),
+        ({0: 5.0, 1: 0.0}, "+1.5 ± 3.5 (1 of 2 above 0)"),
+        ({0: -5.0, 1: 2.0}, "−2.5 ± 4.9 (1 of 2 below 0)"),
+        ({0: 1.0, 1: 1.0}, "0.0 (2 of 2 equal to 0)"),
+    ],
+)
+def test_a_difference_tells_how_many_seeds_are_on_the_side_of_its_mean(first, text):
+    assert paired_difference(first, {0: 1.0, 1: 1.0}).text(1) == text
+
+
+def test_methods_of_different_seeds_are_not_paired():
+    with pytest.raises(ValueError, match=r"the same seeds, given \[0, 1\] and \[0, 2\]"):
+        paired_difference({0: 1.0, 1: 1.0}, {0: 1.0, 2: 1.0})
+
+
+def test_one_seed_has_no_spread_and_none_has_no_mean():
+    assert spread([3.25]).text() == "3.25"
+    with pytest.raises(ValueError, match="at least one seed"):
+        spread([])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.001, "0.00"), (-1.5, "−1.50"), (1234.5, "1,234.50"), (math.nan, "–")],
+)
+def test_numbers_in_tables_have_a_proper_minus_and_no_minus_zero(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "expected", "verdict"),
+    [
+        (3, 0, -1.0, "as in the paper"),
+        (0, 3, -1.0, "against the paper"),
+        (0, 3, 1.0, "as in the paper"),
+        (2, 1, -1.0, "undecided"),
+        (3, 0, 0.0, "none in the paper"),
+        (3, 0, None, "not in the paper"),
+    ],
+)
+def test_a_sign_counts_only_when_all_seeds_have_it(below, above, expected, verdict):
+    assert _verdict(Difference(0.0, 1.0, 3, below, above), expected) == verdict
+
+
+# Recipes
+
+
+def test_every_recipe_needs_only_what_there_is_and_has_a_report():
+    assert set(_REPORTS) == set(RECIPES)
+    for recipe in RECIPES.values():
+        for use in recipe.uses:
+            assert set(use.curves) <= set(MEASUREMENTS)
+            assert set(use.examinations) <= set(EXAMINATIONS)
+            assert set(EXPERIMENTS[use.experiment].scales) == set(SCALES)
+
+
+def test_the_settings_of_every_experiment_go_together():
+    for experiment in EXPERIMENTS.values():
+        for scale in SCALES:
+            for variant in experiment.variants:
+                experiment.config(variant, scale, 1).check()
+
+
+@pytest.mark.parametrize("name", paper.SETTINGS)
+def test_the_paper_scale_has_the_papers_settings(name):
+    experiment, published = EXPERIMENTS[name], paper.SETTINGS[name]
+    n_pixels = 784 if name.endswith("mnist") else 1024
+    config, size = experiment.config("smoot", "paper", 0), experiment.scales["paper"]
+    found = (config.k_init * n_pixels, config.learning_rate, config.beta, config.kl_weight)
+    assert found == (published.k_init, published.learning_rate, published.beta, published.kl_weight)
+    assert (config.epochs, config.batch_size, config.alpha, config.optimizer) == (100, 256, 10, "adadelta")
+    assert (size.train, size.test, size.slow_down) == (None, None, False)
+    assert len(size.seeds) >= 3
+
+
+def test_each_choice_differs_from_the_default_in_one_setting():
+    experiment = EXPERIMENTS["choices"]
+    default = experiment.config("default", "quick", 0).to_dict()
+    for variant in experiment.variants:
+        given = experiment.config(variant, "quick", 0).to_dict()
+        changed = {name for name in given if given[name] != default[name]} - {"method"}
+        assert len(changed) <= (2 if variant.startswith("bounds") else 1), variant
+
+
+# The laboratory
+
+
+def test_the_methods_of_a_seed_start_from_the_same_weights_and_other_seeds_do_not(tmp_path, monkeypatch):
+    laboratory, weights = small(tmp_path, monkeypatch), {}
+    experiment = EXPERIMENTS["shapes"]
+    for variant, seed in [("traditional", 0), ("sgt", 0), ("smoot", 0), ("smoot", 1)]:
+        training = laboratory._train(experiment, variant, seed)
+        next(training)
+        training.close()  # in the first epoch: the run still holds its initial weights
+        run = laboratory._run_folder(experiment, variant, seed)
+        weights[variant, seed] = safetensors.torch.load_file(run / "model.safetensors")["dense2.weight"]
+    assert weights["traditional", 0].equal(weights["sgt", 0])
+    assert weights["traditional", 0].equal(weights["smoot", 0])
+    assert not weights["smoot", 0].equal(weights["smoot", 1])
+
+
+def test_work_that_is_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, monkeypatch):
+    use = Use("shapes", ("test",))
+    laboratory = small(tmp_path / "once", monkeypatch, seeds=(0,), train=50)
+    stopped = Laboratory(tmp_path / "stopped", "smoke", device="cpu")
+    for _ in laboratory.work([use]):
+        pass
+    for patience in range(2, 60):
+        work = stopped.work([use])
+        for _, progress in zip(range(patience), work, strict=False):
+            assert 0 <= progress.done <= progress.total
+        work.close()
+        if progress.doing == "done":
+            break
+    for one, other in zip(
+        *(place.trials(EXPERIMENTS["shapes"]) for place in (laboratory, stopped)), strict=True
+    ):
+        assert one.run.record().k.equals(other.run.record().k)
+        assert one.run.record().test_accuracy.equals(other.run.record().test_accuracy)
+        assert one.run.curves().probability.equals(other.run.curves().probability)
+
+
+def test_the_last_quarter_of_the_epochs_is_slower_and_the_run_says_so(smoke):
+    run = open_run(smoke / "runs" / "shapes-smoot-seed0")
+    changes = [(change.epoch, change.name, change.old, change.new) for change in run.changes]
+    assert changes == [(4, "learning_rate", 1.0, 0.1)]
+
+
+def test_a_run_with_other_settings_is_refused_and_left_alone(tmp_path, monkeypatch):
+    laboratory = small(tmp_path, monkeypatch, seeds=(0,))
+    training = laboratory._train(EXPERIMENTS["shapes"], "smoot", 0)
+    next(training)
+    training.close()
+    monkeypatch.setitem(EXPERIMENTS["shapes"].variants, "smoot", {"method": "smoot", "alpha": 20.0})
+    with pytest.raises(RunError, match=r"alpha 10.0 instead of 20.0.*Choose another --out"):
+        list(laboratory.work([SHAPES]))
+    other = Laboratory(tmp_path, "smoke", device="cpu")
+    monkeypatch.setitem(EXPERIMENTS["shapes"].variants, "smoot", {"method": "smoot"})
+    monkeypatch.setattr(other, "data", lambda _: load_data("shapes", 100, 40, seed=5))
+    with pytest.raises(RunError, match="other images"):
+        other._known_run(EXPERIMENTS["shapes"], "smoot", 0)
+
+
+def test_measuring_one_attribution_after_the_other_equals_measuring_all_together(smoke):
+    run = open_run(smoke / "runs" / "fashion-mnist-smoot-seed1")
+    kept = run.curves("attributions")
+    together = masking_curves(
+        run.load_model(),
+        run.load_data().test[:10],
+        4,
+        fill=list(kept.fill.values),
+        method=list(kept.method.values),
+    )
+    assert kept.correct.equals(together.correct)
+    np.testing.assert_allclose(kept.probability, together.probability, atol=1e-6)
+
+
+def test_curves_measured_otherwise_are_measured_anew(tmp_path, monkeypatch):
+    laboratory = small(tmp_path, monkeypatch, seeds=(0,))
+    use = Use("shapes", ("test",))
+    list(laboratory.work([use]))
+    assert [progress.doing for progress in laboratory.work([use])] == ["done"]
+    run = laboratory.trials(EXPERIMENTS["shapes"])[0].run
+    run.save_curves(run.curves().isel(image=slice(0, 3)))
+    assert any("curves 'test'" in progress.doing for progress in laboratory.work([use]))
+
+
+def test_the_pretrained_weights_are_asked_for_by_the_real_loading_code(tmp_path, monkeypatch):
+    asked = []
+
+    def without_weights(name, data, pretrained, seed, **options):
+        asked.append((name, pretrained, seed))
+        raise RuntimeError("the pretrained weights could not be had\nmore")
+
+    monkeypatch.setattr(laboratory_module, "load_data", lambda *_: load_data("shapes", 12, 6))
+    monkeypatch.setattr(laboratory_module, "create_model", without_weights)
+    with pytest.raises(UnavailableError, match="pretrained weights could not be had"):
+        list(Laboratory(tmp_path, "paper", device="cpu").work(RECIPES["table4"].uses))
+    assert asked == [("deit_tiny_patch16_224", True, 0)]
+
+
+def test_a_seed_count_or_scale_that_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one seed, given 0"):
+        Laboratory(tmp_path, "smoke", n_seeds=0)
+    with pytest.raises(ValueError, match="did you mean 'smoke'"):
+        Laboratory(tmp_path, "smok")
+
+
+# Examinations
+
+
+def test_the_background_share_of_an_even_map_is_the_share_of_black_pixels(data, linear):
+    images = data.test.images.clone()
+    images[:, :, :8] = 0
+    split = replace(data.test, images=images)
+    with torch.no_grad():
+        linear[1].weight.fill_(0.5)
+    values = background_share(linear, split)
+    black = 100 * float((images == 0).all(1).float().mean())
+    assert (values["gradient"], values["pixels"]) == pytest.approx((black, black))
+    assert black >= 25
+
+
+def test_hit_rates_need_true_masks(data, model):
+    assert object_hits(model, data.test)["objects"] == pytest.approx(
+        100 * float(data.test.object_masks.float().mean())
+    )
+    with pytest.raises(ValueError, match="need data with true object masks"):
+        object_hits(model, replace(data.test, object_masks=None))
+
+
+def test_sanity_randomises_every_number_of_last_layers(data, model):
+    values = sanity(model, data.test[:4])
+    assert {key.rsplit(", ", 1)[1] for key in values} == {"1", "2", "3", "4"}
+    assert all(-1 <= value <= 1 for value in values.values())
+
+
+# Reports and the command
+
+
+def test_the_table_says_what_the_runs_say(smoke):
+    content = json.loads((smoke / "table3.json").read_text())
+    runs = [open_run(smoke / "runs" / f"fashion-mnist-smoot-seed{seed}") for seed in (0, 1)]
+    rows = compare_runs(runs)
+    accuracies = np.array([row.test_accuracy for row in rows])
+    black = np.array([row.aucs[0].value for row in rows])
+    table = content["tables"][0]
+    smoot = dict(zip(table["heads"], table["rows"][2], strict=False))
+    assert smoot["AUC black"] == f"{black.mean():.2f} ± {black.std(ddof=1):.2f}"
+    assert f"{accuracies.mean():.2f}" in table["rows"][2][3]
+    assert table["rows"][2][2] == "223 / 372 / 576"
+    assert smoot["paper's AUC"] == "36.18"
+
+
+def test_the_report_is_complete_in_itself(smoke):
+    text = (smoke / "table3.md").read_text()
+    for part in (
+        "smoke run", "stands in for Fashion-MNIST", "epochs 4 (paper: 100)", "seeds 0, 1", "float32", "signed",
+        "20 test images", "mean ± standard deviation of 2 seeds", "Insertion", "torch 2",
+    ):  # fmt: skip
+        assert part in text
+    assert (smoke / "table3-k.png").stat().st_size > 1000
+    content = json.loads((smoke / "table3.json").read_text())
+    assert len(content["runs"]) == 6
+    assert {run["seed"] for run in content["runs"]} == {0, 1}
+    assert all(len(run["data"]["fingerprint"]) == 64 for run in content["runs"])
+
+
+def test_asking_again_trains_nothing_and_writes_the_same_table(smoke):
+    text = (smoke / "shapes.md").read_text()
+    weights = {path: path.stat().st_mtime_ns for path in smoke.glob("runs/*/model.safetensors")}
+    result = reproduce("shapes", "--scale", "smoke", "--out", smoke.parent, "--json")
+    assert json.loads(result.stdout)["targets"][0]["done"] is True
+    assert (smoke / "shapes.md").read_text() == text
+    assert {path: path.stat().st_mtime_ns for path in weights} == weights
+
+
+def test_what_cannot_be_had_is_not_yet_run_and_never_a_number(tmp_path, monkeypatch):
+    def offline(*_):
+        raise RuntimeError("cifar100 cannot be read\nmore")
+
+    monkeypatch.setattr(laboratory_module, "load_data", offline)
+    result = reproduce("table5", "table1", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "table5 could not be run: cifar100 cannot be read" in result.stderr
+    (table,) = json.loads((tmp_path / "quick" / "table5.json").read_text())["tables"]
+    assert [row[1] for row in table["rows"]] == ["not yet run"] * 3
+    assert [row[3] for row in table["rows"]] == ["not yet run"] * 3
+    assert [row[4] for row in table["rows"]] == ["75.75", "78.10", "79.65"]
+    assert "**Not yet run:** cifar100 cannot be read\n" in (tmp_path / "quick" / "table5.md").read_text()
+    assert (tmp_path / "quick" / "table1.md").is_file()
+
+
+def test_the_list_names_every_target_and_trains_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entries = json.loads(reproduce("--list", "--json").stdout)["targets"]
+    assert [entry["target"] for entry in entries] == list(RECIPES)
+    assert next(e for e in entries if e["target"] == "table3")["runs"] == 9
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["tabel3"], 1, "did you mean 'table3'"),
+        ([], 2, "name a target"),
+        (["table1", "--scale", "big"], 2, "Invalid value for '--scale'"),
+        (["table1", "--seeds", "0"], 2, "Invalid value for '--seeds'"),
+        (["table1", "--cifar10", "nowhere"], 2, "Invalid value for '--cifar10'"),
+    ],
+)
+def test_what_goes_wrong_is_said_with_its_exit_code(tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    result = reproduce(*arguments)
+    assert (result.exit_code, message in result.stderr) == (code, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_document_keeps_its_tables_in_text_and_in_json_without_nan(tmp_path):
+    table = Table("Caption", ["a", "b"], [["1", "2"]])
+    written = Document("t", "Title", ["Text.", table], {"x": math.nan}).write(tmp_path)
+    assert written[0].read_text() == "# Title\n\nText.\n\n*Caption*\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
+    assert json.loads(written[1].read_text())["x"] is None
+
+
+def test_the_band_of_the_accuracy_drop_is_the_spread_over_the_seeds(smoke):
+    runs = [open_run(smoke / "runs" / f"fashion-mnist-sgt-seed{seed}") for seed in (0, 1)]
+    curves = [run.curves().sel(fill=["black"]) for run in runs]
+    figure = accuracy_drop_spread_figure({"sgt": curves}, "Fashion-MNIST")
+    drops = np.stack([100 * c.correct.mean("image").values.squeeze() for c in curves])
+    (axis,) = figure.axes
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), drops.mean(0))
+    corners = axis.collections[0].get_paths()[0].vertices[:, 1]
+    assert corners.max() == pytest.approx((drops.mean(0) + drops.std(0, ddof=1)).max())
