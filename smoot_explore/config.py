@@ -103,6 +103,13 @@ class TrainingConfig(param.Parameterized):
         doc="The label and the n − 1 most probable other classes enter equations (1) and (2); "
         "cut to the number of classes.",
     )
+    delta_class = param.Selector(
+        default="label",
+        objects=["label", "predicted"],
+        label="Class that moves k",
+        doc="label: Δ₁ is the change of the label's probability, equation (1); predicted: that of the most "
+        "probable class of the clean image.",
+    )
     epochs = param.Integer(
         default=10,
         bounds=(1, None),

@@ -181,8 +181,8 @@ class Run:
 
     @property
     def start_config(self) -> dict[str, Any]:
-        """The settings at the start."""
-        return self.description["config"]
+        """The settings at the start; those that the run does not know yet, with their defaults."""
+        return {**TrainingConfig().to_dict(), **self.description["config"]}
 
     @property
     def config(self) -> TrainingConfig:

@@ -346,8 +346,9 @@ def batch_loss(
             masked_logits = model(masked).float()
         kl = kl_divergence(logits, masked_logits)
         loss = cross_entropy + live.kl_weight * kl  # (5)
+        classes = labels if config.delta_class == "label" else logits.detach().argmax(1)
         update = update_k(
-            k, logits.detach().softmax(1), masked_logits.detach().softmax(1), labels,
+            k, logits.detach().softmax(1), masked_logits.detach().softmax(1), classes,
             alpha=live.alpha, beta=live.beta, top_n=config.top_n,
             k_min=live.k_min * n_pixels, k_max=live.k_max * n_pixels,
         )  # fmt: skip

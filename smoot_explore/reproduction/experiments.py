@@ -183,7 +183,7 @@ def _cnn(name: str, title: str) -> Experiment:
         {
             "smoke": _smoke("fashion-mnist-sample"),
             "quick": Scale(
-                12_000, 2_000, {"epochs": 10, "batch_size": 64}, curve_images=1_000, few_images=100,
+                12_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=500, few_images=100,
                 slow_down=True,
             ),
             "paper": _PAPER,
@@ -223,10 +223,19 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "bounds-0-1": {"k_min": 0.0, "k_max": 1.0},
     "top-2": {"top_n": 2},
     "top-10": {"top_n": 10},
+    "predicted-class": {"delta_class": "predicted"},
     "saliency-eval": {"saliency_pass": "eval"},
+    "saliency-harvested": {"saliency_pass": "harvested"},
     "traditional": {"method": "traditional"},
     "sgt": {"method": "sgt"},
     "sgt-magnitude": {"method": "sgt", "signed": False},
+    "sgt-harvested": {"method": "sgt", "saliency_pass": "harvested"},
+}
+# Over the paper's 100 epochs, on few images: where does k end?
+_K_SPREAD: dict[str, dict[str, Any]] = {
+    "default": {},
+    "alpha-per-cent": {"alpha": 78.4},
+    "magnitude": {"signed": False},
 }
 
 EXPERIMENTS = {
@@ -239,7 +248,9 @@ EXPERIMENTS = {
             {"traditional": {"method": "traditional"}},
             {
                 "smoke": _smoke("shapes"),
-                "quick": Scale(20_000, 2_000, {"epochs": 8, "batch_size": 64}, slow_down=True),
+                "quick": Scale(
+                    20_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=1_000, slow_down=True
+                ),
                 "paper": _PAPER,
             },
             visit_milliseconds=0.47,
@@ -252,8 +263,18 @@ EXPERIMENTS = {
             {
                 "smoke": _smoke("fashion-mnist-sample"),
                 "quick": Scale(
-                    6_000, 1_000, {"epochs": 6, "batch_size": 64}, curve_images=500, slow_down=True
+                    5_000, 1_000, {"epochs": 5, "batch_size": 64}, curve_images=300, slow_down=True
                 ),
+                "paper": _PAPER,
+            },
+            visit_milliseconds=0.31,
+        ),
+        Experiment(
+            "k-spread", "fashion-mnist", "Fashion-MNIST", (60_000, 10_000), Architecture("cnn"), _CNN_SETTINGS,
+            _K_SPREAD,
+            {
+                "smoke": _smoke("fashion-mnist-sample"),
+                "quick": Scale(1_000, 1_000, {"epochs": paper.EPOCHS, "batch_size": 64}),
                 "paper": _PAPER,
             },
             visit_milliseconds=0.31,

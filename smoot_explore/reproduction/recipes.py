@@ -110,10 +110,17 @@ RECIPES = {
         Recipe(
             "choices",
             "The open choices, one at a time (Fashion-MNIST)",
-            "The paper leaves open the sign of the saliency, the unit of α, the bounds of k and the mode of the "
-            "saliency's forward pass; the fill is given in words, n for top-5 accuracy. Each variant differs from "
-            "the default in one of them.",
+            "The paper leaves open the sign of the saliency, the unit of α, the bounds of k, the class that Δ follows "
+            "and the mode of the saliency's forward pass; the fill is given in words, n for top-5 accuracy. Each "
+            "variant differs from the default in one of them.",
             (Use("choices", ("test", "magnitude")),),
+        ),
+        Recipe(
+            "k-spread",
+            "Where k ends after the paper's number of epochs (Fashion-MNIST)",
+            "The paper's k of Fashion-MNIST ends between 223 and 576 pixels, with a median of 372. It gives α = 10 "
+            "without a unit, and the bounds of k were not to be read.",
+            (Use("k-spread"),),
         ),
         Recipe(
             "shapes",

@@ -13,6 +13,7 @@ import xarray as xr
 from smoot_explore.comparison import Protocol
 from smoot_explore.config import METHODS, TrainingConfig, setting_names
 from smoot_explore.curves import image_class, peak_fraction
+from smoot_explore.records import start_config
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Picture, Table
 from smoot_explore.reproduction.experiments import (
@@ -34,7 +35,7 @@ from smoot_explore.reproduction.sections import (
     protocol_text,
     what_was_run,
 )
-from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
+from smoot_explore.reproduction.statistics import Difference, Spread, number, paired_difference, spread
 from smoot_explore.saliency import saliency
 from smoot_explore.views import figures
 
@@ -702,8 +703,6 @@ def _choices_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
         _choices_differences(results, shown),
         _choices_finding(results),
         _choices_order_finding(results, shown),
-        "The paper's “accuracy” in Δ could also mean the *predicted* class in place of the label. That is not a "
-        "setting of the core, so it is not measured here.",
     ]
 
 
@@ -768,6 +767,63 @@ def _choices_order_finding(results: Results, shown: Sequence[Protocol]) -> str:
     )
 
 
+def _k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
+    (experiment,) = _experiments(recipe)
+    trials = laboratory.trials(experiment)
+    results = Results(trials)
+    document.numbers["runs"] = results.numbers()
+    published = paper.RESULTS["fashion-mnist"]["smoot"].k
+    records = {(t.variant, t.seed): t.run.record() for t in trials}
+    epochs = next(iter(records.values())).epoch.values
+    shown = [int(e) for e in epochs if e in (1, 10, 25, 50, 75, paper.EPOCHS, epochs[-1])]
+    rows, ends = [], {}
+    for variant in results.variants:
+        of_variant = [record for (name, _), record in records.items() if name == variant]
+        for epoch in shown:
+            ks = [record.k.sel(epoch=epoch).values for record in of_variant]
+            parts = [spread(float(pick(k)) for k in ks) for pick in (np.min, np.median, np.max)]
+            at_bounds = [100 * float(np.mean((k <= _bounds(r)[0]) | (k >= _bounds(r)[1])))
+                         for k, r in zip(ks, of_variant, strict=True)]  # fmt: skip
+            rows.append([f"{name_of(variant)}{_changed(experiment, variant)}", str(epoch), k_text(parts),
+                         spread(at_bounds).text(1)])  # fmt: skip
+        ends[variant] = parts
+    rows.append(["paper, SMOOT", str(paper.EPOCHS), " / ".join(map(str, published)), "–"])
+    first = trials[0]
+    document.parts += [
+        "## What was run\n\n" + what_was_run(laboratory, experiment),
+        "## Table",
+        Table(
+            "k in pixels of 784 over the training images, mean ± standard deviation of "
+            f"{results.n_seeds} seeds; the last column: images whose k lies at a bound, in per cent",
+            ["variant", "epoch", "k min / median / max", "at a bound %"],
+            rows,
+        ),
+        *(_k_spread_finding(name_of(variant), parts, published) for variant, parts in ends.items()),
+        "With fewer images the smallest and the largest k are less extreme, and with smaller batches the model "
+        "takes more steps between two visits of an image: the comparison is of sizes, not of digits.",
+        Picture(
+            "trajectories",
+            figures.k_trajectories_figure(first.run.record()),
+            f"k over the epochs, {name_of(first.variant)}, seed {first.seed}",
+        ),
+    ]
+
+
+def _bounds(record: xr.Dataset) -> tuple[float, float]:
+    start = start_config(record)
+    return start["k_min"] * record.attrs["n_pixels"], start["k_max"] * record.attrs["n_pixels"]
+
+
+def _k_spread_finding(name: str, ends: Sequence[Spread], published: Sequence[int]) -> str:
+    ours = [part.mean for part in ends]
+    ratio = (ours[2] - ours[0]) / (published[2] - published[0])
+    return (
+        f"{name[0].upper()}{name[1:]}: k ends in a range of {ours[2] - ours[0]:.0f} pixels, {ratio:.2f} times the "
+        f"paper's {published[2] - published[0]}; the median {'below' if ours[1] < published[1] else 'above'} the "
+        f"paper's by {abs(ours[1] - published[1]):.0f}."
+    )
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -780,6 +836,7 @@ _REPORTS: dict[str, Callable[[Document, Recipe, Laboratory], Any]] = {
     **dict.fromkeys(("figure2", "figure4"), _saliency_report),
     "figure3": _drop_report,
     "choices": _choices_report,
+    "k-spread": _k_spread_report,
     "shapes": _shapes_report,
     "sanity": _sanity_report,
 }
