@@ -205,7 +205,7 @@ def _transformer(name: str, data: str, title: str) -> Experiment:
         {
             "smoke": _smoke("shapes", _SMALL_TRANSFORMER, **from_scratch),
             "quick": Scale(
-                3_000, 1_000, {**from_scratch, "epochs": 8}, curve_images=500, few_images=100,
+                2_000, 1_000, {**from_scratch, "epochs": 6}, curve_images=200, few_images=100,
                 slow_down=True, architecture=_SMALL_TRANSFORMER,
             ),
             "paper": _PAPER,
