@@ -163,7 +163,12 @@ def create_model(
             model: nn.Module = PaperCNN(image_shape, n_classes)
         else:
             model = _timm_model(name, image_shape, n_classes, pretrained=pretrained, **options)
-    description = {"name": name, "image_shape": list(image_shape), "n_classes": n_classes}
+    description = {
+        "name": name,
+        "pretrained": pretrained,
+        "image_shape": list(image_shape),
+        "n_classes": n_classes,
+    }
     # Kept on the model, so that a run can say what to rebuild; going through JSON finds what cannot be stored.
     try:
         model._smoot_explore_description = json.loads(json.dumps({**description, "options": options}))

@@ -83,14 +83,26 @@ def test_a_run_is_readable_while_it_trains(start, data):
     records.close()
 
 
+def test_a_run_of_before_a_setting_was_there_has_its_default(finished):
+    described = json.loads((finished.path / "config.json").read_text())
+    del described["config"]["delta_class"]
+    (finished.path / "config.json").write_text(json.dumps(described))
+    opened = open_run(finished.path)
+    assert opened.start_config["delta_class"] == "label"
+    assert opened.config.delta_class == "label"
+
+
 def test_a_new_run_holds_the_initial_weights(start):
     run, model, _ = start()
     assert torch.equal(run.load_model().dense1.weight, model.dense1.weight)
 
 
-@pytest.mark.parametrize("optimizer", ["adadelta", "sgd", "adam", "adamw"])
-def test_resuming_gives_the_same_numbers_as_never_having_stopped(start, data, optimizer):
-    settings = {"optimizer": optimizer, "learning_rate": 0.02, "alpha": 50.0}
+@pytest.mark.parametrize(
+    ("optimizer", "saliency_pass"),
+    [*((name, "shared") for name in ("adadelta", "sgd", "adam", "adamw")), ("adadelta", "harvested")],
+)
+def test_resuming_gives_the_same_numbers_as_never_having_stopped(start, data, optimizer, saliency_pass):
+    settings = {"optimizer": optimizer, "saliency_pass": saliency_pass, "learning_rate": 0.02, "alpha": 50.0}
     straight, model, config = start("straight", **settings)
     expected = list(train(model, data, config, run=straight))
     stopped, model, config = start("stopped", **settings)

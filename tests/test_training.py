@@ -51,13 +51,20 @@ def plain_model(data):
     return make
 
 
-@pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
-@pytest.mark.parametrize("signed", [True, False])
-def test_training_equals_the_algorithms_written_as_a_plain_loop(data, plain_model, config, method, signed):
+@pytest.mark.parametrize(
+    ("method", "signed", "delta_class"),
+    [
+        *itertools.product(["traditional", "sgt", "smoot"], [True, False], ["label"]),
+        ("smoot", True, "predicted"),
+    ],
+)
+def test_training_equals_the_algorithms_written_as_a_plain_loop(
+    data, plain_model, config, method, signed, delta_class
+):
     """Algorithm 1 and 2, one image at a time, by SGD; a fill without chance, so that both see the same images."""
     settings = config(
         method=method, signed=signed, fill="mean", optimizer="sgd", learning_rate=0.05, kl_weight=0.7,
-        alpha=200.0, beta=0.8, k_init=0.4, k_min=0.3, k_max=0.45, top_n=3,
+        alpha=200.0, beta=0.8, k_init=0.4, k_min=0.3, k_max=0.45, top_n=3, delta_class=delta_class,
     )  # fmt: skip
     model, plain = plain_model(), plain_model()
     records = list(train(model, data, settings))
@@ -84,8 +91,9 @@ def test_training_equals_the_algorithms_written_as_a_plain_loop(data, plain_mode
                     p, q = logits.softmax(1)[0], masked.softmax(1)[0]
                     one = one + 0.7 * sum(p[c] * (p[c] / q[c]).log() for c in range(6))
                     if method == "smoot":
+                        top = labels[i : i + 1] if delta_class == "label" else p.argmax()[None]
                         k[i : i + 1] = update_k(
-                            k[i : i + 1], p.detach()[None], q.detach()[None], labels[i : i + 1],
+                            k[i : i + 1], p.detach()[None], q.detach()[None], top,
                             alpha=200.0, beta=0.8, k_min=0.3 * pixels, k_max=0.45 * pixels, top_n=3,
                         ).k  # fmt: skip
                 loss = loss + one / len(ids)

@@ -26,6 +26,7 @@ from smoot_explore.reproduction.experiments import (
     EXPERIMENTS,
     MEASUREMENTS,
     SCALES,
+    Architecture,
     Experiment,
     Measurement,
     Scale,
@@ -275,8 +276,11 @@ class Laboratory:
             different.append(f"last learning_rate {last_rate!r} instead of {expected_rate!r}")
         architecture = experiment.architecture_at(self.scale)
         model = run.description["model"]
-        if (model["name"], model.get("options", {})) != (architecture.name, dict(architecture.options)):
-            different.append(f"model {model['name']} {model.get('options', {})} instead of {architecture}")
+        found_model = Architecture(model["name"], model.get("options", {}), model.get("pretrained", False))
+        if found_model != Architecture(
+            architecture.name, dict(architecture.options), architecture.pretrained
+        ):
+            different.append(f"model {found_model} instead of {architecture}")
         if run.description["data"]["fingerprint"] != self.data(experiment).fingerprint:
             different.append("other images (another fingerprint)")
         if different:
