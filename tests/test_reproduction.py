@@ -20,7 +20,8 @@ from smoot_explore.reproduction.examinations import EXAMINATIONS, background_sha
 from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SCALES
 from smoot_explore.reproduction.laboratory import Laboratory, UnavailableError, Use
 from smoot_explore.reproduction.recipes import RECIPES
-from smoot_explore.reproduction.reports import _REPORTS, _verdict
+from smoot_explore.reproduction.reports import _REPORTS
+from smoot_explore.reproduction.reports.methods import _verdict
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
 from smoot_explore.views.figures import accuracy_drop_spread_figure
 

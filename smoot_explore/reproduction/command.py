@@ -13,7 +13,7 @@ from rich.table import Table as TerminalTable
 from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import choose_hardware
-from smoot_explore.reproduction.experiments import EXPERIMENTS, SCALES
+from smoot_explore.reproduction.experiments import SCALES
 from smoot_explore.reproduction.laboratory import Laboratory, UnavailableError
 from smoot_explore.reproduction.recipes import RECIPES, Recipe
 from smoot_explore.reproduction.reports import not_yet_run, report
@@ -138,7 +138,7 @@ class _Entry(NamedTuple):
 
 
 def _entry(recipe: Recipe, laboratory: Laboratory) -> _Entry:
-    experiments = [EXPERIMENTS[use.experiment] for use in recipe.uses]
+    experiments = recipe.experiments
     pretrained = any(e.architecture_at(laboratory.scale).pretrained for e in experiments)
     needs = [e.stand_in(laboratory.scale) or e.title for e in experiments]
     return _Entry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from smoot_explore.reproduction.experiments import EXPERIMENTS, Experiment
 from smoot_explore.reproduction.laboratory import Use
 
 
@@ -27,6 +28,11 @@ class Recipe:
     title: str
     claim: str
     uses: tuple[Use, ...] = ()
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """The experiments, in the order of the uses."""
+        return [EXPERIMENTS[use.experiment] for use in self.uses]
 
 
 _TABLE_CURVES = ("test", "magnitude", "insertion", "attributions")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from smoot_explore.comparison import Auc, Protocol, Row, compare_run
 from smoot_explore.config import TrainingConfig, setting_names
-from smoot_explore.reproduction.experiments import Experiment
+from smoot_explore.reproduction.experiments import ALL_FILLS, Experiment
 from smoot_explore.reproduction.laboratory import Laboratory, Trial
-from smoot_explore.reproduction.statistics import Spread, spread
+from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
 from smoot_explore.views.palette import METHOD_NAMES
 
 BySeed = dict[int, float]
 
+NOT_YET_RUN = "not yet run"
+PAIRS = (("smoot", "sgt"), ("smoot", "traditional"), ("sgt", "traditional"))
 _ROW_NUMBERS = ("epochs", "k_min", "k_median", "k_max", "test_accuracy", "n_test")
 
 
@@ -198,6 +201,33 @@ def protocol_text(protocol: Protocol, but: Sequence[str] = ()) -> str:
         "test_images": f"{protocol.test_images:,} test images",
     }
     return ", ".join(text for name, text in words.items() if name not in but)
+
+
+def drop_protocols(results: Results, signed: bool) -> list[Protocol]:
+    """Protocols of the accuracy drop by gradient on the most images, one for each fill."""
+    wanted = ("gradient", "signed" if signed else "magnitude", "highest")
+    found = [p for p in results.protocols if (p.attribution, p.ranking, p.masked_first) == wanted]
+    most = max(p.test_images for p in found)
+    return [next(p for p in found if p.fill == fill and p.test_images == most) for fill in ALL_FILLS]
+
+
+def auc_difference(results: Results, first: str, second: str, protocol: Protocol) -> str:
+    difference = paired_difference(results.auc(first, protocol), results.auc(second, protocol))
+    return difference.text(1)
+
+
+def order_of_auc(results: Results, variants: Sequence[str], protocol: Protocol) -> str:
+    """The variants by their mean AUC: "SMOOT < SGT = traditional"."""
+    means = {v: spread(results.auc(v, protocol).values()).mean for v in variants}
+    ordered = sorted(variants, key=lambda v: means[v])
+    text = name_of(ordered[0])
+    for lower, higher in itertools.pairwise(ordered):
+        text += f" {'<' if means[lower] < means[higher] else '='} {name_of(higher)}"
+    return text
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _against(here: object, paper: object) -> str:
