@@ -86,7 +86,7 @@ def test_a_landscape_is_measured_under_the_settings_of_the_run(subject, data):
     config = subject.run.config
     expected = k_landscape(
         subject.model, data.train[balanced(data.train, 200)], 32, draws=2, fill=config.fill,
-        signed=config.signed, top_n=config.top_n,
+        signed=config.signed, top_n=config.top_n, precision="auto",
     )  # fmt: skip
     np.testing.assert_allclose(land.label_change, expected.label_change, atol=1e-5)
     assert land.image_id.values.tolist() == data.train.image_ids.tolist()

@@ -157,7 +157,7 @@ class Subject:
         with self._noting_problems("landscape"):
             self._landscape = k_landscape(
                 copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
-                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="float32",
+                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="auto",
                 progress=progress,
             )  # fmt: skip
         return self._landscape
