@@ -171,7 +171,7 @@ def _smoke(data: str, architecture: Architecture | None = None, **settings: Any)
     )  # fmt: skip
 
 
-def _cnn(name: str, title: str) -> Experiment:
+def _cnn(name: str, title: str, quick: Scale) -> Experiment:
     return Experiment(
         name,
         name,
@@ -182,10 +182,7 @@ def _cnn(name: str, title: str) -> Experiment:
         _THREE_METHODS,
         {
             "smoke": _smoke("fashion-mnist-sample"),
-            "quick": Scale(
-                12_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=500, few_images=100,
-                slow_down=True,
-            ),
+            "quick": quick,
             "paper": _PAPER,
         },
         visit_milliseconds=0.31,
@@ -235,14 +232,19 @@ _CHOICES: dict[str, dict[str, Any]] = {
 _K_SPREAD: dict[str, dict[str, Any]] = {
     "default": {},
     "alpha-per-cent": {"alpha": 78.4},
-    "magnitude": {"signed": False},
 }
 
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
-        _cnn("mnist", "MNIST"),
-        _cnn("fashion-mnist", "Fashion-MNIST"),
+        _cnn(
+            "mnist", "MNIST",
+            Scale(6_000, 2_000, {"epochs": 6, "batch_size": 64}, curve_images=500, few_images=50, slow_down=True),
+        ),
+        _cnn(
+            "fashion-mnist", "Fashion-MNIST",
+            Scale(12_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=500, few_images=100, slow_down=True),
+        ),
         Experiment(
             "cifar10-cnn", "cifar10", "CIFAR-10", (50_000, 10_000), Architecture("cnn"), _CNN_SETTINGS,
             {"traditional": {"method": "traditional"}},
@@ -263,7 +265,7 @@ EXPERIMENTS = {
             {
                 "smoke": _smoke("fashion-mnist-sample"),
                 "quick": Scale(
-                    5_000, 1_000, {"epochs": 5, "batch_size": 64}, curve_images=300, slow_down=True
+                    4_000, 1_000, {"epochs": 5, "batch_size": 64}, curve_images=300, slow_down=True
                 ),
                 "paper": _PAPER,
             },
