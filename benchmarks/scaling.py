@@ -177,8 +177,8 @@ def _bookkeeping(rounds: int) -> Table:
     ]
     return Table(
         "Keeping every image's k",
-        "Reading k of a batch of 256, equations (1) to (4), writing k and Δ back. Medians of "
-        f"{max(rounds, 15)} interleaved rounds.",
+        "Reading k of a batch of 256, equations (1) to (4), writing k and Δ back. The first one comes after the step "
+        f"and finds the cache full of other things. Medians of {max(rounds, 15)} interleaved rounds.",
         ["", "time", "of a step"],
         rows,
         {"seconds": seconds},

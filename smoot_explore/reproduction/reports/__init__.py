@@ -25,8 +25,8 @@ def report(recipe: Recipe, laboratory: Laboratory) -> Document:
     if trials:
         document.parts.append(
             "## Open these runs\n\n"
-            "The runs lie in `runs/` beside this file: `smoot-explore serve --runs runs` shows them in the explorer's "
-            "Compare tab, `open_run` opens one in a notebook."
+            "Where this file was written, its runs lie beside it in `runs/`: `smoot-explore serve --runs runs` shows "
+            "them in the explorer's Compare tab, `open_run` opens one in a notebook."
         )
         document.parts.append(hardware_and_versions(trials))
     return document
