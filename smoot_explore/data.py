@@ -293,6 +293,24 @@ def limit_data(
     return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
 
 
+def balanced(split: Split, n: int) -> np.ndarray:
+    """Positions of about ``n`` images, the first of each class in turn."""
+    labels = split.labels.numpy()
+    turn = np.empty(len(labels), int)
+    for label in range(split.n_classes):
+        members = np.flatnonzero(labels == label)
+        turn[members] = np.arange(len(members))
+    return np.sort(np.argsort(turn, kind="stable")[:n])
+
+
+def first_images(split: Split, n: int | None) -> Split:
+    """The first n images, None for all; where they lie class by class, as in folders, the first of each class."""
+    if n is None or n >= len(split):
+        return split
+    labels = split.labels
+    return split[balanced(split, n)] if bool((labels.diff() >= 0).all()) else split[:n]
+
+
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel of uint8 images in 0 … 1; a constant channel gets std 1.
 

@@ -140,7 +140,7 @@ def test_the_settings_of_every_experiment_go_together():
 @pytest.mark.parametrize("name", paper.SETTINGS)
 def test_the_paper_scale_has_the_papers_settings(name):
     experiment, published = EXPERIMENTS[name], paper.SETTINGS[name]
-    n_pixels = 784 if name.endswith("mnist") else 1024
+    n_pixels = EXPERIMENTS[name].n_pixels
     config, size = experiment.config("smoot", "paper", 0), experiment.scales["paper"]
     found = (config.k_init * n_pixels, config.learning_rate, config.beta, config.kl_weight)
     assert found == (published.k_init, published.learning_rate, published.beta, published.kl_weight)

@@ -17,7 +17,7 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.curves import k_landscape, masking_curves
-from smoot_explore.data import DATASETS, ImageData, Split, load_data
+from smoot_explore.data import DATASETS, ImageData, Split, balanced, load_data
 from smoot_explore.explorer.places import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs import Run, open_run
@@ -209,16 +209,6 @@ def _check_source(name: str, settings: ServerSettings | None) -> None:
         allowed_folder(name, settings)
     elif name not in installed_datasets(settings.root):
         raise ValueError(f"the data {name!r} of this run are not installed here; choose another run")
-
-
-def balanced(split: Split, n: int) -> np.ndarray:
-    """Positions of about ``n`` images, the first of each class in turn."""
-    labels = split.labels.numpy()
-    turn = np.empty(len(labels), int)
-    for label in range(split.n_classes):
-        members = np.flatnonzero(labels == label)
-        turn[members] = np.arange(len(members))
-    return np.sort(np.argsort(turn, kind="stable")[:n])
 
 
 def quiet_threads() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from smoot_explore.data import Split
 from smoot_explore.evidence import hit_rate, randomize_layers, rank_correlation
+from smoot_explore.randomness import derived_seed
 from smoot_explore.saliency import saliency
 
 _CHUNK = 128  # images; bounds the memory of integrated gradients
@@ -49,7 +50,13 @@ def sanity(model: nn.Module, split: Split) -> Values:
         for ranking in ("signed", "magnitude"):
             own = _maps(model, split, method, signed=ranking == "signed")
             for n in range(1, n_layers + 1):
-                other = _maps(randomize_layers(model, n), split, method, signed=ranking == "signed")
+                # A seed that no training starts from: its weights must have nothing in common with the model's.
+                other = _maps(
+                    randomize_layers(model, n, seed=derived_seed(n)),
+                    split,
+                    method,
+                    signed=ranking == "signed",
+                )
                 values[f"{method}, {ranking}, {n}"] = float(rank_correlation(own, other).mean())
     return values
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from smoot_explore.config import TrainingConfig, setting_names
 from smoot_explore.curves import masking_curves
-from smoot_explore.data import ImageData, Split, load_data
+from smoot_explore.data import ImageData, Split, first_images, load_data
 from smoot_explore.errors import unknown_name
 from smoot_explore.files import write_json
 from smoot_explore.hardware import choose_hardware
@@ -166,7 +166,7 @@ class Laboratory:
 
     def few(self, experiment: Experiment) -> Split:
         """The test images for what costs much."""
-        return self.data(experiment).test[: self.size(experiment).few_images]
+        return first_images(self.data(experiment).test, self.size(experiment).few_images)
 
     def examination(self, trial: Trial, name: str) -> Values:
         """What an examination measured, which `work` has carried out."""
@@ -315,7 +315,7 @@ class Laboratory:
 
     def _split(self, experiment: Experiment, measurement: Measurement) -> Split:
         size, test = self.size(experiment), self.data(experiment).test
-        return test[: size.few_images if measurement.few else size.curve_images]
+        return first_images(test, size.few_images if measurement.few else size.curve_images)
 
     def _methods(self, experiment: Experiment, measurement: Measurement) -> tuple[str, ...]:
         return measurement.methods or self.size(experiment).attributions

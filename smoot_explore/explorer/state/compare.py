@@ -12,8 +12,8 @@ import param
 import xarray as xr
 
 from smoot_explore.comparison import Row, compare_run
-from smoot_explore.data import Split
-from smoot_explore.explorer.subjects import Subject, balanced
+from smoot_explore.data import Split, balanced
+from smoot_explore.explorer.subjects import Subject
 from smoot_explore.explorer.words import in_words
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency

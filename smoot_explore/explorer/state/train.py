@@ -17,10 +17,10 @@ from torch import nn
 
 from smoot_explore.config import TrainingConfig
 from smoot_explore.curves import image_class, masking_curves
-from smoot_explore.data import ImageData, Split, limit_data
+from smoot_explore.data import ImageData, Split, balanced, limit_data
 from smoot_explore.explorer.places import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.subjects import Subject, balanced, shared_data
+from smoot_explore.explorer.subjects import Subject, shared_data
 from smoot_explore.explorer.trainings import (
     Prepared,
     Training,

@@ -204,7 +204,7 @@ def _by_chance(n_seeds: int) -> str:
         return "One seed has no spread: repeat with more before comparing methods."
     return (
         f"“As in the paper” and “against the paper”: all {n_seeds} seeds have that sign. Where there is no difference "
-        f"at all, they still agree in {200 * 0.5**n_seeds:.0f} % of the cases, and this table has many rows."
+        f"at all, they still agree in {200 * 0.5**n_seeds:.2g} % of the cases, and this table has many rows."
     )
 
 

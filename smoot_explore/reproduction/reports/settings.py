@@ -18,22 +18,20 @@ def settings_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     for name, published in paper.SETTINGS.items():
         experiment = EXPERIMENTS[name]
         config = experiment.config("smoot", "paper", 0)
-        n_pixels = 784 if "mnist" in name else 1024
         rows.append([
             experiment.title,
             f"{published.model}: {experiment.architecture}",
-            f"{published.k_init} / {config.k_init * n_pixels:.0f}",
+            f"{published.k_init} / {config.k_init * experiment.n_pixels:.0f}",
             f"{published.learning_rate:g} / {config.learning_rate:g}",
             f"{published.beta:g} / {config.beta:g}",
             f"{published.kl_weight:g} / {config.kl_weight:g}",
         ])  # fmt: skip
     heads = ["data", "model", "initial k (pixels)", "learning rate", "β", "λ"]
     document.parts.append(Table("Settings of SMOOT: the paper's / ours at scale paper", heads, rows))
-    told = [*paper.SETTINGS, "cifar10-cnn", "choices", "shapes"]
     sizes = []
-    for name in told:
+    for name, experiment in EXPERIMENTS.items():
         for scale in SCALES[1:]:
-            experiment, size = EXPERIMENTS[name], EXPERIMENTS[name].scales[scale]
+            size = experiment.scales[scale]
             config = experiment.config(next(iter(experiment.variants)), scale, 0)
             sizes.append([
                 f"{name}, {scale}", str(experiment.architecture_at(scale)),
@@ -47,6 +45,6 @@ def settings_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     defaults = [
         [f"`{name}`", str(getattr(TrainingConfig(), name)), TrainingConfig.param[name].doc]
         for name in setting_names()
-        if name not in ("device", "seed", "method", "epochs")
+        if name not in ("device", "seed", "method", "epochs", "k_init", "learning_rate", "beta", "kl_weight")
     ]
     document.parts.append(Table("All other settings", ["setting", "default", "meaning"], defaults))
