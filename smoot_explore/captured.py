@@ -62,14 +62,16 @@ class CapturedStep:
         return self._losses
 
 
-def cuda_graph(*generators: torch.Generator) -> Record:
-    """A `Record` by CUDA graphs; ``generators`` are those that the step draws from, besides PyTorch's own."""
+def cuda_graph(device: torch.device, *generators: torch.Generator) -> Record:
+    """A `Record` by CUDA graphs on the device; ``generators`` are those that the step draws from, besides
+    PyTorch's own."""
 
     def record(step: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):  # records without running
+        # PyTorch would record on the current device, which may be another one. Recording does not run the step.
+        with torch.cuda.device(device), torch.cuda.graph(graph, stream=torch.cuda.Stream(device)):
             losses = step()
         return graph.replay, losses
 

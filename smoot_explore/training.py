@@ -175,6 +175,8 @@ def train(
         )
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
+    if _harvests(config):
+        _check_harvest(data)
     _try_forward(model.to(hardware.device), data, hardware)
     return _epochs(model, data, config, hardware, run, every, captured)
 
@@ -197,6 +199,11 @@ def _epochs(
     n, batch_size = len(split), settings.batch_size
     slice_size = _slice_size(model, data, hardware)
     steps_per_epoch = -(-n // batch_size)
+    if captured and (slice_size < batch_size or split.images.device.type == "cpu"):
+        raise ValueError(
+            f"captured=True needs a data set and batches that fit into the GPU's memory: {slice_size} images of "
+            f"{batch_size} would; use a smaller batch_size, fewer images, or captured=False"
+        )
     generator = torch.Generator(hardware.device)
     setting = StepSetting(settings, data.n_pixels, hardware, generator, split.black, slice_size)
     with retained_memory(hardware.device), kept_modes(model):
@@ -210,9 +217,10 @@ def _epochs(
                 _visit, model, split, state, setting, first=epoch == 1
             )
             if captured:
-                visit = CapturedStep(visit, batch_size, hardware.device, cuda_graph(generator))
+                record_step = cuda_graph(hardware.device, generator)
+                visit = CapturedStep(visit, batch_size, hardware.device, record_step)
             meter = _Meter(steps_per_epoch, hardware.device)
-            for i, ids in enumerate(order.to(hardware.device).split(batch_size)):
+            for i, ids in enumerate(order.to(split.images.device).split(batch_size)):
                 _read_live_values(config, state, epoch)
                 model.train()
                 with meter.timed(len(ids)), stream:
@@ -253,11 +261,12 @@ def _visit(
 
     ``first``: these images were never visited before, so no saliency was harvested from them.
     """
+    images = _batch(split, ids, setting.hardware)
+    ids = ids.to(state.k.device)
     last = None if state.saliency is None or first else state.saliency[ids]
     result = training_step(
-        model, state.optimizer, _batch(split, ids, setting.hardware), split.labels[ids], state.k[ids],
-        live, setting, last,
-    )  # fmt: skip
+        model, state.optimizer, images, split.labels[ids], state.k[ids], live, setting, last
+    )
     state.k[ids], state.delta[ids] = result.k, result.delta
     if state.saliency is not None and result.saliency is not None:
         state.saliency[ids] = result.saliency.to(state.saliency.dtype)
@@ -281,7 +290,7 @@ def training_step(
     ``last_saliency``, ``(B, H, W)`` from the images' last visit, ranks the pixels of harvested saliency; None
     computes the ranking as "shared" does.
     """
-    harvested = setting.config.saliency_pass == "harvested" and setting.config.method != "traditional"
+    harvested = _harvests(setting.config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer.zero_grad(set_to_none=True)
     results = []
@@ -387,8 +396,9 @@ def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None
     right = torch.zeros((), device=hardware.device)
     with kept_modes(model), hardware.autocast():
         model.eval()
-        for ids in torch.arange(len(split), device=hardware.device).split(512):
-            right += (model(_batch(split, ids, hardware)).argmax(1) == split.labels[ids]).sum()
+        for ids in torch.arange(len(split), device=split.images.device).split(512):
+            labels = split.labels[ids.to(hardware.device)]
+            right += (model(_batch(split, ids, hardware)).argmax(1) == labels).sum()
     return 100 * right.item() / len(split)
 
 
@@ -460,15 +470,23 @@ def _start(
     k = torch.full((len(data.train),), k_init, device=device)
     optimizer = _optimizer(model, config, device if captured else None)
     state = TrainingState(optimizer, k, torch.full_like(k, torch.nan), config.live_values())
-    if config.saliency_pass == "harvested" and config.method != "traditional":
-        n, (_, height, width) = len(data.train), data.image_shape
-        if 2 * n * height * width > _HARVEST_LIMIT:
-            raise ValueError(
-                f"harvested saliency keeps a map for each of the {n:,} training images of {height}×{width} pixels, "
-                f"{2 * n * height * width / 2**30:.1f} GiB; use saliency_pass='shared', fewer or smaller images"
-            )
-        state.saliency = torch.zeros(n, height, width, dtype=torch.bfloat16, device=device)
+    if _harvests(config):
+        shape = (len(data.train), *data.image_shape[1:])
+        state.saliency = torch.zeros(shape, dtype=torch.bfloat16, device=device)
     return state
+
+
+def _harvests(config: TrainingConfig) -> bool:
+    return config.saliency_pass == "harvested" and config.method != "traditional"
+
+
+def _check_harvest(data: ImageData) -> None:
+    n, (_, height, width) = len(data.train), data.image_shape
+    if 2 * n * height * width > _HARVEST_LIMIT:
+        raise ValueError(
+            f"harvested saliency keeps a map for each of the {n:,} training images of {height}×{width} pixels, "
+            f"{2 * n * height * width / 2**30:.1f} GiB; use saliency_pass='shared', fewer or smaller images"
+        )
 
 
 def _optimizer(
@@ -516,9 +534,7 @@ def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) 
 def _on_device(split: Split, device: torch.device) -> Split:
     """The split on the device; on a GPU its images only when they take at most half of the free memory."""
     images = split.images
-    if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
-        images = images.pin_memory()
-    else:
+    if device.type != "cuda" or images.nbytes <= torch.cuda.mem_get_info(device)[0] / 2:
         images = images.to(device)
     moved = {name: getattr(split, name).to(device) for name in ("labels", "mean", "std")}
     return replace(split, images=images, **moved)
@@ -526,7 +542,9 @@ def _on_device(split: Split, device: torch.device) -> Split:
 
 def _batch(split: Split, ids: Tensor, hardware: Hardware) -> Tensor:
     """Normalised images on the device, in the memory layout that its convolutions like."""
-    chosen = split.images[ids.to(split.images.device)].to(hardware.device, non_blocking=True)
+    chosen = split.images[ids]
+    if chosen.device != split.mean.device:  # the data set stayed on the host
+        chosen = chosen.pin_memory().to(hardware.device, non_blocking=True)
     return split.normalize(chosen).to(memory_format=hardware.layout)
 
 

@@ -22,11 +22,11 @@ from smoot_explore import (
     train,
     update_k,
 )
-from smoot_explore.captured import CapturedStep
+from smoot_explore.captured import CapturedStep, cuda_graph
 from smoot_explore.config import LiveValues
 from smoot_explore.hardware import Hardware, choose_hardware
 from smoot_explore.masking import FILLS
-from smoot_explore.training import StepSetting, kl_divergence, training_step
+from smoot_explore.training import StepSetting, _optimizer, kl_divergence, set_learning_rate, training_step
 
 
 def weights_of(model):
@@ -180,7 +180,7 @@ def test_harvested_saliency_that_would_fill_the_memory_is_refused(data, model, c
     with pytest.raises(
         ValueError, match=r"a map for each of the .* training images .* saliency_pass='shared'"
     ):
-        next(train(model, data, config(saliency_pass="harvested")))
+        train(model, data, config(saliency_pass="harvested"))
 
 
 class NoTransfers(TorchDispatchMode):
@@ -218,16 +218,15 @@ def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(
     assert result.k.shape == (8,)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adadelta"])
-def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, config, optimizer):
+def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, config):
     """Ids and live values through tensors that keep their place; a function in the place of the CUDA graph."""
-    settings = config(fill="mean", optimizer=optimizer)
+    settings = config(fill="mean", optimizer="sgd")
     setting = StepSetting(settings, data.n_pixels, choose_hardware("cpu", "float32"), black=data.black)
     labels, images = data.train.labels, data.train.normalize()
 
-    def steps(prepare):
+    def steps(prepare, captured_on):
         model = plain_model()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = _optimizer(model, settings, captured_on)
         k = torch.full((len(labels),), 300.0)
 
         def visit(ids, live):
@@ -238,7 +237,10 @@ def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, con
         step, losses = prepare(visit), []
         for i in range(12):
             ids = torch.arange(10 * i, 10 * i + (7 if i == 9 else 10)) % len(labels)
-            live = LiveValues(10.0 + 20 * (i // 5), 0.9, 0.5 + 0.1 * (i // 3), 0.1, 0.2 * 1, 0.8)
+            live = LiveValues(
+                10.0 + 20 * (i // 5), 0.9, 0.5 + 0.1 * (i // 3), 0.1 - 0.02 * (i // 4), 0.2, 0.8
+            )
+            set_learning_rate(optimizer, live.learning_rate)
             losses.append(step(ids, live).clone())
         return torch.stack(losses), k, weights_of(model)
 
@@ -253,8 +255,9 @@ def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, con
 
         return replay, losses
 
-    plain = steps(lambda visit: visit)
-    captured = steps(lambda visit: CapturedStep(visit, 10, torch.device("cpu"), record))
+    cpu = torch.device("cpu")
+    plain = steps(lambda visit: visit, None)
+    captured = steps(lambda visit: CapturedStep(visit, 10, cpu, record), cpu)
     assert len(replayed) == 12 - 3 - 1  # all but the warm-up and the smaller batch
     for one, two in zip(plain, captured, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
@@ -470,15 +473,48 @@ def test_what_does_not_go_together_is_refused_at_the_call(data, config, make_mod
         train(make_model(), data, config(**settings), every=every)
 
 
+@pytest.fixture
+def replays(monkeypatch):
+    """Counts how often a recorded step is replayed."""
+    counted = []
+
+    def counting(device, *generators):
+        record = cuda_graph(device, *generators)
+
+        def recording(step):
+            replay, losses = record(step)
+            return lambda: (counted.append(True), replay()), losses
+
+        return recording
+
+    monkeypatch.setattr("smoot_explore.training.cuda_graph", counting)
+    return counted
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("optimizer", ["adadelta", "sgd", "adam"])
-def test_a_captured_step_trains_to_the_same_numbers(data, plain_model, config, optimizer):
-    settings = config(device="cuda", fill="mean", epochs=2, optimizer=optimizer, learning_rate=0.01)
+def test_a_captured_step_trains_to_the_same_numbers(data, plain_model, config, optimizer, replays):
+    settings = config(
+        device="cuda", fill="mean", epochs=2, optimizer=optimizer, learning_rate=0.01, batch_size=7
+    )
     (_, plain), (_, captured) = (
         list(train(plain_model(), data, settings, captured=captured)) for captured in (False, True)
     )
+    assert len(replays) == 2 * (60 // 7 - 3)  # 60 images: all full batches but the warm-up's
     assert captured.train_loss == pytest.approx(plain.train_loss, rel=1e-3)
     np.testing.assert_allclose(captured.k, plain.k, atol=0.1)
+
+
+@pytest.mark.gpu
+def test_a_replayed_step_draws_new_random_fills(data, plain_model, config, replays):
+    """The same image over and over, and no learning: the KL differs from step to step by the fill alone."""
+    same = Split(data.train.images[:1].expand(60, -1, -1, -1).clone(), data.train.labels[:1].expand(60).clone(),
+                 class_names=data.class_names)  # fmt: skip
+    settings = config(device="cuda", epochs=1, batch_size=5, optimizer="sgd", learning_rate=0.0)
+    records = train(plain_model(), ImageData(same, data.test), settings, every=1, captured=True)
+    divergences = [record.kl for record in records if isinstance(record, StepRecord)]
+    assert len(replays) == 12 - 3
+    assert len(set(divergences)) == 12
 
 
 @pytest.mark.gpu

@@ -85,6 +85,13 @@ def reproduce_command(
             except UnavailableError as error:
                 missing[recipe.target] = str(error)
                 document = not_yet_run(recipe, laboratory, str(error))
+                if document.file(laboratory.folder).exists():  # an earlier report may hold numbers
+                    stderr.print(
+                        f"{document.file(laboratory.folder)} is left as it was",
+                        highlight=False,
+                        soft_wrap=True,
+                    )
+                    continue
             written = document.write(laboratory.folder)
             done.append(
                 {

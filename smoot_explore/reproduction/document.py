@@ -66,6 +66,10 @@ class Document:
         """Its tables, in their order."""
         return [part for part in self.parts if isinstance(part, Table)]
 
+    def file(self, folder: Path) -> Path:
+        """Its Markdown file in a folder."""
+        return folder / f"{self.target}.md"
+
     def write(self, folder: Path) -> list[Path]:
         """Write the pictures, ``<target>.json`` and ``<target>.md`` to a folder, each file in one step.
 
@@ -84,7 +88,7 @@ class Document:
                 texts.append(f"![{part.caption}]({stem}.png)\n\n*{part.caption}*")
             else:
                 texts.append(part.markdown() if isinstance(part, Table) else part)
-        numbers, text = folder / f"{self.target}.json", folder / f"{self.target}.md"
+        numbers, text = folder / f"{self.target}.json", self.file(folder)
         tables = [{"caption": t.caption, "heads": t.heads, "rows": t.rows} for t in self.tables]
         content = {"target": self.target, "title": self.title, **self.numbers, "tables": tables}
         write_json(numbers, _plain(content))

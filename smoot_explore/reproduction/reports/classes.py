@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -44,7 +45,7 @@ def figure1_report(document: Document, recipe: Recipe, laboratory: Laboratory) -
         "Both pictures show the same model: which images are of class II, and how many, depends on ranking and fill. "
         "The target `class-ii` measures by how much."
     )
-    document.parts.append(_class_table(trials))
+    document.parts.append(_class_table(trials, _class_shares(trials)))
     document.numbers["runs"] = Results(trials).numbers()
 
 
@@ -53,18 +54,22 @@ def class_ii_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     trials = laboratory.trials(experiment)
     results = Results(trials)
     accuracy = spread(results.accuracy("traditional").values())
-    table = _class_table(trials)
-    means = _class_shares(trials)
-    values = [spread(shares).mean for shares in means.values()]
-    near = [_class_protocol(key) for key, shares in means.items() if _covers(shares, paper.CLASS_II_SHARE)]
+    shares = _class_shares(trials)
+    by_protocol = {
+        f"{s.ranking}, {s.fill} fill, tolerance {tolerance:g}": values
+        for s in shares
+        for tolerance, values in s.by_tolerance.items()
+    }
+    means = [spread(values).mean for values in by_protocol.values()]
+    near = [name for name, values in by_protocol.items() if _covers(values, paper.CLASS_II_SHARE)]
     document.numbers["runs"] = results.numbers()
-    document.numbers["class_ii_shares"] = {_class_protocol(key): shares for key, shares in means.items()}
+    document.numbers["class_ii_shares"] = by_protocol
     document.parts += [
         "## What was run\n\n" + what_was_run(laboratory, experiment),
         "## Table",
-        table,
-        f"Test accuracy {accuracy.text()} %. Over these protocols the share of class II lies between {min(values):.0f} "
-        f"and {max(values):.0f} %. The paper's {paper.CLASS_II_SHARE:.0f} % "
+        _class_table(trials, shares),
+        f"Test accuracy {accuracy.text()} %. Over these protocols the share of class II lies between {min(means):.0f} "
+        f"and {max(means):.0f} %. The paper's {paper.CLASS_II_SHARE:.0f} % "
         + (
             f"lies within the seeds' range of: {'; '.join(near)}."
             if near
@@ -75,25 +80,47 @@ def class_ii_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     ]  # fmt: skip
 
 
-def _class_table(trials: Sequence[Trial]) -> Table:
-    rows = []
-    for name, fill in _class_settings():
-        cells = [f"{name}, {fill}"]
-        measured = [_one(trial.run.curves(_CURVES_OF[name]), fill) for trial in trials]
-        for tolerance in TOLERANCES:
-            members = [(image_class(curves, tolerance) == "II").values for curves in measured]
-            cells.append(spread(100 * m.mean() for m in members).text(1))
-        right = [curves.correct.isel(masked_fraction=0).values for curves in measured]
-        members = [(image_class(curves, TOLERANCES[0]) == "II").values for curves in measured]
-        for group in (right, [~r for r in right]):
-            cells.append(
-                spread(
-                    100 * m[g].mean() if g.any() else np.nan for m, g in zip(members, group, strict=True)
-                ).text(1)
-            )
-        peaks = [peak_fraction(curves).values[m] for curves, m in zip(measured, members, strict=True)]
-        cells.append(spread(100 * (p <= 0.5).mean() if len(p) else np.nan for p in peaks).text(1))
-        rows.append(cells)
+class _Shares(NamedTuple):
+    """Shares of class II in per cent under one ranking and fill; a value for each seed."""
+
+    ranking: str
+    fill: str
+    by_tolerance: dict[float, list[float]]
+    of_right: list[float]  # among the images that are classified rightly; NaN where there are none
+    of_wrong: list[float]
+    early_peaks: list[float]  # of class II: the peak lies at or before half of the pixels
+
+
+def _class_shares(trials: Sequence[Trial]) -> list[_Shares]:
+    """Shares for each ranking and fill. All but ``by_tolerance`` use the first of `TOLERANCES`."""
+    found = []
+    for ranking, name in _CURVES_OF.items():
+        for fill in MAIN_FILLS:
+            shares = _Shares(ranking, fill, {t: [] for t in TOLERANCES}, [], [], [])
+            for trial in trials:
+                curves = _one(trial.run.curves(name), fill)
+                members = {t: (image_class(curves, t) == "II").values for t in TOLERANCES}
+                for tolerance, chosen in members.items():
+                    shares.by_tolerance[tolerance].append(_per_cent(chosen))
+                chosen = members[TOLERANCES[0]]
+                right = curves.correct.isel(masked_fraction=0).values
+                shares.of_right.append(_per_cent(chosen[right]))
+                shares.of_wrong.append(_per_cent(chosen[~right]))
+                shares.early_peaks.append(_per_cent(peak_fraction(curves).values[chosen] <= 0.5))
+            found.append(shares)
+    return found
+
+
+def _per_cent(members: np.ndarray) -> float:
+    return 100 * float(members.mean()) if len(members) else np.nan
+
+
+def _class_table(trials: Sequence[Trial], shares: Sequence[_Shares]) -> Table:
+    rows = [
+        [f"{s.ranking}, {s.fill}",
+         *(spread(values).text(1) for values in (*s.by_tolerance.values(), s.of_right, s.of_wrong, s.early_peaks))]
+        for s in shares
+    ]  # fmt: skip
     heads = ["ranking, fill", *(f"class II %, tolerance {t:g}" for t in TOLERANCES), "of the rightly classified %",
              "of the wrongly classified %", "peak at or before half of the pixels %"]  # fmt: skip
     n = trials[0].run.curves().sizes["image"]
@@ -102,25 +129,6 @@ def _class_table(trials: Sequence[Trial]) -> Table:
         f"{len(trials)} seeds. The last three columns: tolerance {TOLERANCES[0]:g}; the last one is a share of class II"
     )
     return Table(caption, heads, rows)
-
-
-def _class_settings() -> list[tuple[str, str]]:
-    return [(ranking, fill) for ranking in _CURVES_OF for fill in MAIN_FILLS]
-
-
-def _class_shares(trials: Sequence[Trial]) -> dict[tuple[str, str, float], list[float]]:
-    return {
-        (ranking, fill, tolerance): [
-            100 * float((image_class(_one(t.run.curves(_CURVES_OF[ranking]), fill), tolerance) == "II").mean())
-            for t in trials
-        ]
-        for ranking, fill in _class_settings()
-        for tolerance in TOLERANCES
-    }  # fmt: skip
-
-
-def _class_protocol(key: tuple[str, str, float]) -> str:
-    return f"{key[0]}, {key[1]} fill, tolerance {key[2]:g}"
 
 
 def _covers(values: Sequence[float], value: float) -> bool:

@@ -139,7 +139,7 @@ def _compared(experiment: Experiment, results: Results) -> list[_Compared]:
     ]
     for signed in (True, False) if _has_magnitude(results) else (True,):
         for protocol in drop_protocols(results, signed):
-            name = f"AUC {words(protocol.fill)}, {protocol.ranking}"
+            name = f"AUC {words(protocol.fill)} ({protocol.ranking})"
             aucs = {m: published[m].auc for m in METHODS}
             quantities.append((name, partial(results.auc, protocol=protocol), aucs))
     compared = []
@@ -252,6 +252,7 @@ def _every_protocol(results: Results) -> list[str | Table | Picture]:
         ("SMOOT − traditional", lambda p: auc_difference(results, "smoot", "traditional", p)),
     ):  # fmt: skip
         parts.append(_protocol_table(f"AUC of the accuracy drop: {heading}", results, "highest", cell))
+    parts += _against_random(results, means)
     insertions = [p for p in results.protocols if p.masked_first == "lowest"]
     best = [p for p in insertions if means[p]["smoot"] > max(means[p]["sgt"], means[p]["traditional"])]
     parts.append(
@@ -263,6 +264,46 @@ def _every_protocol(results: Results) -> list[str | Table | Picture]:
     heading = "Area under insertion: traditional / SGT / SMOOT, means over the seeds"
     parts.append(_protocol_table(heading, results, "lowest", cell))
     return parts
+
+
+def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, float]]) -> list[str | Table]:
+    """How far each attribution falls below a random order of the same images: what is due to the ranking."""
+    random = {p.fill: p for p in results.protocols if p.attribution == "random"}
+    n_images = random[ALL_FILLS[0]].test_images
+    ranked = [
+        p
+        for p in results.protocols
+        if p.test_images == n_images and p.masked_first == "highest" and p.attribution != "random"
+    ]
+
+    def gain(method: str, protocol: Protocol) -> float:
+        return means[random[protocol.fill]][method] - means[protocol][method]
+
+    rows = [
+        [words(attribution),
+         *(" / ".join(number(gain(m, p), 1) for m in METHODS)
+           for fill in ALL_FILLS for p in ranked if (p.attribution, p.fill) == (attribution, fill))]
+        for attribution in dict.fromkeys(p.attribution for p in ranked)
+    ]  # fmt: skip
+    moved = [
+        f"{words(fill)} {number(means[p]['smoot'] - means[p]['traditional'], 1)}"
+        for fill, p in random.items()
+    ]
+    best = [p for p in ranked if gain("smoot", p) > max(gain("sgt", p), gain("traditional", p))]
+    return [
+        "How much of an AUC is due to the saliency? A random order of the pixels has an AUC too, and it differs "
+        "between the networks: from traditional training to SMOOT it moves by "
+        f"{'; '.join(moved)} points (by fill). That is how the networks take masking as such. What a ranking adds is "
+        "how far it falls **below the random order** of the same images; by that measure SMOOT is best of the three in "
+        f"{len(best)} of {len(ranked)} combinations of attribution and fill.",
+        Table(
+            "AUC of a random order minus AUC of the ranking, traditional / SGT / SMOOT, means over the seeds; higher is "
+            f"better, below 0 is worse than chance; {n_images:,} test images, highest first, "
+            f"{ranked[0].ranking}",
+            ["ranked by", *map(words, ALL_FILLS)],
+            rows,
+        ),
+    ]
 
 
 def _protocol_table(
