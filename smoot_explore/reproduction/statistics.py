@@ -88,6 +88,11 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     return Difference(mean, sd, n, sum(d < 0 for d in differences), sum(d > 0 for d in differences))
 
 
+def signed_number(value: float, digits: int = 2) -> str:
+    """`number` with a plus where it is one."""
+    return f"{'+' if round(value, digits) > 0 else ''}{number(value, digits)}"
+
+
 def number(value: float, digits: int = 2) -> str:
     """A number for a table, with a proper minus; an en dash for NaN."""
     if math.isnan(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -297,8 +297,8 @@ def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, floa
         "how far it falls **below the random order** of the same images; by that measure SMOOT is best of the three in "
         f"{len(best)} of {len(ranked)} combinations of attribution and fill.",
         Table(
-            "AUC of a random order minus AUC of the ranking, traditional / SGT / SMOOT, means over the seeds; higher is "
-            f"better, below 0 is worse than chance; {n_images:,} test images, highest first, "
+            "AUC of a random order minus AUC of the ranking, traditional / SGT / SMOOT, means over the seeds; higher "
+            f"is better, below 0 is worse than chance; {n_images:,} test images, highest first, "
             f"{ranked[0].ranking}",
             ["ranked by", *map(words, ALL_FILLS)],
             rows,
