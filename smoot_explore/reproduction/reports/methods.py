@@ -32,7 +32,7 @@ from smoot_explore.reproduction.sections import (
     what_was_run,
     words,
 )
-from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
+from smoot_explore.reproduction.statistics import Difference, number, paired_difference, signed_number, spread
 from smoot_explore.views import figures
 
 
@@ -286,7 +286,7 @@ def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, floa
         for attribution in dict.fromkeys(p.attribution for p in ranked)
     ]  # fmt: skip
     moved = [
-        f"{words(fill)} {number(means[p]['smoot'] - means[p]['traditional'], 1)}"
+        f"{words(fill)} {signed_number(means[p]['smoot'] - means[p]['traditional'], 1)}"
         for fill, p in random.items()
     ]
     best = [p for p in ranked if gain("smoot", p) > max(gain("sgt", p), gain("traditional", p))]
