@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smoot_explore import ImageData, Split, load_data
-from smoot_explore.data import channel_statistics
+from smoot_explore.data import channel_statistics, first_images
 
 
 def test_the_bundled_sample_is_balanced_and_is_the_one_described():
@@ -158,3 +158,13 @@ def pixels_split(size=3, labels=(0, 1)):
 
 def image_data(names=("a", "b"), labels=(0, 1), test_size=3):
     return ImageData(pixels_split(labels=labels), pixels_split(test_size), names)
+
+
+def test_the_first_images_of_a_folder_are_of_all_classes():
+    """Folders list class after class; other data sets are mixed, and keep their order."""
+    labels = torch.arange(12) // 4
+    images = torch.zeros(12, 1, 2, 2, dtype=torch.uint8)
+    sorted_by_class, mixed = Split(images, labels), Split(images, labels.flip(0))
+    assert first_images(sorted_by_class, 6).labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert first_images(mixed, 6).image_ids.tolist() == list(range(6))
+    assert len(first_images(mixed, None)) == len(first_images(mixed, 99)) == 12

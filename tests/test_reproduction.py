@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from smoot_explore import RunError, load_data, masking_curves, open_run
 from smoot_explore.cli import main
 from smoot_explore.comparison import compare_runs
+from smoot_explore.config import METHODS
 from smoot_explore.reproduction import laboratory as laboratory_module
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Table
@@ -21,6 +22,7 @@ from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SC
 from smoot_explore.reproduction.laboratory import Laboratory, UnavailableError, Use
 from smoot_explore.reproduction.recipes import RECIPES
 from smoot_explore.reproduction.reports import _REPORTS
+from smoot_explore.reproduction.reports.choices import _at_a_bound
 from smoot_explore.reproduction.reports.methods import _verdict
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
 from smoot_explore.views.figures import accuracy_drop_spread_figure
@@ -34,9 +36,10 @@ def reproduce(*arguments):
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    """A smoke result with runs, examinations and tables of two targets."""
+    """A smoke result with runs, examinations and tables of several targets."""
     folder = tmp_path_factory.mktemp("results")
-    result = reproduce("table3", "shapes", "--scale", "smoke", "--out", folder)
+    targets = ("table3", "class-ii", "k-spread", "shapes", "sanity")
+    result = reproduce(*targets, "--scale", "smoke", "--out", folder)
     assert result.exit_code == 0, result.output
     return folder / "smoke"
 
@@ -322,6 +325,39 @@ def test_the_report_is_complete_in_itself(smoke):
     assert all(len(run["data"]["fingerprint"]) == 64 for run in content["runs"])
 
 
+def test_the_share_of_class_ii_in_the_report_is_that_of_the_curves(smoke):
+    content = json.loads((smoke / "class-ii.json").read_text())
+    table = content["tables"][0]
+    shares = []
+    for seed in (0, 1):
+        curves = open_run(smoke / "runs" / f"cifar10-cnn-traditional-seed{seed}").curves("magnitude")
+        p = curves.sel({"method": "gradient", "fill": "mean"}).probability.values
+        shares.append(100 * (p.max(1) > p[:, 0] + 0.1).mean())
+    assert content["class_ii_shares"]["magnitude, mean fill, tolerance 0.1"] == pytest.approx(shares)
+    (row,) = [row for row in table["rows"] if row[0] == "magnitude, mean"]
+    assert row[2].startswith(number(np.mean(shares), 1))
+
+
+def test_images_at_a_bound_are_counted_after_reading_a_record_back(smoke):
+    record = open_run(smoke / "runs" / "k-spread-default-seed0").record()
+    k = np.full(10, 0.5 * 784, np.float32)
+    k[:3], k[9] = np.float32(0.2 * 784), np.float32(0.8 * 784)
+    assert _at_a_bound(k, record) == pytest.approx(40)
+
+
+def test_what_a_ranking_adds_is_its_distance_below_the_random_order(smoke):
+    content = json.loads((smoke / "table3.json").read_text())
+    aucs = {}
+    for run in content["runs"]:
+        for auc in run["aucs"]:
+            if (auc["test_images"], auc["masked_first"], auc["fill"]) == (10, "highest", "mean"):
+                aucs.setdefault((run["variant"], auc["attribution"]), []).append(auc["value"])
+    gains = [np.mean(aucs[m, "random"]) - np.mean(aucs[m, "gradient"]) for m in METHODS]
+    (table,) = [t for t in content["tables"] if t["caption"].startswith("AUC of a random order minus")]
+    (row,) = [row for row in table["rows"] if row[0] == "gradient"]
+    assert row[table["heads"].index("mean")] == " / ".join(number(gain, 1) for gain in gains)
+
+
 def test_asking_again_trains_nothing_and_writes_the_same_table(smoke):
     text = (smoke / "shapes.md").read_text()
     weights = {path: path.stat().st_mtime_ns for path in smoke.glob("runs/*/model.safetensors")}
@@ -345,6 +381,19 @@ def test_what_cannot_be_had_is_not_yet_run_and_never_a_number(tmp_path, monkeypa
     assert [row[4] for row in table["rows"]] == ["75.75", "78.10", "79.65"]
     assert "**Not yet run:** cifar100 cannot be read\n" in (tmp_path / "quick" / "table5.md").read_text()
     assert (tmp_path / "quick" / "table1.md").is_file()
+
+
+def test_an_earlier_report_is_not_replaced_by_not_yet_run(tmp_path, monkeypatch):
+    def offline(*_):
+        raise RuntimeError("cifar10 cannot be read")
+
+    monkeypatch.setattr(laboratory_module, "load_data", offline)
+    report = tmp_path / "quick" / "table4.md"
+    report.parent.mkdir()
+    report.write_text("numbers of a week")
+    result = reproduce("table4", "--out", tmp_path)
+    assert (result.exit_code, report.read_text()) == (1, "numbers of a week")
+    assert "table4.md is left as it was" in result.stderr
 
 
 def test_the_list_names_every_target_and_trains_nothing(tmp_path, monkeypatch):
