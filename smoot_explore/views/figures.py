@@ -129,7 +129,7 @@ def masking_curves_figure(curves: xr.Dataset) -> Figure:
     start = curves.probability.isel(masked_fraction=0)
     rise = (curves.probability.max("masked_fraction") - start).values
     percent = 100 * curves.masked_fraction
-    figure = Figure(figsize=(8, 3.9), layout="constrained")
+    figure = Figure(figsize=(8, 4.1), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     for axis, name in zip(axes, ("I", "II"), strict=True):
         members = np.flatnonzero(classes == name)
@@ -156,7 +156,7 @@ def masking_curves_figure(curves: xr.Dataset) -> Figure:
     of_run = f" of {curves.attrs['run']}" if "run" in curves.attrs else ""
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     figure.suptitle(
-        f"Masking curves{of_run}: {_protocol(curves)}, {curves.fill.item()} fill, tolerance "
+        f"Masking curves{of_run}\n{_protocol(curves)}, {curves.fill.item()} fill, tolerance "
         f"{classes.attrs['tolerance']:g}, n = {curves.sizes['image']:,}",
         fontsize="medium",
     )
