@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import xarray as xr
 
 from smoot_explore.comparison import Protocol
 from smoot_explore.config import METHODS
+from smoot_explore.curves import accuracy_drop
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Picture, Table
 from smoot_explore.reproduction.experiments import (
@@ -65,7 +68,8 @@ def drop_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> N
     for experiment in recipe.experiments:
         trials = laboratory.trials(experiment)
         results = Results(trials, ("test",))
-        document.numbers["experiments"][experiment.name] = results.numbers()
+        drops = {t.run.name: _drops(t.run.curves()) for t in trials}
+        document.numbers["experiments"][experiment.name] = {"runs": results.numbers(), "accuracy_drop": drops}
         curves = {
             m: [t.run.curves().sel({"fill": list(MAIN_FILLS)}) for t in trials if t.variant == m]
             for m in METHODS
@@ -322,6 +326,13 @@ def _protocol_table(
 def _below(results: Results, first: str, second: str, protocol: Protocol) -> bool:
     difference = paired_difference(results.auc(first, protocol), results.auc(second, protocol))
     return difference.below == difference.n
+
+
+def _drops(curves: xr.Dataset) -> dict[str, Any]:
+    """The accuracy drop of each fill in per cent, and its levels."""
+    drop = accuracy_drop(curves.sel({"method": "gradient"}))
+    by_fill = {str(fill): drop.sel(fill=fill).values.round(4).tolist() for fill in drop.fill.values}
+    return {"masked_fraction": drop.masked_fraction.values.tolist(), **by_fill}
 
 
 def _order_finding(results: Results) -> str:
