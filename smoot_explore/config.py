@@ -157,7 +157,7 @@ class TrainingConfig(param.Parameterized):
         label="Saliency in training",
         doc="shared: the forward pass of the loss also serves the gradient, dropout included; "
         "eval: a pass of its own without dropout, as in the SGT code; harvested: the gradient of the loss at "
-        "the image's last visit, which costs nothing (the fastest, but another ranking; docs/performance.md).",
+        "the image's last visit, which costs nothing: the fastest, but another ranking.",
     )
     precision = param.Selector(
         default="auto",
