@@ -108,7 +108,7 @@ class TrainingConfig(param.Parameterized):
         objects=["label", "predicted"],
         label="Class that moves k",
         doc="label: Δ₁ is the change of the label's probability, equation (1); predicted: that of the most "
-        "probable class of the clean image.",
+        "probable class of the clean image. The k-landscape always follows the label.",
     )
     epochs = param.Integer(
         default=10,

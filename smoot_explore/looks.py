@@ -36,6 +36,7 @@ def look(
     method: str = "gradient",
     signed: bool = True,
     top_n: int = 5,
+    delta_class: str = "label",
     maps: np.ndarray | None = None,
     seed: int = 0,
 ) -> Look:
@@ -53,8 +54,8 @@ def look(
         As in `rank_pixels` and `mask_pixels`; the defaults are those of training.
     method, signed, seed
         As in `saliency`; the seed also fixes the random fills, so that the picture moves with k alone.
-    top_n
-        n of equation (2).
+    top_n, delta_class
+        As in `TrainingConfig`: n of equation (2), and the class whose change is Δ₁.
     maps
         Saliency ``(N, H, W)`` from an earlier look, to spare computing it again; None computes it.
 
@@ -81,7 +82,8 @@ def look(
     masked = mask_pixels(images, ranks, torch.as_tensor(k), fill, generator, black=split.black)
     with untouched(model), torch.no_grad():
         clean_p, masked_p = model.eval()(torch.cat([images, masked])).float().softmax(1).chunk(2)
-    change = probability_change(clean_p, masked_p, labels, top_n)
+    classes = labels if delta_class == "label" else clean_p.argmax(1)
+    change = probability_change(clean_p, masked_p, classes, top_n)
     pictures = _pictures(split, masked)
     return Look(
         *(

@@ -408,7 +408,7 @@ class LiveTraining(widgets.VBox):
         with _models:
             seen: Look = look(
                 self.model, self._watched, k_watched,
-                fill=config.fill, signed=config.signed, top_n=config.top_n,
+                fill=config.fill, signed=config.signed, top_n=config.top_n, delta_class=config.delta_class,
             )  # fmt: skip
         n_pixels = self.data.n_pixels
         bounds = (config.k_min * n_pixels, config.k_max * n_pixels) if config.method == "smoot" else None

@@ -95,3 +95,12 @@ def test_dropout_plays_no_part_in_a_look(data):
 def test_bad_input_is_refused(data, model, options, message):
     with pytest.raises(ValueError, match=message):
         look(model, data.test[:2], 100, **options)
+
+
+def test_the_change_may_follow_the_predicted_class(data, model):
+    split = data.test[:12]
+    seen = look(model, split, 300, delta_class="predicted")
+    p, q = seen.clean_probabilities, seen.masked_probabilities
+    top = p.argmax(1)
+    assert (top != split.labels.numpy()).any()
+    np.testing.assert_allclose(seen.label_change, [q[i, c] - p[i, c] for i, c in enumerate(top)], atol=1e-6)

@@ -226,7 +226,15 @@ def classes_of(model: nn.Module, images: Split) -> np.ndarray:
 
 def look_as_in_training(model: nn.Module, images: Split, k: np.ndarray, config: TrainingConfig) -> Look:
     """The images masked as training masks them, each at its own k."""
-    return look(model, images, k, fill=config.fill, signed=config.signed, top_n=config.top_n)
+    return look(
+        model,
+        images,
+        k,
+        fill=config.fill,
+        signed=config.signed,
+        top_n=config.top_n,
+        delta_class=config.delta_class,
+    )
 
 
 class TrainingPool:
