@@ -20,7 +20,15 @@ from rich.table import Table
 from smoot_explore import __version__
 from smoot_explore.comparison import Protocol, Row, compare_runs
 from smoot_explore.config import METHODS, TrainingConfig, setting_names
-from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
+from smoot_explore.console import (
+    INTERRUPTED,
+    heeded_interrupts,
+    json_option,
+    progress_bar,
+    root_option,
+    stderr,
+    stdout,
+)
 from smoot_explore.curves import masking_curves
 from smoot_explore.data import DATASETS, ImageData, load_data
 from smoot_explore.masking import FILLS, ORDERS
@@ -381,12 +389,14 @@ def _train(
     """
 
     steps = -(-len(data.train) // config.batch_size)
-    with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as (progress, task):
+    bar = progress_bar(f"{config.method}", config.epochs * steps, "epoch 0")
+    with bar as (progress, task), heeded_interrupts() as heed:
         progress.update(task, completed=run.epochs * steps)
         start = train_and_settle if slow_down else train
         records = start(model, data, config, run=run, every=max(1, steps // 20))
         try:
             for record in records:
+                heed()
                 if isinstance(record, StepRecord):
                     speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
                     progress.update(task, completed=record.step, state=speed)

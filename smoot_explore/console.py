@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
@@ -32,3 +35,30 @@ def progress_bar(what: str, total: float, state: str) -> Iterator[tuple[Progress
     )  # fmt: skip
     with progress:
         yield progress, progress.add_task(what, total=total, state=state)
+
+
+@contextmanager
+def heeded_interrupts() -> Iterator[Callable[[], None]]:
+    """A function that raises ``KeyboardInterrupt`` if Ctrl+C was pressed since the start.
+
+    Python raises it at the keypress, but where that is inside an extension that clears errors it is lost, and the
+    work would go on. Long loops call the function in between.
+    """
+    pressed: list[bool] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(True)
+        signal.default_int_handler(number, frame)
+
+    def heed() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
+        yield heed
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)

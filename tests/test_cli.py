@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from smoot_explore import Run, TrainingConfig, create_model, load_data, open_run
 from smoot_explore.cli import main
 from smoot_explore.config import setting_names
+from smoot_explore.console import heeded_interrupts
 from smoot_explore.explorer.settings import ServerSettings
 
 SMALL = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--device", "cpu"]
@@ -182,6 +184,17 @@ def test_an_interrupted_training_keeps_its_epochs_and_says_how_to_go_on(tmp_path
     assert process.returncode == 130
     assert "--resume" in " ".join(errors.split())
     assert open_run(tmp_path / "a").epochs >= 1
+
+
+def test_an_interrupt_that_a_library_swallows_is_heeded_at_the_next_record():
+    before = signal.getsignal(signal.SIGINT)
+    with heeded_interrupts() as heed:
+        heed()
+        with contextlib.suppress(KeyboardInterrupt):  # as an extension that clears errors does
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            heed()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_demo_compares_the_three_methods_and_uses_finished_runs_again(call, tmp_path):

@@ -10,7 +10,15 @@ from typing import NamedTuple
 import click
 from rich.table import Table as TerminalTable
 
-from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
+from smoot_explore.console import (
+    INTERRUPTED,
+    heeded_interrupts,
+    json_option,
+    progress_bar,
+    root_option,
+    stderr,
+    stdout,
+)
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import choose_hardware
 from smoot_explore.reproduction.experiments import SCALES
@@ -128,8 +136,9 @@ def _recipes(targets: Sequence[str]) -> list[Recipe]:
 
 def _work(recipe: Recipe, laboratory: Laboratory) -> None:
     """Carry out a recipe under one bar."""
-    with progress_bar(recipe.target, 1, "") as (bar, task):
+    with progress_bar(recipe.target, 1, "") as (bar, task), heeded_interrupts() as heed:
         for progress in laboratory.work(recipe.uses):
+            heed()
             bar.update(task, total=progress.total or 1, completed=progress.done, state=progress.doing)
 
 
