@@ -63,6 +63,11 @@ def probability_change(
     )
 
 
+def class_of_delta(clean_probabilities: Tensor, labels: Tensor, delta_class: str) -> Tensor:
+    """The class of each image that Δ₁ follows, ``(N,)``: `TrainingConfig.delta_class`."""
+    return labels if delta_class == "label" else clean_probabilities.argmax(1)
+
+
 def update_k(
     k: Tensor,
     clean_probabilities: Tensor,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from smoot_explore.adaptation import probability_change
+from smoot_explore.adaptation import class_of_delta, probability_change
 from smoot_explore.data import Split
 from smoot_explore.hardware import hardware_of
 from smoot_explore.masking import mask_pixels, rank_pixels
@@ -82,8 +82,7 @@ def look(
     masked = mask_pixels(images, ranks, torch.as_tensor(k), fill, generator, black=split.black)
     with untouched(model), torch.no_grad():
         clean_p, masked_p = model.eval()(torch.cat([images, masked])).float().softmax(1).chunk(2)
-    classes = labels if delta_class == "label" else clean_p.argmax(1)
-    change = probability_change(clean_p, masked_p, classes, top_n)
+    change = probability_change(clean_p, masked_p, class_of_delta(clean_p, labels, delta_class), top_n)
     pictures = _pictures(split, masked)
     return Look(
         *(

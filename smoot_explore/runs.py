@@ -38,6 +38,7 @@ _SCALARS = (
 # Settings that a resumption may give anew: those in _RESUMED for good, the live ones as a live change.
 _RESUMED = ("epochs", "device", "precision")
 _MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
+_DEFAULTS = TrainingConfig().to_dict()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -182,7 +183,7 @@ class Run:
     @property
     def start_config(self) -> dict[str, Any]:
         """The settings at the start; those that the run does not know yet, with their defaults."""
-        return {**TrainingConfig().to_dict(), **self.description["config"]}
+        return {**_DEFAULTS, **self.description["config"]}
 
     @property
     def config(self) -> TrainingConfig:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smoot_explore.adaptation import update_k
+from smoot_explore.adaptation import class_of_delta, update_k
 from smoot_explore.captured import CapturedStep, cuda_graph
 from smoot_explore.config import LiveValues, TrainingConfig
 from smoot_explore.data import ImageData, Split
@@ -355,9 +355,9 @@ def batch_loss(
             masked_logits = model(masked).float()
         kl = kl_divergence(logits, masked_logits)
         loss = cross_entropy + live.kl_weight * kl  # (5)
-        classes = labels if config.delta_class == "label" else logits.detach().argmax(1)
+        clean = logits.detach().softmax(1)
         update = update_k(
-            k, logits.detach().softmax(1), masked_logits.detach().softmax(1), classes,
+            k, clean, masked_logits.detach().softmax(1), class_of_delta(clean, labels, config.delta_class),
             alpha=live.alpha, beta=live.beta, top_n=config.top_n,
             k_min=live.k_min * n_pixels, k_max=live.k_max * n_pixels,
         )  # fmt: skip

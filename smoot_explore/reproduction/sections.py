@@ -192,15 +192,15 @@ def hardware_and_versions(trials: Sequence[Trial]) -> str:
 
 def protocol_text(protocol: Protocol, but: Sequence[str] = ()) -> str:
     """Everything an AUC depends on, in words, without the fields in ``but``."""
-    words: Mapping[str, str] = {
-        "fill": f"{protocol.fill.replace('_', ' ')} fill",
-        "attribution": protocol.attribution.replace("_", " "),
+    fields: Mapping[str, str] = {
+        "fill": f"{words(protocol.fill)} fill",
+        "attribution": words(protocol.attribution),
         "ranking": protocol.ranking,
         "masked_first": f"{protocol.masked_first} first",
         "precision": protocol.precision,
         "test_images": f"{protocol.test_images:,} test images",
     }
-    return ", ".join(text for name, text in words.items() if name not in but)
+    return ", ".join(text for name, text in fields.items() if name not in but)
 
 
 def drop_protocols(results: Results, signed: bool) -> list[Protocol]:
@@ -227,6 +227,7 @@ def order_of_auc(results: Results, variants: Sequence[str], protocol: Protocol) 
 
 
 def words(name: str) -> str:
+    """A fill's or an attribution's name for people."""
     return name.replace("_", " ")
 
 

@@ -97,7 +97,7 @@ def k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
         "## What was run\n\n" + what_was_run(laboratory, experiment),
         "## Table",
         Table(
-            "k in pixels of 784 over the training images, mean ± standard deviation of "
+            f"k in pixels of {experiment.n_pixels} over the training images, mean ± standard deviation of "
             f"{results.n_seeds} seeds; the last column: images whose k lies at a bound, in per cent",
             ["variant", "epoch", "k min / median / max", "at a bound %"],
             rows,
@@ -106,7 +106,7 @@ def k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
         *_k_spread_caution(laboratory, experiment),
         Picture(
             "trajectories",
-            figures.k_trajectories_figure(first.run.record()),
+            figures.k_trajectories_figure(records[first.variant, first.seed]),
             f"k over the epochs, {name_of(first.variant)}, seed {first.seed}",
         ),
     ]

@@ -94,7 +94,7 @@ def methods_table(experiment: Experiment, results: Results | None) -> Table:
     with_auc = published["smoot"].auc is not None
     drop = [] if results is None else drop_protocols(results, signed=True)
     heads = ["method", "k min / median / max", "paper", "accuracy %", "paper"]
-    heads += [f"AUC {p.fill.replace('_', ' ')}" for p in drop] or (["AUC"] if with_auc else [])
+    heads += [f"AUC {words(p.fill)}" for p in drop] or (["AUC"] if with_auc else [])
     heads += ["paper's AUC"] if with_auc else []
     rows = []
     for method, row in published.items():
