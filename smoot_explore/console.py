@@ -41,7 +41,7 @@ def progress_bar(what: str, total: float, state: str) -> Iterator[tuple[Progress
 def heeded_interrupts() -> Iterator[Callable[[], None]]:
     """A function that raises ``KeyboardInterrupt`` if Ctrl+C was pressed since the start.
 
-    Python raises it at the keypress, but where that is inside an extension that clears errors it is lost, and the
+    Python raises it at the keypress; where that is inside an extension that clears errors, it would be lost and the
     work would go on. Long loops call the function in between.
     """
     pressed: list[bool] = []
