@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 VIEWPORT = {"width": 1280, "height": 800}
-SECONDS = 30_000  # milliseconds, for whatever takes longest on a busy machine
+SECONDS = 60_000  # milliseconds, for whatever takes longest on a busy machine
 
 
 @contextmanager
@@ -111,7 +111,7 @@ class Visitor:
             [figure, renderer],
         )
 
-    def wait_until(self, condition: Any, seconds: float = 30) -> Any:
+    def wait_until(self, condition: Any, seconds: float = 60) -> Any:
         """Ask again and again until the answer is true; gives the answer."""
         for _ in range(int(seconds * 10)):
             if answer := condition():

@@ -1,12 +1,20 @@
 """Small data and models that every test file may use."""
 
+import os
+
+# Tests run beside each other (see the Makefile). A thread each, for the programs that they start as well:
+# PyTorch's threads wait for each other busily, and two programs with two threads each crawl on two cores.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from torch import nn
 
 from smoot_explore import ImageData, TrainingConfig, create_model, load_data
 
-torch.set_num_threads(2)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,63 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     assert "class II" in visitor.text()
 
 
+@pytest.fixture
+def drawing(address, browser):
+    """Opens a page whose server does not learn that it is drawn until it is told so."""
+    visitors = []
+
+    def open_page(query: str = "") -> tuple[Visitor, list]:
+        visitor, drawn = Visitor(browser, address), []
+        visitors.append(visitor)
+
+        def connect(socket) -> None:
+            server, parts = socket.connect_to_server(), []
+
+            def send(part) -> None:
+                parts.append(part)
+                if len(parts) < 3:  # a message is a header, its metadata and its content
+                    return
+                message, parts[:] = list(parts), []
+                if "document_ready" in message[2] and not drawn:
+                    drawn.append(lambda: [server.send(part) for part in message])
+                else:
+                    for part in message:
+                        server.send(part)
+
+            socket.on_message(send)
+
+        visitor.page.route_web_socket("**/ws*", connect)
+        visitor.open(query)
+        visitor.wait_until(lambda: drawn)
+        return visitor, drawn
+
+    yield open_page
+    for visitor in visitors:
+        visitor.close()
+    assert [error for visitor in visitors for error in visitor.errors] == []
+
+
+def test_a_tab_chosen_while_the_browser_still_draws_the_page_is_shown_afterwards(drawing):
+    visitor, drawn = drawing()
+    visitor.page.get_by_role("tab", name="Compare", exact=True).click()
+    visitor.page.wait_for_timeout(1500)
+    drawn[0]()
+    visitor.tab("Compare")
+    visitor.wait_until(lambda: pictures(visitor, "saliency"))
+    visitor.tab("Image")
+    visitor.wait_until(lambda: pictures(visitor, "image"))
+
+
+def test_a_slider_moved_while_the_browser_still_draws_the_page_takes_effect_afterwards(drawing):
+    visitor, drawn = drawing("?tab=image&image=3")
+    slider = visitor.slider("Masked share")
+    visitor.move(slider, 10)
+    visitor.page.wait_for_timeout(1500)
+    drawn[0]()
+    share = 100 * float(slider.get_attribute("aria-valuenow") or slider.input_value())
+    visitor.wait_until(lambda: visitor.data("masking-curve", 2).get("x") == [pytest.approx(share, abs=0.1)])
+
+
 def test_every_slider_of_the_sidebar_moves(visit):
     visitor = visit()
     for name in ("Training images", "Epochs", "α", "β", "λ", "τ", "Bounds of k"):
@@ -78,13 +135,13 @@ def test_every_slider_of_the_sidebar_moves(visit):
         )
 
 
-@pytest.mark.parametrize("name", ["α", "β"])
-def test_moving_a_live_slider_changes_the_explanation_at_once(visit, name):
+def test_moving_a_live_slider_changes_the_explanation_at_once(visit):
     visitor = visit()
     numbers = lambda: re.findall(r"= ?([+−][\d.]+) pixels", visitor.text())  # noqa: E731
-    before = visitor.wait_until(numbers)
-    visitor.move(visitor.slider(name), 5, "ArrowLeft")
-    visitor.wait_until(lambda: numbers() and numbers() != before)
+    for name in ("α", "β"):
+        before = visitor.wait_until(numbers)
+        visitor.move(visitor.slider(name), 5, "ArrowLeft")
+        visitor.wait_until(lambda before=before: numbers() and numbers() != before)
 
 
 def test_training_runs_takes_a_new_beta_and_marks_it(visit):
@@ -145,7 +202,7 @@ def test_the_same_settings_give_the_same_start_after_reset(visit):
     losses = []
     for _ in range(2):
         visitor.button("Train").click()
-        visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+        visitor.wait_until(lambda: "Finished" in visitor.text())
         losses.append(visitor.data("accuracy")["test"])
         visitor.button("Reset").click()
         visitor.wait_until(lambda: not visitor.data("accuracy")["test"])
@@ -162,14 +219,14 @@ def test_a_training_that_fails_says_what_to_do_and_the_page_goes_on(visit):
     visitor.move(visitor.slider("τ"), 1, "Home")
     visitor.move(visitor.slider("τ"), 50)
     visitor.button("Train").click()
-    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    visitor.wait_until(lambda: "Finished" in visitor.text())
     assert "not finite" not in visitor.text()
 
 
 def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, tmp_path):
     visitor = visit(SMALL)
     visitor.button("Train").click()
-    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    visitor.wait_until(lambda: "Finished" in visitor.text())
     visitor.tab("Train").button("Open in Image").click()
     visitor.wait_until(lambda: "Training image" in title(visitor, "image"))
     assert "SMOOT, trained here (1)" in visitor.text()
@@ -200,14 +257,12 @@ def test_the_masking_slider_changes_picture_bars_and_marker(visit):
     assert visitor.data("probabilities")["masked"] != bars
 
 
-@pytest.mark.parametrize(
-    ("label", "choice"), [("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")]
-)
-def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit, label, choice):
+def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit):
     visitor = visit("?image=3").tab("Image")
-    masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
-    visitor.choose(label, choice)
-    visitor.wait_until(lambda: pictures(visitor, "image")[2] != masked)
+    for label, choice in (("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")):
+        masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
+        visitor.choose(label, choice)
+        visitor.wait_until(lambda masked=masked: pictures(visitor, "image")[2] != masked)
 
 
 def test_filters_leave_only_images_of_class_ii(visit):
@@ -253,18 +308,22 @@ def test_the_tolerance_changes_the_share_of_class_ii(visit):
     visitor.wait_until(lambda: float(share().group(1)) < float(before))
 
 
-@pytest.mark.parametrize("name", ["α", "β", "Initial k", "Bounds of k", "Epochs"])
-def test_every_what_if_slider_redraws_all_trajectories(visit, name):
-    visitor = visit().tab("What if")
-    before = visitor.wait_until(lambda: visitor.data("what-if"))["k"]
-    assert len(before) == 500 * 22
-    main = (
-        visitor.page.get_by_role("slider", name=re.compile("^" + re.escape(name)))
-        .locator("visible=true")
-        .last
-    )
-    visitor.move(main, 8, "ArrowLeft")
-    visitor.wait_until(lambda: visitor.data("what-if")["k"] != before)
+def test_every_what_if_slider_redraws_all_trajectories(visit):
+    visitor = visit()
+
+    def sliders(name: str):
+        named = re.compile("^" + re.escape(name))
+        return visitor.page.get_by_role("slider", name=named).locator("visible=true")
+
+    names = ("α", "β", "Initial k", "Bounds of k", "Epochs")
+    in_sidebar = {name: sliders(name).count() for name in names}
+    visitor.tab("What if")
+    assert len(visitor.wait_until(lambda: visitor.data("what-if"))["k"]) == 500 * 22
+    for name in names:
+        visitor.wait_until(lambda name=name: sliders(name).count() > in_sidebar[name])
+        before = visitor.data("what-if")["k"]
+        visitor.move(sliders(name).last, 8, "ArrowLeft")
+        visitor.wait_until(lambda before=before: visitor.data("what-if")["k"] != before)
 
 
 def test_a_click_near_a_trajectory_picks_its_image(visit):
@@ -325,11 +384,11 @@ def test_the_exported_page_draws_its_figures_without_any_server(visit, browser, 
 def test_a_run_without_curves_is_measured_with_progress(visit):
     visitor = visit(f"{SMALL}&epochs=1")
     visitor.button("Train").click()
-    visitor.wait_until(lambda: "Finished" in visitor.text(), 60)
+    visitor.wait_until(lambda: "Finished" in visitor.text())
     visitor.button("Open in Image").click()
     visitor.wait_until(lambda: "SMOOT, trained here" in visitor.text())
     visitor.tab("Images")
-    visitor.wait_until(lambda: re.search(r"% class II \(\d+ of 500 test images", visitor.text()), 60)
+    visitor.wait_until(lambda: re.search(r"% class II \(\d+ of 500 test images", visitor.text()))
 
 
 def test_the_address_opens_the_same_view_again(visit):
@@ -363,7 +422,7 @@ def test_two_visitors_do_not_see_each_other_and_the_second_waits_its_turn(visit)
     first.wait_until(lambda: "speed of k (pixels): 13" in first.text())
     assert "speed of k (pixels): 10" in second.text()
     first.button("Stop").click()
-    second.wait_until(lambda: "Finished" in second.text(), 60)
+    second.wait_until(lambda: "Finished" in second.text())
     first.wait_until(lambda: "Stopped at" in first.text())
     second.tab("Compare")
     second.wait_until(lambda: "SGT, trained here" in second.text())
@@ -384,20 +443,23 @@ def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_pa
     visitor.wait_until(lambda: title(visitor, "image").startswith("Own picture, predicted"))
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("Save as PNG", "png"), ("Save as SVG", "svg")])
-def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path, name, suffix):
+def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     visitor = visit()
-    with visitor.page.expect_download() as download:
-        visitor.page.locator(f"[title='{name}'], [aria-label='{name}']").locator("visible=true").first.click()
-    assert download.value.suggested_filename == f"loss.{suffix}"
-    file = tmp_path / f"loss.{suffix}"
-    download.value.save_as(file)
-    content = file.read_bytes()
-    assert (
-        content.startswith(b"\x89PNG")
-        if suffix == "png"
-        else b"<svg" in content and b"cross-entropy" in content
-    )
+
+    def saved(suffix: str) -> bytes:
+        name = f"Save as {suffix.upper()}"
+        with visitor.page.expect_download() as download:
+            visitor.page.locator(f"[title='{name}'], [aria-label='{name}']").locator(
+                "visible=true"
+            ).first.click()
+        assert download.value.suggested_filename == f"loss.{suffix}"
+        download.value.save_as(tmp_path / suffix)
+        return (tmp_path / suffix).read_bytes()
+
+    assert saved("png").startswith(b"\x89PNG")
+    drawing = saved("svg")
+    assert b"<svg" in drawing
+    assert b"cross-entropy" in drawing
 
 
 def test_the_keyboard_reaches_every_control_of_the_page(visit):

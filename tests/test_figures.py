@@ -38,6 +38,13 @@ def test_all_saliency_maps_share_one_scale(data):
     assert low == -high
 
 
+def test_each_method_may_have_its_own_scale(data):
+    maps = {name: np.full((3, 32, 32), size) for name, size in (("sgt", 0.5), ("smoot", 2.0))}
+    figure = figures.saliency_figure(data.test.images[:3].numpy(), maps, ["a", "b", "c"], own_scales=True)
+    limits = [axis.get_images()[0].get_clim() for axis in figure.axes[3:9]]
+    assert limits == [(-0.5, 0.5)] * 3 + [(-2, 2)] * 3
+
+
 def test_figures_are_saved_as_png_and_svg(tmp_path, curves):
     written = figures.save_figure(figures.accuracy_drop_figure({"sgt": curves}), tmp_path / "new" / "drop")
     assert [path.name for path in written] == ["drop.png", "drop.svg"]

@@ -134,7 +134,7 @@ def test_a_killed_training_goes_on_with_the_numbers_it_would_have_had(tmp_path, 
     script = """
 import sys
 from smoot_explore import *
-import torch; torch.set_num_threads(2)
+import torch; torch.set_num_threads(int(sys.argv[2]))
 run = open_run(sys.argv[1])
 print("ready", flush=True)
 for _ in train(run.load_model(), run.load_data(), run.config, run=run): print("epoch", flush=True)
@@ -142,7 +142,9 @@ for _ in train(run.load_model(), run.load_data(), run.config, run=run): print("e
     rng = np.random.default_rng(0)
     for _ in range(12):
         process = subprocess.Popen(
-            [sys.executable, "-c", script, str(killed.path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, str(killed.path), str(torch.get_num_threads())],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert process.stdout is not None
         for _ in range(int(rng.integers(2, 4))):

@@ -12,6 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.explorer.background import Measurement
+from smoot_explore.explorer.changes import page_takes_changes, together
 from smoot_explore.explorer.controls import small_text
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
@@ -69,11 +70,9 @@ class ExplorerPage:
 
     def __init__(self, state: SessionState) -> None:
         self.state = state
-        document = pn.state.curdoc
-        schedule = document.add_next_tick_callback if document is not None else _at_once
+        self._document = pn.state.curdoc
         self.sidebar = Sidebar(state.train, self._cleared, self.tell)
-        self.train = TrainTab(state.train, self._open_training_image, schedule)
-        self._schedule = schedule
+        self.train = TrainTab(state.train, self._open_training_image, self._schedule)
         self._rows: list[RunRow] = []
         self._comparing = small_text("", visible=False)
         self.alert = pmui.Alert(
@@ -97,7 +96,9 @@ class ExplorerPage:
         state.param.watch(self._run_chosen, "run_key")
         state.param.watch(self._compared_chosen, "compared")
         state.param.watch(lambda e: self.tell(e.new), "message")
-        self._stale = {tab: True for tab in TABS}
+        self._stale = {tab: tab != "train" for tab in TABS}
+        self._begun = False
+        self._waiting: list[Callable[[], None]] = []
         self._address: dict[str, str] = {}
         self._moved_to: dict[str, str] = {}
         self._address_time = self._seen_time = time.monotonic()
@@ -125,25 +126,55 @@ class ExplorerPage:
 
     def tick(self) -> None:
         """Take over what trainings and measurements have done; called by the clock."""
-        state = self.state
+        if not page_takes_changes():
+            return
         began = time.monotonic()
+        with together():
+            drawn = self._take_over(began)
+        if drawn:
+            now = time.monotonic()
+            self._next_drawing = now + min((now - began) / DRAWING_SHARE, DRAWING_SECONDS)
+        self._write_address()
+        self._give_up_when_alone()
+
+    def _take_over(self, now: float) -> bool:
+        """Whether the training was drawn."""
+        state = self.state
+        # What was chosen or computed before the page could take changes:
+        if self._stale[state.tab]:
+            self._refresh_tab()
+        waiting, self._waiting = self._waiting, []
+        for change in waiting:
+            change()
         if state.train.poll():
             self._training_news = True
         ended = state.train.status != self._status
-        if self._training_news and (ended or began >= self._next_drawing):
+        draws = self._training_news and (ended or now >= self._next_drawing)
+        if draws:
             self._training_news = False
-            with pn.io.hold():
-                self._training_moved()
-            now = time.monotonic()
-            self._next_drawing = now + min((now - began) / DRAWING_SHARE, DRAWING_SECONDS)
+            self._training_moved()
         if state.measurement is not None or state.train.status == "queued":
-            with pn.io.hold():
-                self._measurement_moved()
-                self.sidebar.refresh()
+            self._measurement_moved()
+            self.sidebar.refresh()
         if state.tab == "what-if" and "what-if" in self._made:
             self._made["what-if"].show_details()
-        self._write_address()
-        self._give_up_when_alone()
+        return draws
+
+    # Changes that the background asks for
+
+    def _schedule(self, change: Callable[[], None]) -> None:
+        """Change the page as soon as it is this page's turn."""
+        if self._document is None:
+            change()
+        else:
+            self._document.add_next_tick_callback(lambda: self._change(change))
+
+    def _change(self, change: Callable[[], None]) -> None:
+        if not page_takes_changes():
+            self._waiting.append(change)
+            return
+        with together():
+            change()
 
     # Beginning
 
@@ -169,11 +200,12 @@ class ExplorerPage:
         if pn.state.curdoc is not None:
             pn.state.on_session_destroyed(lambda context: self.state.close())
             pn.state.add_periodic_callback(self.tick, TICK_MILLISECONDS)
+        self._begun = True
 
     # Training
 
     def _cleared(self) -> None:
-        with pn.io.hold():
+        with together():
             self.train.clear()
 
     def _training_moved(self) -> None:
@@ -205,9 +237,11 @@ class ExplorerPage:
 
     def _refresh_tab(self) -> None:
         """Draw the tab that is seen, when something has changed since it was drawn."""
+        if self._begun and not page_takes_changes():
+            return  # the clock does it as soon as the page can take it
         tab = self.state.tab
-        if self._stale[tab] and tab != "train":
-            with pn.io.hold():
+        if self._stale[tab]:
+            with together():
                 if tab == "compare":
                     self.state.show_compared()
                 new = tab not in self._made
@@ -338,7 +372,3 @@ class ExplorerPage:
 
 def _query(address: dict[str, str]) -> str:
     return f"?{urlencode(address)}" if address else ""
-
-
-def _at_once(function: Callable[[], None]) -> None:
-    function()

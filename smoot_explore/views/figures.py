@@ -6,11 +6,14 @@ import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from smoot_explore.curves import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
@@ -102,7 +105,7 @@ def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0)
     left.plot(epochs, values[:, some], color="#D55E00", alpha=0.35, lw=0.7)
     left.plot(epochs, np.median(values, 1), color="black", lw=1.8, label="median")
     left.set(xlabel="epoch", ylabel="k (pixels)", xlim=(0, epochs[-1]))
-    left.legend(frameon=False, fontsize="small", loc="upper left")
+    left.legend(frameon=True, framealpha=1, edgecolor="none", fontsize="small", loc="upper left")
     right.hist(values[-1], bins=40, orientation="horizontal", color="#D55E00", alpha=0.7)
     right.set_xlabel(f"images at epoch {epochs[-1]}")
     low, high = config["k_min"] * n_pixels, config["k_max"] * n_pixels
@@ -163,11 +166,12 @@ def masking_curves_figure(curves: xr.Dataset) -> Figure:
     return figure
 
 
-def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
+def saliency_figure(
+    images: np.ndarray, maps: Mapping[str, np.ndarray], titles: Sequence[str], own_scales: bool = False
+) -> Figure:
     """Images above their saliency by each training method.
 
-    One colour scale for all maps, symmetric about 0, so that methods and images can be compared. It ends at
-    the 99.5th percentile of the magnitudes of the method where that is largest.
+    Colour scales are symmetric about 0 and end at the 99.5th percentile of the magnitudes.
 
     Parameters
     ----------
@@ -177,30 +181,38 @@ def saliency_figure(images: np.ndarray, maps: Mapping[str, np.ndarray], titles: 
         For each training method, signed saliency ``(N, H, W)``.
     titles
         A title for each image.
+    own_scales
+        By default all methods share one colour scale, that of the method with the largest saliency: it shows
+        how much they differ in size. Otherwise each has its own: it shows where their saliency lies.
     """
     n = len(images)
     rows = 1 + len(maps)
     figure = Figure(figsize=(1.15 * n + 1.3, 1.25 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, n, squeeze=False)
-    limit = saliency_limit(maps.values())
     for column in range(n):
         picture = np.moveaxis(images[column], 0, -1)
         axes[0, column].imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
         axes[0, column].set_title(titles[column], fontsize="small")
-    drawn = None
+    axes[0, 0].set_ylabel("image", fontsize="small")
     for row, (name, saliency) in enumerate(maps.items(), start=1):
+        limit = saliency_limit([saliency] if own_scales else maps.values())
         for column in range(n):
             drawn = axes[row, column].imshow(saliency[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
         axes[row, 0].set_ylabel(METHOD_NAMES[name], fontsize="small")
-    axes[0, 0].set_ylabel("image", fontsize="small")
+        if own_scales:
+            _colour_bar(figure, drawn, axes[row], aspect=12)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    if drawn is not None:
-        bar = figure.colorbar(
-            drawn, ax=axes[1:], shrink=0.8, pad=0.01, aspect=30, label="gradient of the label's logit"
-        )
-        bar.ax.tick_params(labelsize="small")
+    if maps and not own_scales:
+        bar = _colour_bar(figure, drawn, axes[1:], shrink=0.8, aspect=30)
+        bar.set_label("gradient of the label's logit")
     return figure
+
+
+def _colour_bar(figure: Figure, drawn: AxesImage, axes: np.ndarray, **options: Any) -> Colorbar:
+    bar = figure.colorbar(drawn, ax=axes, pad=0.01, **options)
+    bar.ax.tick_params(labelsize="small")
+    return bar
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:

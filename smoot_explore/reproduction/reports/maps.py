@@ -127,11 +127,11 @@ def _saliency_picture(laboratory: Laboratory, experiment: Experiment, trials: Se
             saliency(model, shown.normalize().to(device), shown.labels.to(device)).cpu().numpy()
         )
     titles = [data.class_names[label] for label in present]
-    figure = figures.saliency_figure(shown.images.numpy(), maps, titles)
+    figure = figures.saliency_figure(shown.images.numpy(), maps, titles, own_scales=True)
     classes = "each class" if len(present) == data.n_classes else f"{len(present)} classes"
     caption = (
         f"{laboratory.data_title(experiment)}: the first test image of {classes} and the signed gradient of its "
-        f"label's logit by the three methods, one colour scale for all, seed {seed}"
+        f"label's logit by the three methods, each with its own colour scale, seed {seed}"
     )
     return Picture(f"{experiment.name}-saliency", figure, caption)
 
