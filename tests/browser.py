@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,12 @@ class Visitor:
         self.page.on("pageerror", lambda e: self.errors.append(f"{e}\n{e.stack}"))
 
     def open(self, query: str = "") -> Visitor:
-        """Open the page and wait until it has drawn its first picture."""
+        """Open the page and wait until it is drawn and takes input."""
         self.page.goto(self.address + query)
         self.page.get_by_role("tab", name="Train", exact=True).wait_for()
         self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('loss') != null")
         self.page.locator("canvas").first.wait_for(state="attached")
+        self.page.wait_for_function("!document.documentElement.inert")
         return self
 
     def tab(self, name: str) -> Visitor:
@@ -118,6 +119,16 @@ class Visitor:
                 return answer
             self.page.wait_for_timeout(100)
         raise AssertionError(f"still not so after {seconds} s")
+
+    def settled(self, reading: Callable[[], Any]) -> Any:
+        """A reading that stays the same for 300 ms."""
+        value, before = reading(), None
+        for _ in range(200):
+            if value == before:
+                return value
+            self.page.wait_for_timeout(300)
+            value, before = reading(), value
+        raise AssertionError("it does not come to rest")
 
     def slider(self, name: str, which: int = 0) -> Locator:
         """A slider by the start of its label, among those that are seen."""
@@ -160,13 +171,7 @@ class Visitor:
 
     def click_in(self, figure: str, x: float, y: float) -> None:
         """Click at a place in a figure, in its own coordinates, once the page's layout has come to rest."""
-        place, before = self._place_in(figure, x, y), None
-        for _ in range(50):
-            if place == before:
-                break
-            self.page.wait_for_timeout(200)
-            place, before = self._place_in(figure, x, y), place
-        self.page.mouse.click(*place)
+        self.page.mouse.click(*self.settled(lambda: self._place_in(figure, x, y)))
 
     def _place_in(self, figure: str, x: float, y: float) -> list[float]:
         return self.page.evaluate(

@@ -2,11 +2,12 @@
 
 import os
 
-# Tests run beside each other (see the Makefile). A thread each, for the programs that they start as well:
-# PyTorch's threads wait for each other busily, and two programs with two threads each crawl on two cores.
+# Tests run beside each other (see the Makefile). A thread each, also for programs that they start, unless these set
+# their own number: PyTorch's threads wait for each other busily, and two by two they crawl on two cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import hypothesis
 import pytest
 import torch
 from torch import nn
@@ -15,6 +16,8 @@ from smoot_explore import ImageData, TrainingConfig, create_model, load_data
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     torch.set_num_threads(2)
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines differ, and are busy
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import urllib.request
 
 import numpy as np
 import pytest
@@ -67,61 +68,43 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     assert "class II" in visitor.text()
 
 
-@pytest.fixture
-def drawing(address, browser):
-    """Opens a page whose server does not learn that it is drawn until it is told so."""
-    visitors = []
-
-    def open_page(query: str = "") -> tuple[Visitor, list]:
-        visitor, drawn = Visitor(browser, address), []
-        visitors.append(visitor)
-
-        def connect(socket) -> None:
-            server, parts = socket.connect_to_server(), []
-
-            def send(part) -> None:
-                parts.append(part)
-                if len(parts) < 3:  # a message is a header, its metadata and its content
-                    return
-                message, parts[:] = list(parts), []
-                if "document_ready" in message[2] and not drawn:
-                    drawn.append(lambda: [server.send(part) for part in message])
-                else:
-                    for part in message:
-                        server.send(part)
-
-            socket.on_message(send)
-
-        visitor.page.route_web_socket("**/ws*", connect)
-        visitor.open(query)
-        visitor.wait_until(lambda: drawn)
-        return visitor, drawn
-
-    yield open_page
-    for visitor in visitors:
-        visitor.close()
-    assert [error for visitor in visitors for error in visitor.errors] == []
+def test_a_page_takes_no_input_before_it_is_drawn(visit, address):
+    with urllib.request.urlopen(address) as answer:
+        assert re.search(rb"<html [^>]*\binert\b", answer.read())
+    visitor = visit()  # it waits until the page takes input
+    assert visitor.page.evaluate("Bokeh.documents[0].is_idle")
 
 
-def test_a_tab_chosen_while_the_browser_still_draws_the_page_is_shown_afterwards(drawing):
-    visitor, drawn = drawing()
-    visitor.page.get_by_role("tab", name="Compare", exact=True).click()
+def test_what_is_computed_while_the_browser_still_draws_is_shown_afterwards(address, browser):
+    visitor, drawn = Visitor(browser, address), []
+
+    def keep_back_that_the_page_is_drawn(socket) -> None:
+        server, parts = socket.connect_to_server(), []
+
+        def send(part) -> None:
+            parts.append(part)
+            if len(parts) < 3:  # a header, metadata and content: the page sends no binary parts so far
+                return
+            message, parts[:] = list(parts), []
+            if "document_ready" in message[2] and not drawn:
+                drawn.append(lambda: [server.send(part) for part in message])
+            else:
+                for part in message:
+                    server.send(part)
+
+        socket.on_message(send)
+
+    visitor.page.route_web_socket("**/ws*", keep_back_that_the_page_is_drawn)
+    visitor.open("?tab=compare")
+    visitor.wait_until(lambda: drawn)
     visitor.page.wait_for_timeout(1500)
     drawn[0]()
     visitor.tab("Compare")
-    visitor.wait_until(lambda: pictures(visitor, "saliency"))
-    visitor.tab("Image")
-    visitor.wait_until(lambda: pictures(visitor, "image"))
-
-
-def test_a_slider_moved_while_the_browser_still_draws_the_page_takes_effect_afterwards(drawing):
-    visitor, drawn = drawing("?tab=image&image=3")
-    slider = visitor.slider("Masked share")
-    visitor.move(slider, 10)
-    visitor.page.wait_for_timeout(1500)
-    drawn[0]()
-    share = 100 * float(slider.get_attribute("aria-valuenow") or slider.input_value())
-    visitor.wait_until(lambda: visitor.data("masking-curve", 2).get("x") == [pytest.approx(share, abs=0.1)])
+    maps = visitor.wait_until(lambda: pictures(visitor, "saliency"))
+    visitor.choose("Colour scale", "one for each map")
+    visitor.wait_until(lambda: pictures(visitor, "saliency") != maps)
+    visitor.close()
+    assert visitor.errors == []
 
 
 def test_every_slider_of_the_sidebar_moves(visit):
@@ -138,8 +121,9 @@ def test_every_slider_of_the_sidebar_moves(visit):
 def test_moving_a_live_slider_changes_the_explanation_at_once(visit):
     visitor = visit()
     numbers = lambda: re.findall(r"= ?([+−][\d.]+) pixels", visitor.text())  # noqa: E731
+    visitor.wait_until(numbers)
     for name in ("α", "β"):
-        before = visitor.wait_until(numbers)
+        before = visitor.settled(numbers)
         visitor.move(visitor.slider(name), 5, "ArrowLeft")
         visitor.wait_until(lambda before=before: numbers() and numbers() != before)
 
@@ -259,8 +243,9 @@ def test_the_masking_slider_changes_picture_bars_and_marker(visit):
 
 def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit):
     visitor = visit("?image=3").tab("Image")
+    visitor.wait_until(lambda: pictures(visitor, "image"))
     for label, choice in (("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")):
-        masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
+        masked = visitor.settled(lambda: pictures(visitor, "image")[2])
         visitor.choose(label, choice)
         visitor.wait_until(lambda masked=masked: pictures(visitor, "image")[2] != masked)
 
@@ -316,12 +301,13 @@ def test_every_what_if_slider_redraws_all_trajectories(visit):
         return visitor.page.get_by_role("slider", name=named).locator("visible=true")
 
     names = ("α", "β", "Initial k", "Bounds of k", "Epochs")
+    visitor.wait_until(lambda: sliders("α").count() == 1)
     in_sidebar = {name: sliders(name).count() for name in names}
     visitor.tab("What if")
     assert len(visitor.wait_until(lambda: visitor.data("what-if"))["k"]) == 500 * 22
     for name in names:
         visitor.wait_until(lambda name=name: sliders(name).count() > in_sidebar[name])
-        before = visitor.data("what-if")["k"]
+        before = visitor.settled(lambda: visitor.data("what-if")["k"])
         visitor.move(sliders(name).last, 8, "ArrowLeft")
         visitor.wait_until(lambda before=before: visitor.data("what-if")["k"] != before)
 

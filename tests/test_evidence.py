@@ -17,7 +17,7 @@ def network():
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(2, 5))
 def test_rank_correlation_is_that_of_the_ranks_counted_one_by_one(seed, height, width):
     rng = np.random.default_rng(seed)
@@ -41,7 +41,7 @@ def test_maps_of_chance_have_nothing_in_common():
     assert abs(rank_correlation(maps, others).mean().item()) < 0.01
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_hit_rate_is_counted_pixel_by_pixel(seed):
     rng = np.random.default_rng(seed)

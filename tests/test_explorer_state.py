@@ -740,7 +740,7 @@ OWN = {
 }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.fixed_dictionaries({}, optional=OWN),
     st.none() | st.lists(st.sampled_from(["bundled/smoot", "bundled/sgt"]), unique=True),

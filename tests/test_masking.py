@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import gaussian_blur
 
@@ -58,7 +58,6 @@ def test_ranks_equal_a_plain_sort_with_ties_in_reading_order(batch, order):
     assert torch.equal(rank_pixels(saliency, order), slow_ranks(saliency, order))
 
 
-@settings(deadline=None)
 @given(batches(), st.sampled_from(FILLS))
 def test_masking_changes_the_k_first_ranked_pixels_and_no_other(batch, fill):
     images, saliency, k = batch
@@ -73,7 +72,6 @@ def test_masking_changes_the_k_first_ranked_pixels_and_no_other(batch, fill):
             assert (masked[n][:, ~kept] == -1).all()
 
 
-@settings(deadline=None)
 @given(batches(), st.sampled_from(["remaining", "image_range"]))
 def test_random_fills_stay_in_the_range_of_the_pixels_they_are_drawn_from(batch, fill):
     images, saliency, k = batch

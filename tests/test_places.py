@@ -158,7 +158,7 @@ PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(PARTS, max_size=7), st.booleans())
 def test_whatever_is_typed_the_result_lies_below_the_allowed_folder(tree, parts, absolute):
     text = "/".join(parts)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -35,13 +36,19 @@ def reproduce(*arguments):
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """A smoke result with runs, examinations and tables of several targets."""
+def smoke_command(tmp_path_factory):
+    """The folder and the outcome of the command for several targets."""
     folder = tmp_path_factory.mktemp("results")
     targets = ("table3", "class-ii", "k-spread", "shapes", "sanity")
     result = reproduce(*targets, "--scale", "smoke", "--out", folder)
     assert result.exit_code == 0, result.output
-    return folder / "smoke"
+    return folder, result
+
+
+@pytest.fixture(scope="module")
+def smoke(smoke_command):
+    """A smoke result with runs, examinations and tables of several targets."""
+    return smoke_command[0] / "smoke"
 
 
 def small(folder, monkeypatch, **scale):
@@ -295,6 +302,16 @@ def test_sanity_randomises_every_number_of_last_layers(data, model):
 
 
 # Reports and the command
+
+
+def test_a_log_that_shows_no_bar_has_a_line_for_each_piece_of_work(smoke_command):
+    lines = smoke_command[1].stderr.splitlines()
+    assert lines[0] == "table3: 0 % done; train fashion-mnist-traditional-seed0"
+    shares = [int(share) for line in lines for share in re.findall(r"^table3: (\d+) % done; ", line)]
+    assert shares == sorted(shares)
+    assert len(shares) == len(
+        set(re.findall(r"^table3: .*done; (.*)$", smoke_command[1].stderr, re.MULTILINE))
+    )
 
 
 def test_the_table_says_what_the_runs_say(smoke):

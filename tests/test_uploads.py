@@ -125,7 +125,7 @@ def test_data_of_other_channels_take_no_picture():
         read_picture(encoded(COLOURS), (4, 32, 32), 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF"]), st.data())
 def test_a_damaged_file_gives_a_picture_or_a_plain_error_and_nothing_else(format, data):
     content = bytearray(encoded(COLOURS[:16, :12], format))
@@ -141,7 +141,7 @@ def test_a_damaged_file_gives_a_picture_or_a_plain_error_and_nothing_else(format
     assert "picture" in message
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(*(st.integers(1, 40) for _ in range(4)))
 def test_the_shape_is_the_datas_whatever_the_pictures(h, w, height, width):
     assert read_picture(encoded(np.zeros((h, w), np.uint8)), (1, height, width), 1).shape == (

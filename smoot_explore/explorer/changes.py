@@ -1,4 +1,10 @@
-"""How changes of the page reach the browser: together, in their order, and not before it can take them."""
+"""How changes of the page reach the browser: in their order, and not before the browser has drawn the page.
+
+Between the moment when the page is sent and the browser's report that it is drawn, Panel loses most of what changes:
+whatever is held back (`panel.io.hold`), and with it what it changes in its layouts and components. The browser would
+even be told of models that it never got. So nothing changes then: the page takes no input (`close_until_drawn`),
+and what the background has computed waits (`page_takes_changes`).
+"""
 
 from __future__ import annotations
 
@@ -6,23 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import panel as pn
+from bokeh.document import Document
+from bokeh.models import CustomJS
+
+
+def close_until_drawn(document: Document) -> None:
+    """Let the page take no input, by mouse or keyboard, until the browser has drawn it."""
+    document.template_variables["html_attrs"] = "inert"
+    document.js_on_event("document_ready", CustomJS(code="document.documentElement.inert = false"))
 
 
 def page_takes_changes() -> bool:
-    """Whether the browser has drawn the page.
-
-    Between the moment when the page is sent and this one, Panel loses what is held back (`together`) or put
-    into a layout: the page would refer to models that the browser never heard of.
-    """
+    """Whether the browser has reported the page as drawn; also true where there is no browser."""
     return bool(pn.state.loaded)
 
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Send what is changed within as one message.
+    """Send what is changed within as one message; before the page is drawn, each change by itself.
 
     On a slow connection Panel queues its messages, and what is changed in a Bokeh figure outside of this
-    overtakes them: it would refer to models that the browser does not know yet.
+    overtakes them: it could refer to models that the browser does not know yet.
     """
     if not page_takes_changes():
         yield

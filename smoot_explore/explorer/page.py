@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.explorer.background import Measurement
-from smoot_explore.explorer.changes import page_takes_changes, together
+from smoot_explore.explorer.changes import close_until_drawn, page_takes_changes, together
 from smoot_explore.explorer.controls import small_text
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
@@ -97,7 +97,6 @@ class ExplorerPage:
         state.param.watch(self._compared_chosen, "compared")
         state.param.watch(lambda e: self.tell(e.new), "message")
         self._stale = {tab: tab != "train" for tab in TABS}
-        self._begun = False
         self._waiting: list[Callable[[], None]] = []
         self._address: dict[str, str] = {}
         self._moved_to: dict[str, str] = {}
@@ -126,6 +125,7 @@ class ExplorerPage:
 
     def tick(self) -> None:
         """Take over what trainings and measurements have done; called by the clock."""
+        self._give_up_when_alone()
         if not page_takes_changes():
             return
         began = time.monotonic()
@@ -135,17 +135,12 @@ class ExplorerPage:
             now = time.monotonic()
             self._next_drawing = now + min((now - began) / DRAWING_SHARE, DRAWING_SECONDS)
         self._write_address()
-        self._give_up_when_alone()
 
     def _take_over(self, now: float) -> bool:
-        """Whether the training was drawn."""
+        """Draw what is new; gives whether the training was drawn."""
         state = self.state
-        # What was chosen or computed before the page could take changes:
-        if self._stale[state.tab]:
-            self._refresh_tab()
-        waiting, self._waiting = self._waiting, []
-        for change in waiting:
-            change()
+        while self._waiting:
+            self._waiting.pop(0)()
         if state.train.poll():
             self._training_news = True
         ended = state.train.status != self._status
@@ -163,14 +158,14 @@ class ExplorerPage:
     # Changes that the background asks for
 
     def _schedule(self, change: Callable[[], None]) -> None:
-        """Change the page as soon as it is this page's turn."""
+        """Let the background change the page, under the document's lock and once the page is drawn."""
         if self._document is None:
             change()
         else:
             self._document.add_next_tick_callback(lambda: self._change(change))
 
     def _change(self, change: Callable[[], None]) -> None:
-        if not page_takes_changes():
+        if self._waiting or not page_takes_changes():  # those that wait come first: they are older
             self._waiting.append(change)
             return
         with together():
@@ -197,10 +192,10 @@ class ExplorerPage:
         self._refresh_tab()
         if complaints:
             self.tell(" ".join(complaints))
-        if pn.state.curdoc is not None:
+        if self._document is not None:
+            close_until_drawn(self._document)
             pn.state.on_session_destroyed(lambda context: self.state.close())
             pn.state.add_periodic_callback(self.tick, TICK_MILLISECONDS)
-        self._begun = True
 
     # Training
 
@@ -237,8 +232,6 @@ class ExplorerPage:
 
     def _refresh_tab(self) -> None:
         """Draw the tab that is seen, when something has changed since it was drawn."""
-        if self._begun and not page_takes_changes():
-            return  # the clock does it as soon as the page can take it
         tab = self.state.tab
         if self._stale[tab]:
             with together():

@@ -135,11 +135,18 @@ def _recipes(targets: Sequence[str]) -> list[Recipe]:
 
 
 def _work(recipe: Recipe, laboratory: Laboratory) -> None:
-    """Carry out a recipe under one bar."""
+    """Carry out a recipe under one bar; in a log, which shows no bar, with a line for each piece of work."""
+    doing = "done"
     with progress_bar(recipe.target, 1, "") as (bar, task), heeded_interrupts() as heed:
         for progress in laboratory.work(recipe.uses):
             heed()
             bar.update(task, total=progress.total or 1, completed=progress.done, state=progress.doing)
+            if not stderr.is_terminal and progress.doing not in (doing, "done"):
+                share = 100 * progress.done / (progress.total or 1)
+                stderr.print(
+                    f"{recipe.target}: {share:.0f} % done; {progress.doing}", highlight=False, soft_wrap=True
+                )
+            doing = progress.doing
 
 
 class _Entry(NamedTuple):
