@@ -39,8 +39,10 @@ body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding:
 
 def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """A table of text as HTML; everything in it is escaped."""
-    style = "padding: 3px 10px; border-bottom: 1px solid #8886; white-space: nowrap; text-align:"
-    sides = ["left" if i < 2 else "right" for i in range(len(heads))]
+    style = "padding: 3px 8px; border-bottom: 1px solid #8886; text-align:"
+    # Names wrap, however long they are, so that all columns stay in sight; numbers do not.
+    sides = ["left; min-width: 8em; overflow-wrap: anywhere", "left"]
+    sides += ["right; white-space: nowrap" for _ in heads[2:]]
     head = "".join(
         f'<th scope="col" style="{style} {side}; white-space: normal">{html.escape(text)}</th>'
         for text, side in zip(heads, sides, strict=True)
