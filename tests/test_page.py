@@ -1,8 +1,12 @@
 """The page between its being sent and its being drawn, without a browser."""
 
+import asyncio
+import threading
+
 import pytest
 
 from smoot_explore.explorer import page as page_module
+from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
@@ -41,3 +45,25 @@ def test_a_change_that_fails_takes_no_other_with_it(page, monkeypatch):
         page.tick()
     page.tick()
     assert made == ["next"]
+
+
+def test_maps_that_take_long_keep_no_slider_waiting(page, monkeypatch):
+    begun, gate = threading.Event(), threading.Event()
+
+    def long_maps(*asked):
+        begun.set()
+        gate.wait(30)
+        return {}
+
+    monkeypatch.setattr(page.state.compare, "maps", long_maps)
+
+    async def ask() -> str:
+        page._make("compare")._ask()
+        assert await asyncio.to_thread(begun.wait, 10)
+        picture = asyncio.get_running_loop().run_in_executor(QUICK, lambda: "the slider's picture")
+        return await asyncio.wait_for(picture, 10)
+
+    try:
+        assert asyncio.run(ask()) == "the slider's picture"
+    finally:
+        gate.set()

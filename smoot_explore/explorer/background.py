@@ -1,4 +1,4 @@
-"""Work beside the page: short computations for a slider, long measurements with progress, in two threads."""
+"""Work beside the page: computations for a slider, maps of several runs, long measurements, a thread for each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from smoot_explore.explorer.subjects import CancelledError, quiet_threads
 
-# One thread each, for all sessions: a long measurement never keeps a slider waiting, and neither takes
-# more than a core from trainings.
+# One thread each, for all sessions: neither a long measurement nor maps by occlusion (seconds for each run) keep
+# a slider waiting, and none takes more than a core from trainings.
 QUICK = ThreadPoolExecutor(1, "quick", initializer=quiet_threads)
+MAPS = ThreadPoolExecutor(1, "maps", initializer=quiet_threads)
 SLOW = ThreadPoolExecutor(1, "slow", initializer=quiet_threads)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.explorer.background import QUICK
+from smoot_explore.explorer.background import MAPS
 from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.latest import Latest
@@ -34,7 +34,7 @@ class CompareTab:
     ) -> None:
         self.state, self._measure, self._complain = state, measure, complain
         self.drops = DropsView(height=340)
-        self.latest = Latest(self._compute, self._show_maps, QUICK, schedule)
+        self.latest = Latest(self._compute, self._show_maps, MAPS, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
