@@ -20,15 +20,7 @@ from rich.table import Table
 from smoot_explore import __version__
 from smoot_explore.comparison import Protocol, Row, compare_runs
 from smoot_explore.config import METHODS, TrainingConfig, setting_names
-from smoot_explore.console import (
-    INTERRUPTED,
-    heeded_interrupts,
-    json_option,
-    progress_bar,
-    root_option,
-    stderr,
-    stdout,
-)
+from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
 from smoot_explore.curves import masking_curves
 from smoot_explore.data import DATASETS, ImageData, load_data
 from smoot_explore.masking import FILLS, ORDERS
@@ -389,19 +381,17 @@ def _train(
     """
 
     steps = -(-len(data.train) // config.batch_size)
-    bar = progress_bar(f"{config.method}", config.epochs * steps, "epoch 0")
-    with bar as (progress, task), heeded_interrupts() as heed:
-        progress.update(task, completed=run.epochs * steps)
+    with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
+        update(completed=run.epochs * steps)
         start = train_and_settle if slow_down else train
         records = start(model, data, config, run=run, every=max(1, steps // 20))
         try:
             for record in records:
-                heed()
                 if isinstance(record, StepRecord):
                     speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
-                    progress.update(task, completed=record.step, state=speed)
+                    update(completed=record.step, state=speed)
                 else:
-                    progress.update(task, completed=record.step)
+                    update(completed=record.step)
                     if not quiet:
                         stdout.print(_epoch_line(config, record), highlight=False)
         except KeyboardInterrupt:
@@ -420,10 +410,8 @@ def _epoch_line(config: TrainingConfig, record: EpochRecord) -> str:
 
 
 def _measure(run: Run, model: Any, split: Any, name: str, **protocol: Any) -> None:
-    with progress_bar(f"curves of {run.name}", len(split), "") as (progress, task):
-        curves = masking_curves(
-            model, split, **protocol, progress=lambda done, _: progress.update(task, completed=done)
-        )
+    with progress_bar(f"curves of {run.name}", len(split), "") as update:
+        curves = masking_curves(model, split, **protocol, progress=lambda done, _: update(completed=done))
     run.save_curves(curves, name)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 
@@ -24,17 +25,6 @@ root_option = click.option(
     help="Where downloads and cached images live. [data/]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-
-
-@contextmanager
-def progress_bar(what: str, total: float, state: str) -> Iterator[tuple[Progress, TaskID]]:
-    """A progress bar on standard error with the time left."""
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr, transient=True,
-    )  # fmt: skip
-    with progress:
-        yield progress, progress.add_task(what, total=total, state=state)
 
 
 @contextmanager
@@ -62,3 +52,24 @@ def heeded_interrupts() -> Iterator[Callable[[], None]]:
         yield heed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_bar(what: str, total: float, state: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error with the time left; gives the function that moves it.
+
+    The function takes ``completed``, ``total`` and ``state``. It raises ``KeyboardInterrupt`` where Ctrl+C was
+    pressed and lost.
+    """
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr, transient=True,
+    )  # fmt: skip
+    with progress, heeded_interrupts() as heed:
+        task = progress.add_task(what, total=total, state=state)
+
+        def update(**changes: Any) -> None:
+            heed()
+            progress.update(task, **changes)
+
+        yield update

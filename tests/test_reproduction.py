@@ -307,11 +307,10 @@ def test_sanity_randomises_every_number_of_last_layers(data, model):
 def test_a_log_that_shows_no_bar_has_a_line_for_each_piece_of_work(smoke_command):
     lines = smoke_command[1].stderr.splitlines()
     assert lines[0] == "table3: 0 % done; train fashion-mnist-traditional-seed0"
-    shares = [int(share) for line in lines for share in re.findall(r"^table3: (\d+) % done; ", line)]
+    pieces = [found.groups() for line in lines if (found := re.match(r"table3: (\d+) % done; (.*)$", line))]
+    shares = [int(share) for share, _ in pieces]
     assert shares == sorted(shares)
-    assert len(shares) == len(
-        set(re.findall(r"^table3: .*done; (.*)$", smoke_command[1].stderr, re.MULTILINE))
-    )
+    assert len(pieces) == len({doing for _, doing in pieces})
 
 
 def test_the_table_says_what_the_runs_say(smoke):

@@ -1,4 +1,4 @@
-"""How changes of the page reach the browser: in their order, and not before the browser has drawn the page.
+"""When the page may change: not between being sent and being drawn by the browser.
 
 Between the moment when the page is sent and the browser's report that it is drawn, Panel loses most of what changes:
 whatever is held back (`panel.io.hold`), and with it what it changes in its layouts and components. The browser would
@@ -7,9 +7,6 @@ and what the background has computed waits (`page_takes_changes`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import panel as pn
 from bokeh.document import Document
@@ -25,17 +22,3 @@ def close_until_drawn(document: Document) -> None:
 def page_takes_changes() -> bool:
     """Whether the browser has reported the page as drawn; also true where there is no browser."""
     return bool(pn.state.loaded)
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Send what is changed within as one message; before the page is drawn, each change by itself.
-
-    On a slow connection Panel queues its messages, and what is changed in a Bokeh figure outside of this
-    overtakes them: it could refer to models that the browser does not know yet.
-    """
-    if not page_takes_changes():
-        yield
-        return
-    with pn.io.hold():
-        yield

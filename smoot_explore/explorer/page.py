@@ -12,7 +12,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.explorer.background import Measurement
-from smoot_explore.explorer.changes import close_until_drawn, page_takes_changes, together
+from smoot_explore.explorer.changes import close_until_drawn, page_takes_changes
 from smoot_explore.explorer.controls import small_text
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
@@ -129,7 +129,7 @@ class ExplorerPage:
         if not page_takes_changes():
             return
         began = time.monotonic()
-        with together():
+        with pn.io.hold():
             drawn = self._take_over(began)
         if drawn:
             now = time.monotonic()
@@ -168,7 +168,8 @@ class ExplorerPage:
         if self._waiting or not page_takes_changes():  # those that wait come first: they are older
             self._waiting.append(change)
             return
-        with together():
+        # Held, as all that makes new models is: what changes a figure outside of a hold can overtake them.
+        with pn.io.hold():
             change()
 
     # Beginning
@@ -200,7 +201,7 @@ class ExplorerPage:
     # Training
 
     def _cleared(self) -> None:
-        with together():
+        with pn.io.hold():
             self.train.clear()
 
     def _training_moved(self) -> None:
@@ -234,7 +235,7 @@ class ExplorerPage:
         """Draw the tab that is seen, when something has changed since it was drawn."""
         tab = self.state.tab
         if self._stale[tab]:
-            with together():
+            with pn.io.hold():
                 if tab == "compare":
                     self.state.show_compared()
                 new = tab not in self._made
@@ -353,8 +354,7 @@ class ExplorerPage:
 
     def _give_up_when_alone(self) -> None:
         """Stop the training of a page that has no browser, should its session live on all the same."""
-        document = pn.state.curdoc
-        context = document.session_context if document is not None else None
+        context = self._document.session_context if self._document is not None else None
         session = getattr(context, "session", None)
         now = time.monotonic()
         if session is None or session.connection_count > 0:

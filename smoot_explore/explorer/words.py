@@ -1,11 +1,6 @@
-"""Names as people read them, safe to show."""
+"""Text that is safe to show."""
 
 import html
-
-
-def in_words(name: str) -> str:
-    """``"integrated_gradients"`` as "integrated gradients"."""
-    return name.replace("_", " ")
 
 
 def safe(text: str) -> str:

@@ -10,15 +10,7 @@ from typing import NamedTuple
 import click
 from rich.table import Table as TerminalTable
 
-from smoot_explore.console import (
-    INTERRUPTED,
-    heeded_interrupts,
-    json_option,
-    progress_bar,
-    root_option,
-    stderr,
-    stdout,
-)
+from smoot_explore.console import INTERRUPTED, json_option, progress_bar, root_option, stderr, stdout
 from smoot_explore.errors import unknown_name
 from smoot_explore.hardware import choose_hardware
 from smoot_explore.reproduction.experiments import SCALES
@@ -137,15 +129,13 @@ def _recipes(targets: Sequence[str]) -> list[Recipe]:
 def _work(recipe: Recipe, laboratory: Laboratory) -> None:
     """Carry out a recipe under one bar; in a log, which shows no bar, with a line for each piece of work."""
     doing = "done"
-    with progress_bar(recipe.target, 1, "") as (bar, task), heeded_interrupts() as heed:
+    with progress_bar(recipe.target, 1, "") as update:
         for progress in laboratory.work(recipe.uses):
-            heed()
-            bar.update(task, total=progress.total or 1, completed=progress.done, state=progress.doing)
+            total = progress.total or 1
+            update(total=total, completed=progress.done, state=progress.doing)
             if not stderr.is_terminal and progress.doing not in (doing, "done"):
-                share = 100 * progress.done / (progress.total or 1)
-                stderr.print(
-                    f"{recipe.target}: {share:.0f} % done; {progress.doing}", highlight=False, soft_wrap=True
-                )
+                share = f"{100 * progress.done / total:.0f} % done"
+                stderr.print(f"{recipe.target}: {share}; {progress.doing}", highlight=False, soft_wrap=True)
             doing = progress.doing
 
 

@@ -12,7 +12,7 @@ from smoot_explore.config import TrainingConfig, setting_names
 from smoot_explore.reproduction.experiments import ALL_FILLS, Experiment
 from smoot_explore.reproduction.laboratory import Laboratory, Trial
 from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
-from smoot_explore.views.palette import METHOD_NAMES
+from smoot_explore.views.palette import METHOD_NAMES, in_words
 
 BySeed = dict[int, float]
 
@@ -192,15 +192,15 @@ def hardware_and_versions(trials: Sequence[Trial]) -> str:
 
 def protocol_text(protocol: Protocol, but: Sequence[str] = ()) -> str:
     """Everything an AUC depends on, in words, without the fields in ``but``."""
-    fields: Mapping[str, str] = {
-        "fill": f"{words(protocol.fill)} fill",
-        "attribution": words(protocol.attribution),
+    words: Mapping[str, str] = {
+        "fill": f"{in_words(protocol.fill)} fill",
+        "attribution": in_words(protocol.attribution),
         "ranking": protocol.ranking,
         "masked_first": f"{protocol.masked_first} first",
         "precision": protocol.precision,
         "test_images": f"{protocol.test_images:,} test images",
     }
-    return ", ".join(text for name, text in fields.items() if name not in but)
+    return ", ".join(text for name, text in words.items() if name not in but)
 
 
 def drop_protocols(results: Results, signed: bool) -> list[Protocol]:
@@ -224,11 +224,6 @@ def order_of_auc(results: Results, variants: Sequence[str], protocol: Protocol) 
     for lower, higher in itertools.pairwise(ordered):
         text += f" {'<' if means[lower] < means[higher] else '='} {name_of(higher)}"
     return text
-
-
-def words(name: str) -> str:
-    """A fill's or an attribution's name for people."""
-    return name.replace("_", " ")
 
 
 def _against(here: object, paper: object) -> str:

@@ -18,7 +18,7 @@ from matplotlib.image import AxesImage
 from smoot_explore.curves import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
 from smoot_explore.records import start_config
-from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES
+from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
 
@@ -194,8 +194,9 @@ def saliency_figure(
         axes[0, column].imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
         axes[0, column].set_title(titles[column], fontsize="small")
     axes[0, 0].set_ylabel("image", fontsize="small")
+    shared_limit = saliency_limit(maps.values())
     for row, (name, saliency) in enumerate(maps.items(), start=1):
-        limit = saliency_limit([saliency] if own_scales else maps.values())
+        limit = saliency_limit([saliency]) if own_scales else shared_limit
         for column in range(n):
             drawn = axes[row, column].imshow(saliency[column], cmap="RdBu_r", vmin=-limit, vmax=limit)
         axes[row, 0].set_ylabel(METHOD_NAMES[name], fontsize="small")
@@ -238,5 +239,5 @@ def plain(axis: Axes) -> None:
 
 
 def _protocol(curves: xr.Dataset) -> str:
-    methods = ", ".join(str(m).replace("_", " ") for m in np.atleast_1d(curves.method.values))
+    methods = ", ".join(in_words(str(m)) for m in np.atleast_1d(curves.method.values))
     return f"{methods} ({curves.attrs['ranking']}), {curves.attrs['order']} first"

@@ -8,3 +8,8 @@ NEUTRAL = "#7a7a7a"  # bounds, diagonals, medians: seen on white and on black
 SELECTED = "#CC79A7"
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B59A00")
 METHOD_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
+
+
+def in_words(name: str) -> str:
+    """``"integrated_gradients"`` as "integrated gradients"."""
+    return name.replace("_", " ")

@@ -14,10 +14,9 @@ import xarray as xr
 from smoot_explore.comparison import Row, compare_run
 from smoot_explore.data import Split, balanced
 from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import in_words
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
-from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES
+from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
 N_COMPARED_IMAGES = 8

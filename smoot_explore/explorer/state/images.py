@@ -8,9 +8,10 @@ import xarray as xr
 
 from smoot_explore.curves import image_class, peak_fraction
 from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import in_words, safe
+from smoot_explore.explorer.words import safe
 from smoot_explore.masking import FILLS
 from smoot_explore.saliency import ATTRIBUTION_METHODS
+from smoot_explore.views.palette import in_words
 
 
 class ImagesState(param.Parameterized):

@@ -16,9 +16,9 @@ from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.latest import Latest
 from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, compared_images, map_limits
 from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import in_words
 from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.maps import SaliencyGrid
+from smoot_explore.views.palette import in_words
 
 
 class CompareTab:

@@ -9,7 +9,6 @@ import panel as pn
 import xarray as xr
 from bokeh.events import Tap
 
-from smoot_explore.explorer.changes import together
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
 from smoot_explore.explorer.words import safe
@@ -85,14 +84,13 @@ class WhatIfTab:
         if k is None or k is self._detailed:
             return
         self._detailed = k
-        with together():
-            self.settled.show(k.values[-1], np.linspace(0, state.n_pixels, 50), state.bounds)
-            self.cobweb.show(*state.map(), k.values[:, state.position])
-            self.summary.object = state.summary(k)
-            self.picked.object = state.describe_picked(k)
+        self.settled.show(k.values[-1], np.linspace(0, state.n_pixels, 50), state.bounds)
+        self.cobweb.show(*state.map(), k.values[:, state.position])
+        self.summary.object = state.summary(k)
+        self.picked.object = state.describe_picked(k)
 
     def _moved(self, *events: Any) -> None:
-        with together():
+        with pn.io.hold():
             self.refresh()
 
     def _tapped(self, event: Tap) -> None:

@@ -16,11 +16,11 @@ from smoot_explore.reproduction.sections import (
     Results,
     name_of,
     what_was_run,
-    words,
 )
 from smoot_explore.reproduction.statistics import number, paired_difference, spread
 from smoot_explore.saliency import saliency
 from smoot_explore.views import figures
+from smoot_explore.views.palette import in_words
 
 SHOWN_CLASSES = 10
 
@@ -59,7 +59,7 @@ def shapes_report(document: Document, recipe: Recipe, laboratory: Laboratory) ->
             f"{name_of(a)} − {name_of(b)} {paired_difference(rates[kind][a], rates[kind][b]).text(1)}"
             for a, b in PAIRS
         ]
-        told.append(f"{words(kind)}: {'; '.join(differences)}")
+        told.append(f"{in_words(kind)}: {'; '.join(differences)}")
     document.parts += [
         "## What was run\n\n" + what_was_run(laboratory, experiment),
         "## Table",
@@ -87,7 +87,7 @@ def sanity_report(document: Document, recipe: Recipe, laboratory: Laboratory) ->
     depths = list(dict.fromkeys(key.rsplit(", ", 1)[1] for key in keys))
     rows = [
         [
-            f"{name_of(method)}, {words(kind)}",
+            f"{name_of(method)}, {in_words(kind)}",
             *(spread(values[f"{kind}, {n}"][method].values()).text() for n in depths),
         ]
         for kind in kinds
@@ -109,7 +109,7 @@ def sanity_report(document: Document, recipe: Recipe, laboratory: Laboratory) ->
             rows,
         ),
         f"With all layers random, the correlation farthest from 0 is {number(largest)} ({name_of(method)}, "
-        f"{words(kind)}). What remains there is told by the image and the architecture, not by what was learned.",
+        f"{in_words(kind)}). What remains there is told by the image and the architecture, not by what was learned.",
     ]
 
 

@@ -33,10 +33,10 @@ from smoot_explore.reproduction.sections import (
     order_of_auc,
     protocol_text,
     what_was_run,
-    words,
 )
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, signed_number, spread
 from smoot_explore.views import figures
+from smoot_explore.views.palette import in_words
 
 
 def methods_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
@@ -94,7 +94,7 @@ def methods_table(experiment: Experiment, results: Results | None) -> Table:
     with_auc = published["smoot"].auc is not None
     drop = [] if results is None else drop_protocols(results, signed=True)
     heads = ["method", "k min / median / max", "paper", "accuracy %", "paper"]
-    heads += [f"AUC {words(p.fill)}" for p in drop] or (["AUC"] if with_auc else [])
+    heads += [f"AUC {in_words(p.fill)}" for p in drop] or (["AUC"] if with_auc else [])
     heads += ["paper's AUC"] if with_auc else []
     rows = []
     for method, row in published.items():
@@ -143,7 +143,7 @@ def _compared(experiment: Experiment, results: Results) -> list[_Compared]:
     ]
     for signed in (True, False) if _has_magnitude(results) else (True,):
         for protocol in drop_protocols(results, signed):
-            name = f"AUC {words(protocol.fill)} ({protocol.ranking})"
+            name = f"AUC {in_words(protocol.fill)} ({protocol.ranking})"
             aucs = {m: published[m].auc for m in METHODS}
             quantities.append((name, partial(results.auc, protocol=protocol), aucs))
     compared = []
@@ -247,7 +247,11 @@ def _every_protocol(results: Results) -> list[str | Table | Picture]:
         f"Of {len(drops)} protocols of the accuracy drop (attribution × ranking × fill, the random control left out), "
         f"SMOOT has the lowest mean AUC of the three in {len(lowest)}, and in all seeds in {len(always)}. It does "
         f"**not** win in the other {len(drops) - len(lowest)}"
-        + (f"; with no attribution at all for the fill {listed([words(f) for f in lost])}." if lost else ".")
+        + (
+            f"; with no attribution at all for the fill {listed([in_words(f) for f in lost])}."
+            if lost
+            else "."
+        )
     )
     for heading, cell in (
         ("traditional / SGT / SMOOT, means over the seeds",
@@ -284,13 +288,13 @@ def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, floa
         return means[random[protocol.fill]][method] - means[protocol][method]
 
     rows = [
-        [words(attribution),
+        [in_words(attribution),
          *(" / ".join(number(gain(m, p), 1) for m in METHODS)
            for fill in ALL_FILLS for p in ranked if (p.attribution, p.fill) == (attribution, fill))]
         for attribution in dict.fromkeys(p.attribution for p in ranked)
     ]  # fmt: skip
     moved = [
-        f"{words(fill)} {signed_number(means[p]['smoot'] - means[p]['traditional'], 1)}"
+        f"{in_words(fill)} {signed_number(means[p]['smoot'] - means[p]['traditional'], 1)}"
         for fill, p in random.items()
     ]
     best = [p for p in ranked if gain("smoot", p) > max(gain("sgt", p), gain("traditional", p))]
@@ -304,7 +308,7 @@ def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, floa
             "AUC of a random order minus AUC of the ranking, traditional / SGT / SMOOT, means over the seeds; higher "
             f"is better, below 0 is worse than chance; {n_images:,} test images, highest first, "
             f"{ranked[0].ranking}",
-            ["ranked by", *map(words, ALL_FILLS)],
+            ["ranked by", *map(in_words, ALL_FILLS)],
             rows,
         ),
     ]
@@ -320,7 +324,7 @@ def _protocol_table(
             row = protocol_text(protocol, ("fill", "masked_first", "precision"))
             by_row.setdefault(row, {})[protocol.fill] = cell(protocol)
     rows = [[row, *(cells[fill] for fill in ALL_FILLS)] for row, cells in by_row.items()]
-    return Table(caption, ["ranked by", *map(words, ALL_FILLS)], rows)
+    return Table(caption, ["ranked by", *map(in_words, ALL_FILLS)], rows)
 
 
 def _below(results: Results, first: str, second: str, protocol: Protocol) -> bool:
@@ -339,6 +343,6 @@ def _order_finding(results: Results) -> str:
     """With which fills the three methods fall in the paper's order."""
     orders: dict[str, list[str]] = {}
     for protocol in drop_protocols(results, signed=True):
-        orders.setdefault(order_of_auc(results, METHODS, protocol), []).append(words(protocol.fill))
+        orders.setdefault(order_of_auc(results, METHODS, protocol), []).append(in_words(protocol.fill))
     told = "; ".join(f"{order} with {listed(fills)} fill" for order, fills in orders.items())
     return f"The paper's order of the AUC is SMOOT < SGT < traditional. The order of the means here: {told}."
