@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
-from smoot_explore.files import write_atomically
+from smoot_explore.files import FileError, regular_size, write_atomically
 
 SCHEMA_VERSION = 1
+_LARGEST_BYTES = 16 * 2**30  # of a file's unpacked numbers; 10,000 epochs of 100,000 images take half
 
 
 class SchemaError(ValueError):
@@ -196,14 +200,54 @@ def read_dataset(path: Path) -> xr.Dataset:
     FileNotFoundError, SchemaError
         With the file's name and what is wrong with it.
     """
-    if not path.is_file():
+    with _errors_named(path):
+        _check_storage(path)
+        return validate(xr.load_dataset(path, engine="h5netcdf"))
+
+
+def read_sizes(path: Path) -> tuple[str, dict[str, int]]:
+    """Schema and length of each dimension of a file written by `write_dataset`, without reading its numbers.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        With the file's name and what is wrong with it.
+    """
+    with _errors_named(path):
+        _check_storage(path)
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            validate(dataset)
+            return dataset.attrs["schema"], {str(name): size for name, size in dataset.sizes.items()}
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    if not os.path.lexists(path):
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        return validate(xr.load_dataset(path, engine="h5netcdf"))
+        yield
     except SchemaError as error:
         raise SchemaError(f"{path}: {error}") from None
     except Exception as error:  # HDF5 reports damage by many types
         raise SchemaError(f"{path} cannot be read ({error}); delete it or make it again") from error
+
+
+def _check_storage(path: Path) -> None:
+    """Raise unless all numbers lie in the file itself: HDF5 can take them from any other file of the computer."""
+    regular_size(path)
+    with h5py.File(path, "r") as file:
+        unpacked = 0
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise FileError(f"{name!r} is a link, and only numbers in the file itself are read")
+            item = file[name]
+            if not isinstance(item, h5py.Dataset):
+                raise FileError(f"{name!r} is no array")
+            if item.external or item.is_virtual:
+                raise FileError(f"{name!r} is stored in another file, and only numbers in the file itself are read")
+            unpacked += item.nbytes
+        if unpacked > _LARGEST_BYTES:
+            raise FileError(f"it unpacks to {unpacked / 2**30:.0f} GiB, more than any record")
 
 
 def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -25,10 +24,25 @@ from torch import Tensor, nn
 
 from smoot_explore.config import METHODS, LiveValues, TrainingConfig, setting_names
 from smoot_explore.data import ImageData, bundled_path, load_data
-from smoot_explore.files import write_array, write_atomically, write_json
+from smoot_explore.files import (
+    FileError,
+    read_array,
+    read_json,
+    regular_size,
+    write_array,
+    write_atomically,
+    write_json,
+)
 from smoot_explore.hardware import choose_hardware, describe_hardware
 from smoot_explore.models import create_model, describe_model
-from smoot_explore.records import RECORD, SCHEMA_VERSION, labelled, read_dataset, write_dataset
+from smoot_explore.records import (
+    RECORD,
+    SCHEMA_VERSION,
+    labelled,
+    read_dataset,
+    read_sizes,
+    write_dataset,
+)
 from smoot_explore.training import Change, EpochRecord, TrainingState, set_learning_rate
 
 FORMAT = "smoot_explore run"
@@ -449,7 +463,7 @@ def open_run(path: str | Path) -> Run:
     path = Path(path)
     if not path.is_dir():
         raise RunError(f"there is no folder {path}")
-    if not (path / "config.json").is_file():
+    if not os.path.lexists(path / "config.json"):
         raise RunError(f"{path} is not a run: it has no config.json")
     description = _read_json(path / "config.json")
     if description.get("format") != FORMAT:
@@ -464,7 +478,7 @@ def open_run(path: str | Path) -> Run:
         _check(run)
     except RunError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
         raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
     return run
 
@@ -479,10 +493,11 @@ def list_runs(folder: str | Path) -> RunList:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     runs, runs_refused = RunList(), {}
-    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
         try:
-            runs.append(open_run(path))
-        except RunError as error:
+            if path.is_dir():
+                runs.append(open_run(path))
+        except (RunError, OSError) as error:
             runs_refused[path] = str(error)
             warnings.warn(str(error), stacklevel=2)
     runs.sort(key=lambda run: run.description["created"])
@@ -551,11 +566,11 @@ def _check(run: Run) -> None:
 
 def _check_published(run: Run, weights_epoch: int) -> None:
     """Raise when the record or the weights, all that a published run has, are not those of its last epoch."""
-    if not (run.path / "record.nc").is_file():
+    if not (run.path / "record.nc").exists():
         raise RunError(f"{run.path} is damaged: it is published and its record.nc is missing")
-    record = run.record()
-    sizes, expected = dict(record.sizes), {"epoch": run.epochs, "image": run._n_train}
-    if record.attrs["schema"] != RECORD.name or sizes != expected:
+    schema, sizes = read_sizes(run.path / "record.nc")
+    expected = {"epoch": run.epochs, "image": run._n_train}
+    if schema != RECORD.name or sizes != expected:
         raise ValueError(f"record.nc has the sizes {sizes}, should be a record of {expected}")
     if not run.finished:
         raise ValueError("it is published, but its journal.json says that it is not finished")
@@ -569,27 +584,22 @@ def _image_table(data: ImageData) -> np.ndarray:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path.parent} is damaged: {path.name} holds no JSON object")
-    return content
+    with _damage_named(path.parent):
+        return read_json(path)
 
 
 def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    with _damage_named(path.parent):
+        return read_array(path, shape)
+
+
+@contextmanager
+def _damage_named(folder: Path) -> Iterator[None]:
+    """Say of which folder a file is that cannot be read."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
-    if not isinstance(array, np.ndarray):
-        raise RunError(f"{path.parent} is damaged: {path.name} holds no single array")
-    if array.shape != shape:
-        raise RunError(
-            f"{path.parent} is damaged: {path.name} has the shape {array.shape}, should have {shape}"
-        )
-    return array
+        yield
+    except (FileError, OSError, SafetensorError) as error:
+        raise RunError(f"{folder} is damaged: {error}") from error
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor], epoch: int) -> None:
@@ -607,19 +617,25 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor], epoch: int) -> None:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+    with _opened_tensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
 
 
 def _epoch_of(path: Path) -> int:
     """The epoch that weights were written after. Reads the header, whose length is checked against the file's."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return int((file.metadata() or {}).get("epoch", -1))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise RunError(f"{path.parent} is damaged: {path.name} cannot be read ({error})") from error
+    with _opened_tensors(path) as file:
+        return int((file.metadata() or {}).get("epoch", -1))
+
+
+@contextmanager
+def _opened_tensors(path: Path) -> Iterator[Any]:
+    with _damage_named(path.parent):
+        regular_size(path)
+        try:
+            with safe_open(path, framework="pt") as file:
+                yield file
+        except (OSError, SafetensorError, ValueError) as error:
+            raise FileError(f"{path.name} cannot be read ({error})") from error
 
 
 def _rounded(tensor: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
 from smoot_explore import SchemaError, k_landscape, masking_curves, validate
-from smoot_explore.records import read_dataset, write_dataset
+from smoot_explore.records import read_dataset, read_sizes, write_dataset
 
 
 @pytest.fixture
@@ -85,3 +86,57 @@ def test_a_foreign_netcdf_file_is_refused(tmp_path):
     xr.Dataset({"temperature": ("x", np.ones(3))}).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
     with pytest.raises(SchemaError, match=r"x\.nc: .*not written by smoot_explore"):
         read_dataset(tmp_path / "x.nc")
+
+
+def steal_by_external_storage(file, secret):
+    del file["probability"]
+    file.create_dataset("probability", (4,), "u1", external=[(str(secret), 0, 4)])
+
+
+def steal_by_virtual_data(file, secret):
+    with h5py.File(secret.with_suffix(".h5"), "w") as other:
+        other["probability"] = np.arange(4)
+    layout = h5py.VirtualLayout((4,), int)
+    layout[:] = h5py.VirtualSource(secret.with_suffix(".h5"), "probability", (4,))
+    del file["probability"]
+    file.create_virtual_dataset("probability", layout)
+
+
+def steal_by_a_link(file, secret):
+    del file["probability"]
+    file["probability"] = h5py.ExternalLink(str(secret), "/probability")
+
+
+def steal_in_a_group(file, secret):
+    group = file.create_group("more")
+    group.create_dataset("probability", (4,), "u1", external=[(str(secret), 0, 4)])
+
+
+@pytest.mark.parametrize(
+    ("steal", "message"),
+    [
+        (steal_by_external_storage, "'probability' is stored in another file"),
+        (steal_by_virtual_data, "'probability' is stored in another file"),
+        (steal_by_a_link, "'probability' is a link"),
+        (steal_in_a_group, "'more' is no array"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_dataset, read_sizes])
+def test_a_file_cannot_show_what_lies_in_other_files(tmp_path, curves, steal, message, read):
+    secret, path = tmp_path / "secret", tmp_path / "curves.nc"
+    secret.write_bytes(b"keys")
+    write_dataset(path, curves)
+    with h5py.File(path, "a") as file:
+        steal(file, secret)
+    with pytest.raises(SchemaError, match=f"curves.nc cannot be read .*{message}"):
+        read(path)
+
+
+def test_a_file_that_unpacks_to_more_than_any_record_is_refused_unread(tmp_path, curves):
+    path = tmp_path / "curves.nc"
+    write_dataset(path, curves)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("zeros", (2**35,), "u1", chunks=(2**20,), compression="gzip")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(SchemaError, match="unpacks to 32 GiB"):
+        read_dataset(path)

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -347,6 +348,34 @@ def edit(name, **changes):
     return damage
 
 
+def flip_a_bracket(content):
+    """One bit of the header, so that the shape's bracket is never closed."""
+    return content.replace(b"), }", b"\x28, }", 1)
+
+
+def grow(name):
+    """A file of 10 GB that takes no room on the disk."""
+    return lambda path: os.truncate(path / name, 10_000_000_000)
+
+
+def pipe(name):
+    """A file whose reader waits for ever."""
+
+    def damage(path):
+        (path / name).unlink()
+        os.mkfifo(path / name)
+
+    return damage
+
+
+def link_to_a_device(name):
+    def damage(path):
+        (path / name).unlink()
+        (path / name).symlink_to("/dev/zero")
+
+    return damage
+
+
 class Danger:
     def __reduce__(self):
         return (exit, ("a pickle was loaded",))
@@ -370,6 +399,15 @@ DAMAGE = {
     r"model\.safetensors cannot be read ": replace("model.safetensors", pickle.dumps(Danger())),
     r"images\.npy cannot be read": replace("images.npy", pickle.dumps(Danger())),
     r"images\.npy has the shape \(3,\)": lambda path: np.save(path / "images.npy", np.ones(3)),
+    r"images\.npy cannot be read \(TokenError": replace("images.npy", flip_a_bracket),
+    r"config\.json cannot be read \(it has 10,000,000,000 bytes": grow("config.json"),
+    r"journal\.json cannot be read \(it has 10,000,000,000 bytes": grow("journal.json"),
+    r"images\.npy cannot be read \(it has 10,000,000,000 bytes": grow("images.npy"),
+    r"config\.json cannot be read \(it is no regular file": pipe("config.json"),
+    r"journal\.json cannot be read \(it is no regular file": link_to_a_device("journal.json"),
+    r"images\.npy cannot be read \(it is no regular file": pipe("images.npy"),
+    r"model\.safetensors cannot be read \(it is no regular file": pipe("model.safetensors"),
+    r"journal\.json cannot be read \(maximum recursion": replace("journal.json", b"[" * 100_000),
 }
 
 
@@ -540,6 +578,7 @@ PUBLISHED_DAMAGE = {
     "damaged: .*says that it is not finished": edit("journal.json", finished=False),
     "damaged: .*its weights are those after epoch 2, not 3": give_older_weights,
     r"model\.safetensors cannot be read": replace("model.safetensors", lambda b: b[:-1]),
+    r"record\.nc cannot be read .*it is no regular file": pipe("record.nc"),
     r"damaged: 0001\.npy of epochs/ is missing": edit("journal.json", published=False),
 }
 

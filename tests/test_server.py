@@ -1,5 +1,6 @@
 """The server of the explorer, started as its operator starts it."""
 
+import asyncio
 import base64
 import http.client
 import os
@@ -10,13 +11,16 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("panel")
 pytest.importorskip("panel_material_ui")
 
-from bokeh.util.token import get_token_payload
+from bokeh.util.token import generate_jwt_token, get_session_id, get_token_payload
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 from smoot_explore.explorer import server
 
@@ -30,7 +34,7 @@ def free_port():
 
 
 def start(port, folder, *options, **environment):
-    command = [sys.executable, "-m", "smoot_explore.cli", "serve", "--port", str(port), *options]
+    command = [Path(sys.executable).with_name("smoot-explore"), "serve", "--port", str(port), *options]
     clean = {name: value for name, value in os.environ.items() if name not in server.PATIENT_THREADS}
     return subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean | environment
@@ -132,6 +136,53 @@ def test_the_page_does_not_repeat_a_proxys_password(served):
     assert "c2VjcmV0" not in body
 
 
+def open_socket(port, token):
+    """The first message that a websocket with this token gets; None when the server closes it."""
+
+    async def ask():
+        request = HTTPRequest(
+            f"ws://127.0.0.1:{port}/explorer/ws", headers={"Origin": f"http://127.0.0.1:{port}"}
+        )
+        connection = await websocket_connect(request, subprotocols=["bokeh", token])
+        return await connection.read_message()
+
+    return asyncio.run(ask())
+
+
+def token_of(page):
+    return re.search(r'"token":"([^"]+)"', page.decode()).group(1)
+
+
+def test_a_token_that_the_server_has_not_made_joins_no_page(served):
+    token = token_of(get(served[0], "/explorer")[2])
+    assert "ACK" in open_socket(served[0], token)
+    for forged in (generate_jwt_token("abc"), generate_jwt_token(get_session_id(token))):
+        assert open_socket(served[0], forged) is None
+
+
+def test_a_visitor_cannot_name_the_session(served):
+    """Else a link could lead two people to one page."""
+    token = token_of(get(served[0], "/explorer")[2])
+    for named in ("bokeh-session-id=abc", f"bokeh-session-id={get_session_id(token)}", f"bokeh-token={token}"):
+        assert get(served[0], f"/explorer?{named}")[0] == 403
+        assert get(served[0], f"/explorer/autoload.js?bokeh-autoload-element=1&{named}")[0] == 403
+    assert get(served[0], "/explorer", **{"Bokeh-Session-Id": get_session_id(token)})[0] == 403
+
+
+def test_modules_that_lie_where_the_server_is_started_are_not_executed(tmp_path):
+    for module in ("colorsys", "html", "torch", "panel", "smoot_explore"):
+        (tmp_path / f"{module}.py").write_text(f"open('executed', 'w').write('{module}')\nraise SystemExit")
+    port = free_port()
+    process = start(port, tmp_path)
+    try:
+        assert first_line(process) == STARTED.format(port=port)
+        assert get(port, "/explorer")[0] == 200
+    finally:
+        process.kill()
+        process.communicate()
+    assert not (tmp_path / "executed").exists()
+
+
 def test_a_request_of_many_megabytes_is_not_taken_in(served):
     connection = http.client.HTTPConnection("127.0.0.1", served[0], timeout=30)
     try:
@@ -185,7 +236,7 @@ def test_the_command_starts_again_with_threads_that_leave_the_core_to_the_page(m
     server.restart_with_patient_threads(["serve", "--port", "5007"])
     ((program, arguments, environment),) = started
     assert program == sys.executable
-    assert arguments == [sys.executable, "-m", "smoot_explore.cli", "serve", "--port", "5007"]
+    assert arguments == [sys.executable, "-P", "-m", "smoot_explore.cli", "serve", "--port", "5007"]
     assert environment == os.environ | server.PATIENT_THREADS
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # the operator's own choice stands
     server.restart_with_patient_threads(["serve"])

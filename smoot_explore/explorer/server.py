@@ -7,13 +7,14 @@ import importlib.util
 import ipaddress
 import os
 import re
+import secrets
 import signal
 import socket
 import sys
 import tempfile
 import webbrowser
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smoot_explore.explorer.settings import ServerSettings
 
@@ -120,9 +121,18 @@ def create_server(
         os.environ.pop(variable, None)
 
     from panel.io.server import get_server
+    from tornado.httputil import HTTPServerRequest
+    from tornado.routing import Matcher
     from tornado.web import ErrorHandler
 
     from smoot_explore.explorer.page import build_page
+
+    class NamesASession(Matcher):
+        """A request for a session that somebody else may know: the server alone names sessions."""
+
+        def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+            named = request.arguments.keys() & {"bokeh-session-id", "bokeh-token"}
+            return {} if named or "Bokeh-Session-Id" in request.headers else None
 
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -142,7 +152,11 @@ def create_server(
             # The page holds what is included of a request; a proxy's password has no business there.
             exclude_headers=["Authorization", "Cookie"],
             include_cookies=[],
+            # A token made elsewhere opens no session, and joins none.
+            sign_sessions=True,
+            secret_key=secrets.token_bytes(32),
         )
+        server._tornado.add_handlers(".*", [(NamesASession(), ErrorHandler, {"status_code": 403})])
     except OSError as error:  # someone was faster since the check
         raise _cannot_listen(error, port, address) from error
     finally:
@@ -193,7 +207,7 @@ def restart_with_patient_threads(arguments: Iterable[str]) -> None:
         return
     print("starting, which takes a few seconds", file=sys.stderr, flush=True)
     environment = os.environ | PATIENT_THREADS
-    os.execve(sys.executable, [sys.executable, "-m", "smoot_explore.cli", *arguments], environment)
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "smoot_explore.cli", *arguments], environment)
 
 
 def _allowed_origins(port: int, address: str, origins: Sequence[str]) -> list[str]:
