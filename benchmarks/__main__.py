@@ -12,7 +12,8 @@ import torch
 
 from benchmarks import ceilings, curves, scaling, training_steps
 from benchmarks.tables import Table
-from smoot_explore.hardware import describe_hardware, retained_memory
+from smoot_explore.compute.device import describe_hardware
+from smoot_explore.compute.memory import retained_memory
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,7 @@ from torchcam.metrics import DeletionInsertionMetric
 from benchmarks.interleaved import median_seconds
 from benchmarks.tables import Table, milliseconds
 from smoot_explore import ImageData, create_model, k_landscape, load_data, masking_curves
-from smoot_explore.hardware import choose_hardware
+from smoot_explore.compute.device import choose_hardware
 
 LEVELS = 20
 N_IMAGES = 1024
@@ -135,4 +135,4 @@ def _torch_cam(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, bat
 
 def _as_torch_cam(model: nn.Module, split, precision: str) -> None:
     for order in ("highest", "lowest"):
-        masking_curves(model, split, LEVELS, order, method="grad_cam", precision=precision)
+        masking_curves(model, split, LEVELS, order, attribution="grad_cam", precision=precision)

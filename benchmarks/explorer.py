@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from benchmarks.processes import Process, Server, halted, running
+from smoot_explore.compute.device import describe_hardware
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.hardware import describe_hardware
 
 HERE = Path(__file__).parent
 CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")

@@ -155,7 +155,7 @@ def serve(*arguments: str) -> None:
     """``smoot-explore serve``, which on SIGUSR1 also prints how many sessions and pages its memory holds."""
     from bokeh.server.session import ServerSession
 
-    from smoot_explore.cli import main
+    from smoot_explore.cli.commands import main
     from smoot_explore.explorer.page import ExplorerPage
 
     def count(*_: object) -> None:
@@ -170,9 +170,9 @@ def serve(*arguments: str) -> None:
 
 def pool(epochs: str) -> None:
     """Trainings as the page starts them, through the pool, for nobody to look at; one for each line read."""
+    from smoot_explore.engine.trainings import TrainingPool
     from smoot_explore.explorer.settings import ServerSettings
     from smoot_explore.explorer.state.train import TrainState
-    from smoot_explore.explorer.trainings import TrainingPool
 
     settings = ServerSettings()
     state = TrainState(settings, TrainingPool(settings.max_trainings))

@@ -24,7 +24,7 @@ from smoot_explore import (
     rank_pixels,
     update_k,
 )
-from smoot_explore.hardware import has_bfloat16
+from smoot_explore.compute.device import has_bfloat16
 
 PRECISION = "bfloat16" if has_bfloat16(torch.device("cpu")) else "float32"
 BATCH_SIZES = (32, 64, 128, 256, 512)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from benchmarks.interleaved import median_seconds
 from benchmarks.tables import Table, milliseconds
 from smoot_explore import ImageData, TrainingConfig, create_model, load_data
-from smoot_explore.hardware import choose_hardware, in_layout
-from smoot_explore.training import StepSetting, training_step
+from smoot_explore.compute.device import choose_hardware, in_layout
+from smoot_explore.core.loss import StepSetting
+from smoot_explore.core.training import training_step
 
 BATCH_SIZE = 256
 PRECISIONS = ("float32", "bfloat16")

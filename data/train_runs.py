@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from smoot_explore import accuracy, image_class, k_landscape, masking_curves, open_run
-from smoot_explore.cli import main
-from smoot_explore.config import METHODS
-from smoot_explore.hardware import hardware_of
+from smoot_explore.cli.commands import main
+from smoot_explore.compute.device import hardware_of
+from smoot_explore.core.choices import METHODS
 
 TEST_IMAGES = 1_000
 LANDSCAPE_IMAGES_PER_CLASS = 50
@@ -37,7 +37,7 @@ with tempfile.TemporaryDirectory(dir=HERE, prefix=".runs-") as temporary:
             model,
             data.test[:TEST_IMAGES],
             fill=["black", "mean", "remaining"],
-            method=["gradient", "integrated_gradients"],
+            attribution=["gradient", "integrated_gradients"],
             precision="float32",
         )
         run.save_curves(curves)
@@ -48,9 +48,7 @@ with tempfile.TemporaryDirectory(dir=HERE, prefix=".runs-") as temporary:
 
         recorded = float(run.record().test_accuracy[-1])
         rounded = accuracy(model, data.test, hardware=hardware_of(model, "auto"))
-        class_ii = 100 * float(
-            (image_class(curves.sel({"fill": "black", "method": "gradient"})) == "II").mean()
-        )
+        class_ii = 100 * float((image_class(curves.sel(fill="black", attribution="gradient")) == "II").mean())
         size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
         print(
             f"{method}: {size / 1e6:.2f} MB, {time.perf_counter() - started:.0f} s; test accuracy {rounded:.2f} % "

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from smoot_explore import Run, TrainingConfig, create_model, load_data, open_run
-from smoot_explore.cli import main
-from smoot_explore.config import setting_names
-from smoot_explore.console import heeded_interrupts
+from smoot_explore.cli.commands import main
+from smoot_explore.cli.terminal import heeded_interrupts
+from smoot_explore.core.config import setting_names
 from smoot_explore.explorer.settings import ServerSettings
 
 SMALL = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--device", "cpu"]

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from smoot_explore import TrainingConfig
-from smoot_explore.config import LiveValues, setting_names
+from smoot_explore.core.config import LiveValues, setting_names
 
 
 def test_the_defaults_are_the_papers_settings_for_fashion_mnist():

@@ -21,8 +21,8 @@ from smoot_explore import (
     saliency,
     simulate_k,
 )
-from smoot_explore.masking import FILLS
-from smoot_explore.records import validate
+from smoot_explore.core.choices import FILLS
+from smoot_explore.schema import validate
 
 
 def curves_of(probability, fractions=None, correct=None):
@@ -108,15 +108,15 @@ def test_a_split_made_by_hand_need_not_hold_every_class(data, model):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_curves_mask_as_mask_pixels_does(data, fill, layout):
     """Every level of the fast path against `mask_pixels` given the same random numbers."""
-    from smoot_explore.curves import _masked_batches
-    from smoot_explore.masking import fill_values, order_pixels
+    from smoot_explore.core.levels import masked_batches
+    from smoot_explore.core.masking import fill_values, order_pixels
 
     images = data.test[:3].normalize().to(memory_format=layout)
     maps = torch.randint(0, 4, (3, 32, 32)).float()
     ordered, ranks = order_pixels(maps), rank_pixels(maps)
     noise, pixels = torch.rand_like(images), [0, 1, 500, 500, 1023, 1024]
     before = images.clone()
-    batches = _masked_batches(images, ordered, pixels, fill, noise, data.black)
+    batches = masked_batches(images, ordered, pixels, fill, noise, data.black)
     for k, fast in zip(pixels, batches, strict=True):
         mask = (ranks < k).unsqueeze(1)
         expected = torch.where(mask, fill_values(images, mask, fill, noise, data.black), images)
@@ -127,13 +127,13 @@ def test_curves_mask_as_mask_pixels_does(data, fill, layout):
 def test_several_fills_and_methods_equal_one_at_a_time(data, model):
     split = data.test[:6]
     many = masking_curves(
-        model, split, 4, fill=["mean", "remaining"], method=["gradient", "input_x_gradient"]
+        model, split, 4, fill=["mean", "remaining"], attribution=["gradient", "input_x_gradient"]
     )
-    assert many.probability.dims == ("method", "fill", "image", "masked_fraction")
-    for method in ("gradient", "input_x_gradient"):
+    assert many.probability.dims == ("attribution", "fill", "image", "masked_fraction")
+    for attribution in ("gradient", "input_x_gradient"):
         for fill in ("mean", "remaining"):
-            one = masking_curves(model, split, 4, fill=fill, method=method)
-            chosen = many.sel({"method": method, "fill": fill})
+            one = masking_curves(model, split, 4, fill=fill, attribution=attribution)
+            chosen = many.sel(attribution=attribution, fill=fill)
             np.testing.assert_allclose(chosen.probability, one.probability, atol=1e-5)
             np.testing.assert_array_equal(chosen.correct, one.correct)
     assert validate(many) is many
@@ -157,7 +157,7 @@ def test_levels_are_a_number_of_steps_or_the_fractions_themselves(data, model):
 
 def test_curves_name_their_protocol_and_their_images(data, model):
     curves = masking_curves(model, data.test[[7, 3]], 2, "lowest", "mean", "random", signed=False)
-    assert (curves.fill.item(), curves.method.item()) == ("mean", "random")
+    assert (curves.fill.item(), curves.attribution.item()) == ("mean", "random")
     assert (curves.attrs["order"], curves.attrs["ranking"]) == ("lowest", "magnitude")
     assert curves.image_id.values.tolist() == [7, 3]
     assert curves.label.values.tolist() == data.test.labels[[7, 3]].tolist()
@@ -283,7 +283,7 @@ def test_a_trajectory_settles_where_delta_crosses_zero():
         (lambda m, s: masking_curves(m, s, 2, "upwards"), "unknown order 'upwards'"),
         (lambda m, s: masking_curves(m, s, 2, fill="balck"), "did you mean 'black'"),
         (lambda m, s: masking_curves(m, s, 2, fill=[]), "at least one fill"),
-        (lambda m, s: masking_curves(m, s, 2, method="gradcam"), "did you mean 'grad_cam'"),
+        (lambda m, s: masking_curves(m, s, 2, attribution="gradcam"), "did you mean 'grad_cam'"),
         (lambda m, s: k_landscape(m, s, 2, draws=0), "draws must be at least 1"),
         (lambda m, s: image_class(masking_curves(m, s, [0.5, 1.0])), "must start at the masked fraction 0"),
         (lambda m, s: image_class(masking_curves(m, s, 2), -1), "tolerance must be at least 0"),

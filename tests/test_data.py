@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smoot_explore import ImageData, Split, load_data
-from smoot_explore.data import channel_statistics, first_images
+from smoot_explore.data.images import channel_statistics, first_images
 
 
 def test_the_bundled_sample_is_balanced_and_is_the_one_described():
@@ -26,7 +26,7 @@ def test_limits_keep_the_classes_balanced_and_the_seed_chooses():
 
 
 def test_a_limit_takes_what_a_small_class_has_and_fills_up_from_the_others():
-    from smoot_explore.data import _balanced
+    from smoot_explore.data.images import _balanced
 
     labels = torch.tensor([0] * 50 + [1] * 3 + [2] * 50)
     split = Split(torch.zeros(103, 1, 2, 2, dtype=torch.uint8), labels)

@@ -8,7 +8,8 @@ import torch
 import xarray as xr
 from torch import nn
 
-from smoot_explore import TrainingConfig, bundled_runs, exercises, load_data
+from smoot_explore import TrainingConfig, bundled_runs, load_data
+from smoot_explore.course import exercises
 
 CONFIG = TrainingConfig()
 AUCS = {"black": {"sgt": 1.0, "smoot": 2.0}, "mean": {"sgt": 3.0, "smoot": 2.0}}
@@ -25,7 +26,7 @@ def data():
 
 
 def curves():
-    return run().curves().sel({"method": "gradient", "fill": "black"}).isel(image=slice(50))
+    return run().curves().sel(attribution="gradient", fill="black").isel(image=slice(50))
 
 
 IMAGE, MASKED = torch.rand(4, 4), torch.rand(4, 4) > 0.5
@@ -38,7 +39,7 @@ CHECKS = {
     "class_two_rule": exercises.class_two_rule,
     "strongest_rise": lambda a: exercises.strongest_rise(a, curves()),
     "fill_with_most_class_two": lambda a: exercises.fill_with_most_class_two(
-        a, run().curves().sel({"method": "gradient"})
+        a, run().curves().sel(attribution="gradient")
     ),
     "lowest_pixels": exercises.lowest_pixels,
     "kl_divergence_rule": exercises.kl_divergence_rule,

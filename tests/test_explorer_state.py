@@ -31,16 +31,16 @@ from smoot_explore import (
     saliency,
     simulate_k,
 )
-from smoot_explore.comparison import compare_runs
+from smoot_explore.core.effect import masking_effect
+from smoot_explore.core.records import Change
+from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
 from smoot_explore.explorer.state.whatif import WhatIfState
-from smoot_explore.explorer.trainings import TrainingPool
-from smoot_explore.looks import look
-from smoot_explore.training import Change
+from smoot_explore.runs.compare import compare_runs
 from smoot_explore.views.palette import SERIES
 
 load_shapes = functools.cache(functools.partial(load_data, "shapes"))
@@ -111,7 +111,7 @@ def session(visit):
 @pytest.fixture
 def every_step(monkeypatch):
     """Every step is reported."""
-    monkeypatch.setattr("smoot_explore.explorer.trainings.REPORT_SECONDS", 0)
+    monkeypatch.setattr("smoot_explore.engine.trainings.REPORT_SECONDS", 0)
 
 
 def poll_to_end(state):
@@ -365,7 +365,7 @@ def test_closing_frees_models_and_data(visit):
     session.run_key = session.adopt_training()
     session.show_run()
     session.show_compared()
-    models = [weakref.ref(session.train.training.prepared.model), weakref.ref(session.image.subject.model)]
+    models = [weakref.ref(session.train.training.prepared.model), weakref.ref(session.image.opened.model)]
     assert all(model() is not None for model in models)
     session.close()
     gc.collect()
@@ -467,7 +467,7 @@ def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
     for chosen in (1, len(state.seen.positions)):
         state.explained = chosen
         position = int(state.seen.positions[chosen - 1])
-        change = (state.seen.look.label_change[chosen - 1], state.seen.look.runners_up_change[chosen - 1])
+        change = (state.seen.effect.label_change[chosen - 1], state.seen.effect.runners_up_change[chosen - 1])
         label = state.data.class_names[int(state.data.train.labels[position])]
         assert state.explain() == explanation(
             f"Training image {int(state.data.train.image_ids[position])} ({label})", label,
@@ -504,9 +504,9 @@ def test_fewer_images_than_the_strip_holds_are_all_watched(data, model):
 
 
 def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
-    state, subject = session.train, session.catalogue.open("bundled/smoot")
-    state.show_preview(subject)
-    record = subject.run.record()
+    state, opened = session.train, session.catalogue.open("bundled/smoot")
+    state.show_preview(opened)
+    record = opened.run.record()
     assert len(state.epochs) == record.sizes["epoch"] == 8
     assert [moment.epoch for moment in state.history] == list(range(9))
     np.testing.assert_array_equal(state.k, record.k[-1])
@@ -525,8 +525,8 @@ def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(sess
     seen = state.watch_now()
     expected = np.argsort(-state.k, kind="stable")[:8]
     np.testing.assert_array_equal(seen.positions, expected)
-    wanted = look(state.training.prepared.model, state.data.train[expected], state.k[expected])
-    np.testing.assert_allclose(seen.look.label_change, wanted.label_change, atol=1e-6)
+    wanted = masking_effect(state.training.prepared.model, state.data.train[expected], state.k[expected])
+    np.testing.assert_allclose(seen.effect.label_change, wanted.label_change, atol=1e-6)
 
 
 # Runs of a session
@@ -673,7 +673,7 @@ def test_a_run_that_went_away_is_left_out_of_the_comparison_with_a_message(visit
     session.compared = ["bundled/sgt", "kept/gone"]
     session.catalogue._runs.pop("kept/gone")
     session.show_compared()
-    assert [subject.key for subject in session.compare.subjects] == ["bundled/sgt"]
+    assert [opened.key for opened in session.compare.opened_runs] == ["bundled/sgt"]
     assert "there is no run 'kept/gone' any more" in session.message
     shutil.rmtree(tmp_path / "runs" / "gone")
     session.run_key = "kept/gone"
@@ -688,14 +688,14 @@ def test_a_run_that_went_away_is_left_out_of_the_comparison_with_a_message(visit
 def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
     train_to_end(session.train)
     session.run_key = session.adopt_training()
-    subject = session.show_run()
+    opened = session.show_run()
     assert session.measure_missing("image") is None
     measurement = session.measure_missing("images")
     assert measurement.what == "masking curves of SMOOT, trained here (1)"
     assert session.measure_missing("what-if") is None or measurement.done
     until(lambda: measurement.done)
     assert (measurement.problem, measurement.share) == ("", 1.0)
-    expected = masking_curves(subject.model, session.train.data.test, 20)
+    expected = masking_curves(opened.model, session.train.data.test, 20)
     np.testing.assert_allclose(session.images.curves.probability, expected.probability, atol=1e-5)
     landscape = session.measure_missing("what-if")
     until(lambda: landscape.done)
@@ -707,7 +707,7 @@ def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
     session.show_compared()
     until(lambda: session.measure_missing("compare") is None and session.measurement.done)
     assert session.compare.missing == []
-    assert session.compare.subjects[0].curves("blur", "gradient").fill.item() == "blur"
+    assert session.compare.opened_runs[0].curves("blur", "gradient").fill.item() == "blur"
 
 
 # The address
@@ -750,15 +750,15 @@ def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
     if values.get("label", "(all)") != "(all)":
         here.image.show(here.catalogue.open("bundled/smoot"))
     for name, value in values.items():
-        owner, parameter = here.address.parameters()[name]
+        owner, parameter = here.address.parameters[name]
         setattr(owner, parameter, value)
     if runs is not None:
         here.compared = runs
     address = here.address.write()
     assert all(isinstance(text, str) for text in address.values())
     assert there.address.read(address) == []
-    for name in here.address.parameters():
-        (owner, parameter), (other, _) = here.address.parameters()[name], there.address.parameters()[name]
+    for name in here.address.parameters:
+        (owner, parameter), (other, _) = here.address.parameters[name], there.address.parameters[name]
         value = getattr(owner, parameter)
         expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
         assert getattr(other, parameter) == expected, name
@@ -792,12 +792,12 @@ def test_a_fresh_page_has_an_empty_address(session):
 )  # fmt: skip
 def test_an_address_that_says_nonsense_changes_nothing_and_is_complained_of(visit, name, text):
     session = visit()
-    before = {n: getattr(owner, p) for n, (owner, p) in session.address.parameters().items()}
+    before = {n: getattr(owner, p) for n, (owner, p) in session.address.parameters.items()}
     compared = list(session.compared)
     (complaint,) = session.address.read({name: text})
     assert f"The address says {name}=" in complaint
     assert "which is left out: " in complaint
-    assert {n: getattr(owner, p) for n, (owner, p) in session.address.parameters().items()} == before
+    assert {n: getattr(owner, p) for n, (owner, p) in session.address.parameters.items()} == before
     assert session.compared == compared
 
 
@@ -828,9 +828,9 @@ def image(session):
 @pytest.mark.parametrize("prediction", ["(all)", "right", "wrong"])
 def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, prediction):
     image.param.update(half=half, label=label, of_class=of_class, prediction=prediction)
-    subject = image.subject
-    split = subject.data.test if half == HALVES[0] else subject.data.train
-    curves = subject.curves("black", "gradient")
+    opened = image.opened
+    split = opened.data.test if half == HALVES[0] else opened.data.train
+    curves = opened.curves("black", "gradient")
     probability, correct = curves.probability.values.tolist(), curves.correct.values[:, 0].tolist()
     expected = []
     for i, y in enumerate(split.labels.tolist()):
@@ -855,21 +855,26 @@ def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, pred
 
 def test_a_view_is_what_the_core_computes(image):
     image.param.update(
-        image=17, masked_fraction=0.3, order="lowest", fill="mean", method="input_x_gradient", signed=False
+        image=17,
+        masked_fraction=0.3,
+        order="lowest",
+        fill="mean",
+        attribution="input_x_gradient",
+        signed=False,
     )
     view = image.view()
-    model, one = image.subject.model, image.subject.data.test[[17]]
-    options = {"fill": "mean", "method": "input_x_gradient", "signed": False}
+    model, one = image.opened.model, image.opened.data.test[[17]]
+    options = {"fill": "mean", "attribution": "input_x_gradient", "signed": False}
     assert view.masked_pixels == round(0.3 * 784)
-    expected = look(model, one, view.masked_pixels, order="lowest", **options)
-    for found, wanted in zip(view.look, expected, strict=True):
+    expected = masking_effect(model, one, view.masked_pixels, order="lowest", **options)
+    for found, wanted in zip(view.effect, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     curves = masking_curves(model, one, 20, "lowest", "mean", "input_x_gradient", signed=False)
     np.testing.assert_allclose(view.curve.probability, curves.probability.values[0], atol=1e-6)
     assert view.curve.image_class == image_class(curves).item()
     assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
-    names = image.subject.data.class_names
+    names = image.opened.data.class_names
     assert view.title == f"Test image 17: {names[label]}, predicted {names[predicted]}"
     assert view.explained == label
 
@@ -877,20 +882,20 @@ def test_a_view_is_what_the_core_computes(image):
 def test_moving_the_slider_computes_saliency_and_curve_only_once(image, monkeypatch):
     counted = []
     module = "smoot_explore.explorer.state.image"
-    for name in ("look", "masking_curves"):
-        real = {"look": look, "masking_curves": masking_curves}[name]
+    for name in ("masking_effect", "masking_curves"):
+        real = {"masking_effect": masking_effect, "masking_curves": masking_curves}[name]
 
         def counting(*arguments, real=real, name=name, **options):
-            counted.append(name if options.get("maps") is None else "quick look")
+            counted.append(name if options.get("maps") is None else "quick effect")
             return real(*arguments, **options)
 
         monkeypatch.setattr(f"{module}.{name}", counting)
     first = image.view()
-    assert counted == ["look", "masking_curves"]
+    assert counted == ["masking_effect", "masking_curves"]
     image.masked_fraction = 0.5
     second = image.view()
-    assert counted[2:] == ["quick look"]
-    np.testing.assert_array_equal(first.look.saliency, second.look.saliency)
+    assert counted[2:] == ["quick effect"]
+    np.testing.assert_array_equal(first.effect.saliency, second.effect.saliency)
     image.image = 3
     image.view()
     assert counted[3:] == ["look", "masking_curves"]
@@ -900,8 +905,8 @@ def test_moving_the_slider_computes_saliency_and_curve_only_once(image, monkeypa
 def test_masking_nothing_or_everything_has_a_view(image, share):
     image.masked_fraction = share
     view = image.view()
-    same = (view.look.masked_images == view.picture).all()
-    assert same if share == 0 else (view.look.masked_images == 0).all()
+    same = (view.effect.masked_images == view.picture).all()
+    assert same if share == 0 else (view.effect.masked_images == 0).all()
 
 
 def test_an_image_beyond_the_last_is_the_last_and_another_run_begins_anew(image, session):
@@ -909,7 +914,7 @@ def test_an_image_beyond_the_last_is_the_last_and_another_run_begins_anew(image,
     assert image.view().title.startswith("Test image 1999: ")
     session.run_key = "bundled/sgt"
     session.show_run()
-    assert (image.image, image.subject.key) == (0, "bundled/sgt")
+    assert (image.image, image.opened.key) == (0, "bundled/sgt")
 
 
 def picture(value):
@@ -917,25 +922,25 @@ def picture(value):
 
 
 def test_an_uploaded_picture_is_explained_for_the_predicted_class(image):
-    own = torch.from_numpy(image.subject.data.test.images[5].numpy()[:, ::-1].copy())
+    own = torch.from_numpy(image.opened.data.test.images[5].numpy()[:, ::-1].copy())
     image.take_upload(own)
     assert (image.half, image.image, len(image.split)) == (HALVES[2], 0, 1)
     view = image.view()
     np.testing.assert_array_equal(view.picture[0], own)
-    predicted = int(image.subject.model(image.subject.data.normalize(own[None])).argmax())
+    predicted = int(image.opened.model(image.opened.data.normalize(own[None])).argmax())
     assert view.explained == predicted
-    assert view.title == f"Own picture, predicted {image.subject.data.class_names[predicted]}"
-    maps = saliency(image.subject.model, image.subject.data.normalize(own[None]), torch.tensor([predicted]))
-    np.testing.assert_allclose(view.look.saliency, maps, atol=1e-6)
+    assert view.title == f"Own picture, predicted {image.opened.data.class_names[predicted]}"
+    maps = saliency(image.opened.model, image.opened.data.normalize(own[None]), torch.tensor([predicted]))
+    np.testing.assert_allclose(view.effect.saliency, maps, atol=1e-6)
     image.take_upload(picture(200))
     assert (image.view().picture == 200).all()
 
 
 def test_another_run_explains_an_uploaded_picture_by_what_it_predicts_itself(image, session):
-    tests = image.subject.data.test[:300]
+    tests = image.opened.data.test[:300]
     other = session.catalogue.open("bundled/traditional")
     with torch.no_grad():
-        mine, theirs = (s.model(s.data.normalize(tests.images)).argmax(1) for s in (image.subject, other))
+        mine, theirs = (s.model(s.data.normalize(tests.images)).argmax(1) for s in (image.opened, other))
     differs = int((mine != theirs).nonzero()[0])
     image.take_upload(tests.images[differs])
     assert image.view().explained == int(mine[differs])
@@ -956,22 +961,22 @@ def test_a_run_of_other_images_forgets_the_uploaded_picture(image, session):
 
 
 def test_a_picture_uploaded_while_another_is_looked_at_gets_its_own_saliency(image, monkeypatch):
-    image.take_upload(image.subject.data.test.images[0])
-    second = image.subject.data.test.images[1]
+    image.take_upload(image.opened.data.test.images[0])
+    second = image.opened.data.test.images[1]
 
     def slow(*arguments, **options):
-        seen = look(*arguments, **options)
-        monkeypatch.setattr("smoot_explore.explorer.state.image.look", look)
-        image.subject.lock.release()
+        seen = masking_effect(*arguments, **options)
+        monkeypatch.setattr("smoot_explore.explorer.state.image.masking_effect", masking_effect)
+        image.opened.lock.release()
         image.take_upload(second)
-        image.subject.lock.acquire()
+        image.opened.lock.acquire()
         return seen
 
-    monkeypatch.setattr("smoot_explore.explorer.state.image.look", slow)
+    monkeypatch.setattr("smoot_explore.explorer.state.image.masking_effect", slow)
     image.view()
     found = image.view()
     image._kept.clear()
-    np.testing.assert_array_equal(found.look.saliency, image.view().look.saliency)
+    np.testing.assert_array_equal(found.effect.saliency, image.view().effect.saliency)
     np.testing.assert_array_equal(found.picture[0], second)
 
 
@@ -1111,7 +1116,7 @@ def test_a_run_without_curves_gets_dashes_and_is_missing(session):
     assert row["run"] == "SMOOT, trained here (1)"
     assert {row[head] for head in heads if head.startswith("AUC")} == {"–"}
     assert (row["class II (%)"], row["test images"]) == ("–", "–")
-    assert [subject.key for subject in session.compare.missing] == ["mine/1"]
+    assert [opened.key for opened in session.compare.missing] == ["mine/1"]
     assert len(session.compare.curves()) == 3
     assert set(session.compare.maps()) == {
         session.catalogue.label_of(f"bundled/{r.name}") for r in bundled_runs()
@@ -1132,13 +1137,13 @@ def test_the_csv_reads_back_as_the_table_and_its_note(session):
 
 def test_every_compared_run_has_a_colour_of_its_own(session):
     session.show_compared()
-    bundled = list(session.compare.subjects)
+    bundled = list(session.compare.opened_runs)
     assert len(set(session.compare.colours().values())) == 3
     assert session.compare.colours()[bundled[2].label] == "#D55E00"
     many = CompareState()
     for i in range(8):
-        subject = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
-        many.subjects.append(subject)
+        opened = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
+        many.opened_runs.append(opened)
     assert sorted(many.colours().values()) == sorted(SERIES)
 
 
@@ -1148,9 +1153,9 @@ def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_name
     images, maps = state.images(), state.maps()
     labels = images.labels.tolist()
     assert len(set(labels)) == len(labels) == 8
-    for subject in state.subjects:
-        expected = saliency(subject.model, subject.data.normalize(images.images), images.labels)
-        np.testing.assert_array_equal(maps[subject.label], expected)
+    for opened in state.opened_runs:
+        expected = saliency(opened.model, opened.data.normalize(images.images), images.labels)
+        np.testing.assert_array_equal(maps[opened.label], expected)
     limit = {(label, i): np.quantile(np.abs(m), 0.995) for label, g in maps.items() for i, m in enumerate(g)}
     for label, found in map_limits(maps, "one for each map").items():
         assert found.tolist() == pytest.approx([limit[label, i] for i in range(8)])
@@ -1164,7 +1169,7 @@ def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_name
 def test_runs_of_other_classes_have_no_maps_beside_these(session):
     """The same shape is not enough: a label stands for another class there."""
     session.show_compared()
-    first, second = session.compare.subjects[:2]
+    first, second = session.compare.opened_runs[:2]
     other = type(first)("x", "of others", first.run, second.data, first.model)
     names = ("zero", *first.data.class_names[1:])
     from dataclasses import replace
@@ -1173,7 +1178,7 @@ def test_runs_of_other_classes_have_no_maps_beside_these(session):
         first.data, train=replace(first.data.train, class_names=names),
         test=replace(first.data.test, class_names=names), class_names=names,
     )  # fmt: skip
-    session.compare.subjects = [first, other]
+    session.compare.opened_runs = [first, other]
     assert list(session.compare.maps()) == [first.label]
 
 

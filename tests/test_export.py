@@ -7,8 +7,8 @@ import pytest
 
 from smoot_explore import bundled_runs
 from smoot_explore.explorer.export import compare_page, table_html
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import CompareState
-from smoot_explore.explorer.subjects import Subject
 
 EVIL = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>&\"'"
 
@@ -47,7 +47,7 @@ def compared():
     """A state with the bundled runs; one has a label that tries to be a script."""
     state = CompareState()
     for run, label in zip(bundled_runs(), ("plain", EVIL, "SMOOT"), strict=True):
-        state.subjects.append(Subject.open(f"bundled/{run.name}", label, run))
+        state.opened_runs.append(OpenedRun.open(f"bundled/{run.name}", label, run))
     return state
 
 

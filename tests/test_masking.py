@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.functional import gaussian_blur
 
 from smoot_explore import mask_pixels, rank_pixels
-from smoot_explore.masking import FILLS
+from smoot_explore.core.choices import FILLS
 
 # Oracles: plain loops over images, pixels and channels.
 

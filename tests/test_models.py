@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from smoot_explore import create_model
-from smoot_explore.models import ByteDropout, PaperCNN, check_logits, describe_model
+from smoot_explore.core.models import ByteDropout, PaperCNN, check_logits, describe_model
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((1, 28, 28), 10), ((3, 32, 32), 100), ((4, 6, 17), 2)])
@@ -91,7 +91,7 @@ def test_pretrained_weights_that_cannot_be_had_say_what_to_do(data, monkeypatch)
     def unreachable(*args, pretrained, **options):
         raise OSError("no connection")
 
-    monkeypatch.setattr("smoot_explore.models.timm.create_model", unreachable)
+    monkeypatch.setattr("timm.create_model", unreachable)
     with pytest.raises(RuntimeError, match=r"weights of test_resnet .* no connection.* pretrained=False"):
         create_model("test_resnet", data, pretrained=True)
 

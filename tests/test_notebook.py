@@ -10,8 +10,9 @@ import torch
 from matplotlib.figure import Figure
 
 from smoot_explore import TrainingConfig, create_model, load_data
-from smoot_explore import notebook as nb
-from smoot_explore.config import LiveValues
+from smoot_explore.core.config import LiveValues
+from smoot_explore.notebook import controls
+from smoot_explore.notebook import live as nb
 
 PNG = b"\x89PNG"
 
@@ -50,7 +51,7 @@ def until(condition, seconds=30):
 def test_a_control_has_the_parameters_range_and_sets_it_and_follows_it(name):
     config = TrainingConfig()
     parameter = config.param[name]
-    control = nb.setting(config, name)
+    control = controls.setting(config, name)
     low, high = parameter.softbounds or parameter.bounds
     assert (control.min, control.max, control.step) == (low, high, parameter.step)
     assert (control.description, control.tooltip) == (parameter.label, parameter.doc)
@@ -62,16 +63,16 @@ def test_a_control_has_the_parameters_range_and_sets_it_and_follows_it(name):
 
 def test_a_value_beyond_the_slider_widens_it_and_stays():
     config = TrainingConfig()
-    control = nb.setting(config, "alpha")
+    control = controls.setting(config, "alpha")
     config.alpha = 500.0
     assert (config.alpha, control.value, control.max) == (500, 500, 500)
-    assert nb.setting(config, "alpha").max == 500
+    assert controls.setting(config, "alpha").max == 500
 
 
 @pytest.mark.parametrize("value", [0.003, 0.0001, 1.0, 0.37])
 def test_a_value_lies_on_a_step_of_its_slider(value):
     config = TrainingConfig(learning_rate=value)
-    control = nb.setting(config, "learning_rate")
+    control = controls.setting(config, "learning_rate")
     assert control.value / control.step == pytest.approx(round(control.value / control.step))
     config.learning_rate = value / 8
     assert control.value / control.step == pytest.approx(round(control.value / control.step))
@@ -84,14 +85,14 @@ def test_every_setting_that_is_no_text_has_a_control():
             with pytest.raises(
                 ValueError, match=f"there is no control for '{name}'; set it as config.{name}"
             ):
-                nb.setting(config, name)
+                controls.setting(config, name)
         else:
-            assert nb.setting(config, name).value == getattr(config, name)
+            assert controls.setting(config, name).value == getattr(config, name)
 
 
 def test_the_bounds_are_one_slider_whose_ends_cannot_cross():
     config = TrainingConfig(k_min=0.3, k_max=0.6)
-    (control,) = nb.settings(config, ["k_min", "k_max"])
+    (control,) = controls.settings(config, ["k_min", "k_max"])
     assert control.value == (0.3, 0.6)
     control.value = (0.1, 0.9)
     assert (config.k_min, config.k_max) == (0.1, 0.9)
@@ -100,8 +101,8 @@ def test_the_bounds_are_one_slider_whose_ends_cannot_cross():
 
 
 def test_numbers_that_are_whole_stay_whole():
-    assert isinstance(nb.slider("k", 0, 784, 10).value, int)
-    assert nb.slider("m", 0.0, 1.0, 0.5).step == 0.01
+    assert isinstance(controls.slider("k", 0, 784, 10).value, int)
+    assert controls.slider("m", 0.0, 1.0, 0.5).step == 0.01
 
 
 def test_a_figure_is_drawn_at_once_and_whenever_a_control_moves():
@@ -111,7 +112,9 @@ def test_a_figure_is_drawn_at_once_and_whenever_a_control_moves():
         drawn.append((k, fill))
         return Figure(figsize=(1 + k / 10, 1))
 
-    figure = nb.LiveFigure(draw, k=nb.slider("k", 0, 10, 2), fill=nb.choice("Fill", ["black", "mean"]))
+    figure = nb.LiveFigure(
+        draw, k=controls.slider("k", 0, 10, 2), fill=controls.choice("Fill", ["black", "mean"])
+    )
     first = figure.picture.value
     assert bytes(first).startswith(PNG)
     figure.controls["k"].value = 9
@@ -124,7 +127,9 @@ def test_moves_that_come_fast_are_answered_by_one_drawing_of_the_newest():
     import asyncio
 
     drawn = []
-    figure = nb.LiveFigure(lambda k: drawn.append(k) or Figure(figsize=(1, 1)), k=nb.slider("k", 0, 100, 0))
+    figure = nb.LiveFigure(
+        lambda k: drawn.append(k) or Figure(figsize=(1, 1)), k=controls.slider("k", 0, 100, 0)
+    )
 
     async def drag():
         for k in range(1, 51):
@@ -136,7 +141,7 @@ def test_moves_that_come_fast_are_answered_by_one_drawing_of_the_newest():
 
 
 def test_an_error_in_drawing_is_told_and_the_next_move_draws_again():
-    figure = nb.LiveFigure(lambda k: Figure(figsize=(10 // k, 1)), k=nb.slider("k", 0, 10, 2))
+    figure = nb.LiveFigure(lambda k: Figure(figsize=(10 // k, 1)), k=controls.slider("k", 0, 10, 2))
     figure.controls["k"].value = 0
     assert figure.problem.layout.display is None
     assert figure.problem.value.startswith("ZeroDivisionError")
@@ -244,7 +249,7 @@ def test_a_training_of_the_same_model_is_stopped_before_its_weights_are_read(liv
 
 def test_one_bound_may_be_set_before_the_other():
     config = TrainingConfig()
-    (control,) = nb.settings(config, ["k_min", "k_max"])
+    (control,) = controls.settings(config, ["k_min", "k_max"])
     config.k_min = 0.9
     config.k_max = 0.95
     assert (config.k_min, config.k_max, control.value) == (0.9, 0.95, (0.9, 0.95))

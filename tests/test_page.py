@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
+from smoot_explore.engine.background import QUICK
+from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer import page as page_module
-from smoot_explore.explorer.background import QUICK
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
-from smoot_explore.explorer.trainings import TrainingPool
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The project's own rules: layers, set-up files that agree, data that is what it says."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from importlinter.cli import lint_imports
 
 import smoot_explore
 
@@ -15,38 +17,39 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_importing_the_core_or_the_command_line_imports_no_user_interface():
+def loaded_by(code, *modules):
+    """Which of the modules are loaded after the code."""
+    asked = f"import sys\n{code}\nprint([m for m in {modules} if m in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    return ast.literal_eval(ran.stdout.splitlines()[-1])
+
+
+def test_importing_all_public_names_loads_no_user_interface():
+    code = "from smoot_explore import *; import smoot_explore.views.figures, smoot_explore.engine.trainings"
+    assert loaded_by(code, "panel", "panel_material_ui", "bokeh", "ipywidgets") == []
+
+
+def test_importing_all_public_names_leaves_models_and_attributions_to_those_who_use_them():
+    assert loaded_by("from smoot_explore import *", "torchvision", "timm", "captum", "torch") == ["torch"]
+
+
+@pytest.mark.parametrize("command", ["", "train", "curves", "compare", "demo", "reproduce", "serve"])
+def test_help_needs_no_torch(command):
     code = (
-        "import sys, smoot_explore, smoot_explore.cli, smoot_explore.views.figures;"
-        "print([m for m in ('panel', 'panel_material_ui', 'bokeh', 'ipywidgets') if m in sys.modules])"
+        "from smoot_explore.cli import main\n"
+        f"try: main({[command, '--help'] if command else ['--help']})\n"
+        "except SystemExit: pass\nimport sys"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"
+    assert loaded_by(code, "torch", "xarray", "matplotlib") == []
 
 
-def test_the_core_imports_in_one_direction_only():
-    """data, models → saliency, masking → training, curves → records → command line: never back."""
-    layers = [
-        {"errors", "files", "randomness"},
-        {"hardware"},
-        {"data", "folders", "shapes", "models", "masking", "adaptation", "records"},
-        {"saliency", "config"},
-        {"captured"},
-        {"training", "curves", "looks", "evidence"},
-        {"runs"},
-        {"comparison", "views", "pace", "console"},
-        {"explorer", "notebook", "exercises", "reproduction"},
-        {"cli"},
-    ]
-    level = {name: i for i, layer in enumerate(layers) for name in layer}
-    package = ROOT / "smoot_explore"
-    for path in package.rglob("*.py"):
-        name = path.relative_to(package).parts[0].removesuffix(".py")  # a folder is one layer
-        if name == "__init__":
-            continue
-        text = re.sub(r"if TYPE_CHECKING:\n(    .*\n)+", "", path.read_text())
-        for imported in re.findall(r"^\s*from smoot_explore\.(\w+)", text, re.MULTILINE):
-            assert level[imported] <= level[name], f"{path} imports {imported}"
+def test_the_folders_import_in_one_direction_and_in_no_circle():
+    """The contracts stand in pyproject.toml."""
+    assert lint_imports(no_cache=True) == 0
+
+
+def test_few_modules_lie_flat_in_the_package():
+    assert len(list((ROOT / "smoot_explore").glob("*.py"))) <= 8
 
 
 def test_every_public_name_has_a_docstring():
@@ -109,6 +112,6 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", ["train", "curves", "compare", "demo", "reproduce", "serve"])
 def test_every_command_of_the_docs_exists(command):
-    from smoot_explore.cli import main
+    from smoot_explore.cli.commands import main
 
     assert command in main.commands

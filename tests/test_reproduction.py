@@ -1,4 +1,4 @@
-"""The recipes that reproduce the paper: their settings, what they measure, and what their reports say."""
+"""The targets that reproduce the paper: their settings, what they measure, and what their reports say."""
 
 import json
 import math
@@ -12,20 +12,20 @@ import torch
 from click.testing import CliRunner
 
 from smoot_explore import RunError, load_data, masking_curves, open_run
-from smoot_explore.cli import main
-from smoot_explore.comparison import compare_runs
-from smoot_explore.config import METHODS
-from smoot_explore.reproduction import laboratory as laboratory_module
+from smoot_explore.cli.commands import main
+from smoot_explore.core.choices import METHODS
 from smoot_explore.reproduction import paper
+from smoot_explore.reproduction import runner as laboratory_module
 from smoot_explore.reproduction.document import Document, Table
-from smoot_explore.reproduction.examinations import EXAMINATIONS, background_share, object_hits, sanity
 from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SCALES
-from smoot_explore.reproduction.laboratory import Laboratory, UnavailableError, Use
-from smoot_explore.reproduction.recipes import RECIPES
+from smoot_explore.reproduction.map_metrics import MAP_METRICS, background_share, object_hits, sanity
 from smoot_explore.reproduction.reports import _REPORTS
 from smoot_explore.reproduction.reports.choices import _at_a_bound
 from smoot_explore.reproduction.reports.methods import _verdict
+from smoot_explore.reproduction.runner import Runner, UnavailableError, Use
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
+from smoot_explore.reproduction.targets import TARGETS
+from smoot_explore.runs.compare import compare_runs
 from smoot_explore.views.figures import accuracy_drop_spread_figure
 
 SHAPES = Use("shapes", ("test",), ("hits",))
@@ -47,18 +47,18 @@ def smoke_command(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def smoke(smoke_command):
-    """A smoke result with runs, examinations and tables of several targets."""
+    """A smoke result with runs, map_metrics and tables of several targets."""
     return smoke_command[0] / "smoke"
 
 
 def small(folder, monkeypatch, **scale):
-    """A laboratory whose shapes experiment is smaller still."""
+    """A runner whose shapes experiment is smaller still."""
     experiment = EXPERIMENTS["shapes"]
     size = replace(experiment.scales["smoke"], few_images=6, curve_images=6, **scale)
     monkeypatch.setitem(
         EXPERIMENTS, "shapes", replace(experiment, scales={**experiment.scales, "smoke": size})
     )
-    return Laboratory(folder, "smoke", device="cpu")
+    return Runner(folder, "smoke", device="cpu")
 
 
 # Statistics
@@ -132,11 +132,11 @@ def test_a_sign_counts_only_when_all_seeds_have_it(below, above, expected, verdi
 
 
 def test_every_recipe_needs_only_what_there_is_and_has_a_report():
-    assert set(_REPORTS) == set(RECIPES)
-    for recipe in RECIPES.values():
-        for use in recipe.uses:
+    assert set(_REPORTS) == set(TARGETS)
+    for target in TARGETS.values():
+        for use in target.uses:
             assert set(use.curves) <= set(MEASUREMENTS)
-            assert set(use.examinations) <= set(EXAMINATIONS)
+            assert set(use.map_metrics) <= set(MAP_METRICS)
             assert set(EXPERIMENTS[use.experiment].scales) == set(SCALES)
 
 
@@ -168,17 +168,17 @@ def test_each_choice_differs_from_the_default_in_one_setting():
         assert len(changed) <= (2 if variant.startswith("bounds") else 1), variant
 
 
-# The laboratory
+# The runner
 
 
 def test_the_methods_of_a_seed_start_from_the_same_weights_and_other_seeds_do_not(tmp_path, monkeypatch):
-    laboratory, weights = small(tmp_path, monkeypatch), {}
+    runner, weights = small(tmp_path, monkeypatch), {}
     experiment = EXPERIMENTS["shapes"]
     for variant, seed in [("traditional", 0), ("sgt", 0), ("smoot", 0), ("smoot", 1)]:
-        training = laboratory._train(experiment, variant, seed)
+        training = runner._train(experiment, variant, seed)
         next(training)
         training.close()  # in the first epoch: the run still holds its initial weights
-        run = laboratory._run_folder(experiment, variant, seed)
+        run = runner._run_folder(experiment, variant, seed)
         weights[variant, seed] = safetensors.torch.load_file(run / "model.safetensors")["dense2.weight"]
     assert weights["traditional", 0].equal(weights["sgt", 0])
     assert weights["traditional", 0].equal(weights["smoot", 0])
@@ -187,9 +187,9 @@ def test_the_methods_of_a_seed_start_from_the_same_weights_and_other_seeds_do_no
 
 def test_work_that_is_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, monkeypatch):
     use = Use("shapes", ("test",))
-    laboratory = small(tmp_path / "once", monkeypatch, seeds=(0,), train=50)
-    stopped = Laboratory(tmp_path / "stopped", "smoke", device="cpu")
-    for _ in laboratory.work([use]):
+    runner = small(tmp_path / "once", monkeypatch, seeds=(0,), train=50)
+    stopped = Runner(tmp_path / "stopped", "smoke", device="cpu")
+    for _ in runner.work([use]):
         pass
     for patience in range(2, 60):
         work = stopped.work([use])
@@ -198,9 +198,7 @@ def test_work_that_is_stopped_again_and_again_ends_with_the_same_numbers(tmp_pat
         work.close()
         if progress.doing == "done":
             break
-    for one, other in zip(
-        *(place.trials(EXPERIMENTS["shapes"]) for place in (laboratory, stopped)), strict=True
-    ):
+    for one, other in zip(*(place.trials(EXPERIMENTS["shapes"]) for place in (runner, stopped)), strict=True):
         assert one.run.record().k.equals(other.run.record().k)
         assert one.run.record().test_accuracy.equals(other.run.record().test_accuracy)
         assert one.run.curves().probability.equals(other.run.curves().probability)
@@ -213,14 +211,14 @@ def test_the_last_quarter_of_the_epochs_is_slower_and_the_run_says_so(smoke):
 
 
 def test_a_run_with_other_settings_is_refused_and_left_alone(tmp_path, monkeypatch):
-    laboratory = small(tmp_path, monkeypatch, seeds=(0,))
-    training = laboratory._train(EXPERIMENTS["shapes"], "smoot", 0)
+    runner = small(tmp_path, monkeypatch, seeds=(0,))
+    training = runner._train(EXPERIMENTS["shapes"], "smoot", 0)
     next(training)
     training.close()
     monkeypatch.setitem(EXPERIMENTS["shapes"].variants, "smoot", {"method": "smoot", "alpha": 20.0})
     with pytest.raises(RunError, match=r"alpha 10.0 instead of 20.0.*Choose another --out"):
-        list(laboratory.work([SHAPES]))
-    other = Laboratory(tmp_path, "smoke", device="cpu")
+        list(runner.work([SHAPES]))
+    other = Runner(tmp_path, "smoke", device="cpu")
     monkeypatch.setitem(EXPERIMENTS["shapes"].variants, "smoot", {"method": "smoot"})
     monkeypatch.setattr(other, "data", lambda _: load_data("shapes", 100, 40, seed=5))
     with pytest.raises(RunError, match="other images"):
@@ -235,20 +233,20 @@ def test_measuring_one_attribution_after_the_other_equals_measuring_all_together
         run.load_data().test[:10],
         4,
         fill=list(kept.fill.values),
-        method=list(kept.method.values),
+        attribution=list(kept.attribution.values),
     )
     assert kept.correct.equals(together.correct)
     np.testing.assert_allclose(kept.probability, together.probability, atol=1e-6)
 
 
 def test_curves_measured_otherwise_are_measured_anew(tmp_path, monkeypatch):
-    laboratory = small(tmp_path, monkeypatch, seeds=(0,))
+    runner = small(tmp_path, monkeypatch, seeds=(0,))
     use = Use("shapes", ("test",))
-    list(laboratory.work([use]))
-    assert [progress.doing for progress in laboratory.work([use])] == ["done"]
-    run = laboratory.trials(EXPERIMENTS["shapes"])[0].run
+    list(runner.work([use]))
+    assert [progress.doing for progress in runner.work([use])] == ["done"]
+    run = runner.trials(EXPERIMENTS["shapes"])[0].run
     run.save_curves(run.curves().isel(image=slice(0, 3)))
-    assert any("curves 'test'" in progress.doing for progress in laboratory.work([use]))
+    assert any("curves 'test'" in progress.doing for progress in runner.work([use]))
 
 
 def test_the_pretrained_weights_are_asked_for_by_the_real_loading_code(tmp_path, monkeypatch):
@@ -261,15 +259,15 @@ def test_the_pretrained_weights_are_asked_for_by_the_real_loading_code(tmp_path,
     monkeypatch.setattr(laboratory_module, "load_data", lambda *_: load_data("shapes", 12, 6))
     monkeypatch.setattr(laboratory_module, "create_model", without_weights)
     with pytest.raises(UnavailableError, match="pretrained weights could not be had"):
-        list(Laboratory(tmp_path, "paper", device="cpu").work(RECIPES["table4"].uses))
+        list(Runner(tmp_path, "paper", device="cpu").work(TARGETS["table4"].uses))
     assert asked == [("deit_tiny_patch16_224", True, 0)]
 
 
 def test_a_seed_count_or_scale_that_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one seed, given 0"):
-        Laboratory(tmp_path, "smoke", n_seeds=0)
+        Runner(tmp_path, "smoke", n_seeds=0)
     with pytest.raises(ValueError, match="did you mean 'smoke'"):
-        Laboratory(tmp_path, "smok")
+        Runner(tmp_path, "smok")
 
 
 # Examinations
@@ -347,7 +345,7 @@ def test_the_share_of_class_ii_in_the_report_is_that_of_the_curves(smoke):
     shares = []
     for seed in (0, 1):
         curves = open_run(smoke / "runs" / f"cifar10-cnn-traditional-seed{seed}").curves("magnitude")
-        p = curves.sel({"method": "gradient", "fill": "mean"}).probability.values
+        p = curves.sel(attribution="gradient", fill="mean").probability.values
         shares.append(100 * (p.max(1) > p[:, 0] + 0.1).mean())
     assert content["class_ii_shares"]["magnitude, mean fill, tolerance 0.1"] == pytest.approx(shares)
     (row,) = [row for row in table["rows"] if row[0] == "magnitude, mean"]
@@ -415,7 +413,7 @@ def test_an_earlier_report_is_not_replaced_by_not_yet_run(tmp_path, monkeypatch)
 def test_the_list_names_every_target_and_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     entries = json.loads(reproduce("--list", "--json").stdout)["targets"]
-    assert [entry["target"] for entry in entries] == list(RECIPES)
+    assert [entry["target"] for entry in entries] == list(TARGETS)
     assert next(e for e in entries if e["target"] == "table3")["runs"] == 9
     assert not list(tmp_path.iterdir())
 

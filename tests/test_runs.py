@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-import smoot_explore.data as data_module
-import smoot_explore.runs as runs_module
-import smoot_explore.training as training_module
+import smoot_explore.core.training as training_module
+import smoot_explore.data.load as data_module
+import smoot_explore.runs.run as runs_module
 from smoot_explore import (
     ImageData,
     Run,
@@ -208,9 +208,9 @@ def test_a_kill_before_the_weights_are_written_loses_no_weights(start, data, mon
             raise KeyboardInterrupt
         return write(path, tensors, epoch)
 
-    write = runs_module._write_tensors
+    write = runs_module.write_tensors
     with monkeypatch.context() as patched:
-        patched.setattr(runs_module, "_write_tensors", killed)
+        patched.setattr(runs_module, "write_tensors", killed)
         with pytest.raises(KeyboardInterrupt):
             list(train(model, data, config, run=run))
     opened = open_run(run.path)
@@ -518,9 +518,9 @@ def test_published_weights_take_half_the_room_and_give_the_same_answers(finished
 
 def test_numbers_that_float16_cannot_hold_are_published_as_they_are():
     large, counter = torch.tensor([1e6, 1.0]), torch.tensor(70_000)
-    assert runs_module._rounded(large) is large
-    assert runs_module._rounded(counter) is counter
-    assert runs_module._rounded(large / 100).dtype == torch.float16
+    assert runs_module.rounded(large) is large
+    assert runs_module.rounded(counter) is counter
+    assert runs_module.rounded(large / 100).dtype == torch.float16
 
 
 def test_whoever_may_read_the_settings_may_read_the_weights(published):
@@ -568,7 +568,7 @@ def keep_first_epochs(path):
 
 def give_older_weights(path):
     weights = open_run(path).load_model().state_dict()
-    runs_module._write_tensors(path / "model.safetensors", weights, epoch=2)
+    runs_module.write_tensors(path / "model.safetensors", weights, epoch=2)
 
 
 PUBLISHED_DAMAGE = {
@@ -598,7 +598,7 @@ def test_the_bundled_runs_open_with_curves_and_landscape_and_weigh_little():
     for run in runs:
         curves, landscape = run.curves(), run.landscape()
         assert {(d.attrs["run"], d.attrs["epoch"]) for d in (curves, landscape)} == {(run.name, 8)}
-        assert dict(curves.sizes) == {"method": 2, "fill": 3, "image": 1000, "masked_fraction": 21}
+        assert dict(curves.sizes) == {"attribution": 2, "fill": 3, "image": 1000, "masked_fraction": 21}
         assert np.bincount(landscape.label).tolist() == [50] * 10
         assert run.load_model().dense1.weight.dtype == torch.float32
     files = [file for file in runs[0].path.parent.rglob("*") if file.is_file()]
@@ -607,7 +607,7 @@ def test_the_bundled_runs_open_with_curves_and_landscape_and_weigh_little():
 
 def test_bundled_curves_were_measured_with_the_bundled_weights():
     run = bundled_runs()[-1]
-    kept = run.curves().sel({"method": "gradient", "fill": "black"}).isel(masked_fraction=0)
+    kept = run.curves().sel(attribution="gradient", fill="black").isel(masked_fraction=0)
     split = run.load_data().test[:1000]
     np.testing.assert_array_equal(kept.image_id, split.image_ids)
     with torch.no_grad():

@@ -6,7 +6,8 @@ from captum.attr import Saliency
 from torch import nn
 
 from smoot_explore import create_model, saliency
-from smoot_explore.saliency import ATTRIBUTION_METHODS, input_gradient
+from smoot_explore.core.choices import ATTRIBUTIONS
+from smoot_explore.core.saliency import input_gradient
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_the_gradient_equals_central_differences(data):
             assert gradient[0, i, j].item() == pytest.approx(sum(slopes) / 3, rel=1e-6)
 
 
-@pytest.mark.parametrize("method", ATTRIBUTION_METHODS)
+@pytest.mark.parametrize("method", ATTRIBUTIONS)
 def test_every_method_gives_a_finite_map_and_leaves_the_model_as_it_was(model, batch, method):
     model.train()
     model.dropout1.eval()  # a mixture of modes must survive
@@ -77,12 +78,12 @@ def test_every_method_gives_a_finite_map_and_leaves_the_model_as_it_was(model, b
     assert not batch[0].requires_grad
 
 
-@pytest.mark.parametrize("method", ATTRIBUTION_METHODS)
+@pytest.mark.parametrize("method", ATTRIBUTIONS)
 def test_a_constant_image_and_a_batch_of_one_are_no_trouble(model, method):
     assert saliency(model, torch.zeros(1, 3, 32, 32), torch.tensor([0]), method).isfinite().all()
 
 
-@pytest.mark.parametrize("method", ATTRIBUTION_METHODS)
+@pytest.mark.parametrize("method", ATTRIBUTIONS)
 def test_the_callers_random_numbers_are_left_alone_and_ours_are_repeatable(model, batch, method):
     torch.manual_seed(7)
     one = saliency(model, *batch, method, seed=1)
@@ -151,14 +152,14 @@ def test_a_model_that_returns_no_logits_is_named(batch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "gradeint"}, "did you mean 'gradient'"),
+        ({"attribution": "gradeint"}, "did you mean 'gradient'"),
         ({"labels": torch.zeros(2, dtype=torch.int64)}, r"labels must have shape \(4,\)"),
         ({"images": torch.rand(3, 32, 32)}, r"shape \(N, C, H, W\), given \(3, 32, 32\)"),
         ({"labels": torch.full((4,), 6)}, "labels must lie between 0 and 5, given 6"),
         ({"baseline": torch.zeros(2)}, "each of the 3 channels, given 2"),
         ({"steps": 3}, "gradient does not take these options"),
         (
-            {"method": "occlusion", "window": 99},
+            {"attribution": "occlusion", "window": 99},
             "window must lie between 1 and 32 pixels, given 99",
         ),
     ],

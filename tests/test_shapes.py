@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from smoot_explore import load_data
-from smoot_explore.shapes import SHAPES, generate_shapes
+from smoot_explore.data.shapes import SHAPES, generate_shapes
 
 
 @pytest.fixture(scope="module")

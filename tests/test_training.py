@@ -22,11 +22,12 @@ from smoot_explore import (
     train,
     update_k,
 )
-from smoot_explore.captured import CapturedStep, cuda_graph
-from smoot_explore.config import LiveValues
-from smoot_explore.hardware import Hardware, choose_hardware
-from smoot_explore.masking import FILLS
-from smoot_explore.training import StepSetting, _optimizer, kl_divergence, set_learning_rate, training_step
+from smoot_explore.compute.device import Hardware, choose_hardware
+from smoot_explore.core.choices import FILLS
+from smoot_explore.core.config import LiveValues
+from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
+from smoot_explore.core.loss import StepSetting, kl_divergence
+from smoot_explore.core.training import _optimizer, set_learning_rate, training_step
 
 
 def weights_of(model):
@@ -69,7 +70,7 @@ def test_training_equals_the_algorithms_written_as_a_plain_loop(
     model, plain = plain_model(), plain_model()
     records = list(train(model, data, settings))
 
-    from smoot_explore.randomness import derived_seed
+    from smoot_explore.compute.randomness import derived_seed
 
     n, pixels = len(data.train), 32 * 32
     images, labels = data.train.normalize(), data.train.labels
@@ -176,7 +177,7 @@ def test_harvested_saliency_is_shared_at_the_first_visit_and_the_loss_gradient_o
 
 
 def test_harvested_saliency_that_would_fill_the_memory_is_refused(data, model, config, monkeypatch):
-    monkeypatch.setattr("smoot_explore.training._HARVEST_LIMIT", 1000)
+    monkeypatch.setattr("smoot_explore.core.training._HARVEST_LIMIT", 1000)
     with pytest.raises(
         ValueError, match=r"a map for each of the .* training images .* saliency_pass='shared'"
     ):
@@ -430,7 +431,7 @@ def test_a_batch_in_slices_equals_the_whole_batch(data, plain_model, config, mon
     settings = {"fill": "mean", "optimizer": "sgd", "learning_rate": 0.05, "alpha": 200.0}
     whole, sliced = plain_model(), plain_model()
     expected = list(train(whole, data, config(**settings)))
-    monkeypatch.setattr("smoot_explore.training._slice_size", lambda *_: 7)
+    monkeypatch.setattr("smoot_explore.core.training._slice_size", lambda *_: 7)
     found = list(train(sliced, data, config(**settings)))
     torch.testing.assert_close(weights_of(whole), weights_of(sliced), rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(found[-1].k, expected[-1].k, atol=0.1)
@@ -442,7 +443,7 @@ def test_a_model_too_large_for_the_memory_budget_gets_slices(data, config, monke
     sizes = []
     model = create_model("cnn", data)
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("smoot_explore.training._CPU_MEMORY_BUDGET", 2 * 10 * 700_000)
+    monkeypatch.setattr("smoot_explore.core.training._CPU_MEMORY_BUDGET", 2 * 10 * 700_000)
     next(iter(train(model, data, config())))
     assert 1 < max(sizes[3:9]) < 25
 
@@ -487,7 +488,7 @@ def replays(monkeypatch):
 
         return recording
 
-    monkeypatch.setattr("smoot_explore.training.cuda_graph", counting)
+    monkeypatch.setattr("smoot_explore.core.training.cuda_graph", counting)
     return counted
 
 

@@ -12,9 +12,9 @@ from torch import nn
 from waiting import after_step, until
 
 from smoot_explore import EpochRecord, create_model, image_class, masking_curves, open_run, train
-from smoot_explore.explorer.trainings import Prepared, StepReport, Training, TrainingPool, WatchReport
-from smoot_explore.looks import look
-from smoot_explore.runs import Run
+from smoot_explore.core.effect import masking_effect
+from smoot_explore.engine.trainings import Prepared, StepReport, Training, TrainingPool, WatchReport
+from smoot_explore.runs.run import Run
 
 
 def small_model():
@@ -350,7 +350,7 @@ def test_a_model_that_has_hardly_begun_is_not_judged(pool, make):
 
 
 def test_watched_images_are_looked_at_as_the_model_is(pool, make, data, monkeypatch):
-    monkeypatch.setattr("smoot_explore.explorer.trainings.FIRST_VERDICT_SECONDS", 0)
+    monkeypatch.setattr("smoot_explore.engine.trainings.FIRST_VERDICT_SECONDS", 0)
     training = make(alpha=100.0, top_n=3, signed=False, fill="mean")
     after_two = []
 
@@ -366,17 +366,19 @@ def test_watched_images_are_looked_at_as_the_model_is(pool, make, data, monkeypa
     finish(pool, training)
     seen = [report for report in training.reports() if isinstance(report, WatchReport)][-1]
     k = after_two[0][[5, 2]]
-    expected = look(training.prepared.model, data.train[[5, 2]], k, fill="mean", signed=False, top_n=3)
+    expected = masking_effect(
+        training.prepared.model, data.train[[5, 2]], k, fill="mean", signed=False, top_n=3
+    )
     assert (seen.positions.tolist(), seen.step) == ([5, 2], 2)
     np.testing.assert_array_equal(seen.k, k)
-    for found, wanted in zip(seen.look, expected, strict=True):
+    for found, wanted in zip(seen.effect, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
     curves = masking_curves(training.prepared.model, data.train[[5, 2]], 20)
     assert seen.classes.tolist() == image_class(curves).values.tolist()
 
 
 def test_a_page_that_is_asleep_loses_the_oldest_reports_not_the_memory(pool, make, monkeypatch):
-    monkeypatch.setattr("smoot_explore.explorer.trainings.REPORT_SECONDS", 0)
+    monkeypatch.setattr("smoot_explore.engine.trainings.REPORT_SECONDS", 0)
     training = make(epochs=7, batch_size=1, method="traditional")
     finish(pool, training)
     reports = training.reports()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from smoot_explore.explorer.trainings import Training
+from smoot_explore.engine.trainings import Training
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import panel_material_ui as pmui
 import param
 
-from smoot_explore.config import TrainingConfig
+from smoot_explore.core.config import TrainingConfig
 
 # Panel waits 50 ms for further moves before it tells the server of one; half of the time that a picture has.
 _DEBOUNCE_MILLISECONDS = 5

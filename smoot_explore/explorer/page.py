@@ -11,14 +11,16 @@ from urllib.parse import urlencode
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.explorer.background import Measurement
-from smoot_explore.explorer.changes import close_until_drawn, page_takes_changes
+from smoot_explore.compute.cores import compute_on_one_core
+from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.controls import small_text
+from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.page_ready import close_until_drawn, page_takes_changes
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
 from smoot_explore.explorer.state.session import TABS, SessionState
 from smoot_explore.explorer.state.train import ModelMaker
-from smoot_explore.explorer.subjects import quiet_threads
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
@@ -26,8 +28,6 @@ from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
-from smoot_explore.explorer.trainings import TrainingPool
-from smoot_explore.explorer.words import safe
 
 TICK_MILLISECONDS = 250
 ADDRESS_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
@@ -61,7 +61,7 @@ def build_page(settings: ServerSettings, models: dict[str, ModelMaker] | None = 
         Models of one's own, by the name that a visitor types: functions ``(data, seed) → nn.Module`` that
         give the same initial weights for the same seed.
     """
-    quiet_threads()  # this thread draws; the pool's threads compute
+    compute_on_one_core()  # this thread draws; the pool's threads compute
     return ExplorerPage(SessionState(settings, shared_pool(settings), models)).page
 
 
@@ -121,7 +121,7 @@ class ExplorerPage:
         """Tell the visitor something, by default what went wrong and what to do."""
         if text:
             severity = "warning" if complaint else "success"
-            self.alert.param.update(object=safe(text), severity=severity, visible=True, closed=False)
+            self.alert.param.update(object=escaped(text), severity=severity, visible=True, closed=False)
 
     def tick(self) -> None:
         """Take over what trainings and measurements have done; called by the clock."""
@@ -275,7 +275,7 @@ class ExplorerPage:
             self.state.show_run()
         except ValueError as error:
             self.tell(str(error))
-            shown = self.state.image.subject
+            shown = self.state.image.opened
             if shown is not None:  # the tabs still show this one
                 self.state.run_key = shown.key
             return
@@ -292,7 +292,7 @@ class ExplorerPage:
         images = self.state.images
         self.state.image.param.update(
             half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL, order="highest",
-            fill=images.fill, method=images.method, signed=True,
+            fill=images.fill, attribution=images.attribution, signed=True,
         )  # fmt: skip
         self.state.tab = "image"
 
@@ -322,8 +322,8 @@ class ExplorerPage:
             self.state.measurement = None
             if measurement.problem:
                 self.tell(f"Measuring the {measurement.what} failed: {measurement.problem}")
-            elif self.state.whatif.subject is not None:
-                self.state.whatif.show(self.state.whatif.subject)  # picks an image of the new landscape
+            elif self.state.whatif.opened is not None:
+                self.state.whatif.show(self.state.whatif.opened)  # picks an image of the new landscape
             self._stale.update({"images": True, "what-if": True, "image": True, "compare": True})
             self._refresh_tab()
         self._show_measuring()
@@ -333,7 +333,7 @@ class ExplorerPage:
         text = (
             ""
             if measurement is None
-            else f"Measuring the {safe(measurement.what)}: {100 * measurement.share:.0f} %"
+            else f"Measuring the {escaped(measurement.what)}: {100 * measurement.share:.0f} %"
         )
         for row in self._rows:
             row.show_measuring(text)

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from smoot_explore.explorer.settings import ServerSettings
@@ -197,17 +197,11 @@ def check_can_serve(
         raise _cannot_listen(error, port, address) from error
 
 
-def restart_with_patient_threads(arguments: Iterable[str]) -> None:
-    """Run this command again in this process, with `PATIENT_THREADS` in its environment.
-
-    They are read when torch is imported, which the command line did long ago: hence a new start. Without
-    effect where the operator has set one of them, and on Windows, which cannot replace a process.
-    """
-    if os.environ.keys() & PATIENT_THREADS.keys() or os.name == "nt":
-        return
-    print("starting, which takes a few seconds", file=sys.stderr, flush=True)
-    environment = os.environ | PATIENT_THREADS
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "smoot_explore.cli", *arguments], environment)
+def use_patient_threads() -> None:
+    """Set `PATIENT_THREADS` for this process, where the operator has set none of them. Before torch is imported,
+    which reads them."""
+    if not os.environ.keys() & PATIENT_THREADS.keys():
+        os.environ.update(PATIENT_THREADS)
 
 
 def _allowed_origins(port: int, address: str, origins: Sequence[str]) -> list[str]:

@@ -8,13 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from smoot_explore.compute.cores import cores
+
 PREFIX = "SMOOT_EXPLORE_"  # of the environment variables
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _half_of_the_cores() -> int:

@@ -1,1 +1,1 @@
-"""The paper's tables and figures as named recipes: experiments, their measurements, and the reports."""
+"""The paper's tables and figures as named targets: experiments, their measurements, and the reports."""

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from smoot_explore.config import METHODS, TrainingConfig
-from smoot_explore.masking import FILLS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, METHODS
+from smoot_explore.core.config import TrainingConfig
 from smoot_explore.reproduction import paper
-from smoot_explore.saliency import ATTRIBUTION_METHODS
 
 SCALES = ("smoke", "quick", "paper")
 MAIN_FILLS = ("black", "mean", "remaining")
@@ -60,7 +59,7 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
     curve_images: int | None = None
     few_images: int = 200
-    attributions: tuple[str, ...] = tuple(ATTRIBUTION_METHODS)
+    attributions: tuple[str, ...] = tuple(ATTRIBUTIONS)
     levels: int = 20
     slow_down: bool = False
     data: str | None = None
@@ -136,7 +135,7 @@ class Measurement:
 
     name: str
     fills: tuple[str, ...]
-    methods: tuple[str, ...] | None = ("gradient",)  # None: Scale.attributions
+    attributions: tuple[str, ...] | None = ("gradient",)  # None: Scale.attributions
     signed: bool = True
     order: str = "highest"
     few: bool = False  # on Scale.few_images instead of Scale.curve_images
@@ -166,7 +165,7 @@ _SMALL_TRANSFORMER = Architecture(
 
 
 def _smoke(data: str, architecture: Architecture | None = None, **settings: Any) -> Scale:
-    """Enough to see a recipe work from end to end: its numbers mean nothing."""
+    """Enough to see a target work from end to end: its numbers mean nothing."""
     return Scale(
         100, 40, {"epochs": 4, "batch_size": 50, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
         attributions=("gradient", "input_x_gradient", "random"), levels=4, slow_down=True, data=data,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from smoot_explore.comparison import Auc, Protocol, Row, compare_run
-from smoot_explore.config import TrainingConfig, setting_names
+from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.reproduction.experiments import ALL_FILLS, Experiment
-from smoot_explore.reproduction.laboratory import Laboratory, Trial
+from smoot_explore.reproduction.runner import Runner, Trial
 from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
+from smoot_explore.runs.compare import Auc, Protocol, Row, compare_run
 from smoot_explore.views.palette import METHOD_NAMES, in_words
 
 BySeed = dict[int, float]
@@ -126,9 +126,9 @@ def listed(words: Sequence[object]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
+def what_was_run(runner: Runner, experiment: Experiment) -> str:
     """How the experiment was run, and in what it differs from the paper's settings."""
-    scale, size = laboratory.scale, laboratory.size(experiment)
+    scale, size = runner.scale, runner.size(experiment)
     of_train, of_test = (
         f"{taken or whole:,} of {whole:,}"
         for taken, whole in zip((size.train, size.test), experiment.full, strict=True)
@@ -136,7 +136,7 @@ def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
     lines = []
     if scale == "smoke":
         lines.append(
-            "**This is a smoke run: it shows that the recipe works, and its numbers mean nothing.**\n"
+            "**This is a smoke run: it shows that the target works, and its numbers mean nothing.**\n"
         )
     stand_in = experiment.stand_in(scale)
     if stand_in is not None and stand_in != experiment.data:
@@ -146,7 +146,7 @@ def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
         )
     else:
         lines.append(
-            f"- data: {experiment.title}{_copy(laboratory, experiment)}, {of_train} training and {of_test} test "
+            f"- data: {experiment.title}{_copy(runner, experiment)}, {of_train} training and {of_test} test "
             "images" + (", classes balanced" if size.train or size.test else "")
         )
     lines.append(f"- model: {_against(experiment.architecture_at(scale), experiment.architecture)}")
@@ -168,7 +168,7 @@ def what_was_run(laboratory: Laboratory, experiment: Experiment) -> str:
         lines.append(
             "- the last quarter of the epochs goes at a tenth of the learning rate (the paper names no schedule)"
         )
-    seeds = laboratory.seeds(experiment)
+    seeds = runner.seeds(experiment)
     several = len(experiment.variants) > 1
     lines.append(
         f"- {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
@@ -234,10 +234,10 @@ def _label(setting: str) -> str:
     return TrainingConfig.param[setting].label.lower()
 
 
-def _copy(laboratory: Laboratory, experiment: Experiment) -> str:
+def _copy(runner: Runner, experiment: Experiment) -> str:
     """Says where images are not the originals."""
-    if experiment.data != "cifar10" or laboratory.cifar10 is None:
+    if experiment.data != "cifar10" or runner.cifar10 is None:
         return ""
-    first = next(laboratory.cifar10.glob("train/*/*.*"), None)
+    first = next(runner.cifar10.glob("train/*/*.*"), None)
     is_jpeg = first is not None and first.suffix.lower() in (".jpg", ".jpeg")
     return " as JPEG files (compression has changed the pixels)" if is_jpeg else " as image files"

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, Range1d
 
-from smoot_explore.curves import image_class
+from smoot_explore.core.classes import image_class
 from smoot_explore.views.canvas import class_legend, legend, new_figure
 from smoot_explore.views.palette import CLASS_COLOURS, NEUTRAL, SELECTED
 

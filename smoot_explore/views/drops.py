@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import xarray as xr
 from bokeh.models import ColumnDataSource, Range1d
 
-from smoot_explore.curves import accuracy_drop, drop_auc
+from smoot_explore.core.classes import accuracy_drop, drop_auc
 from smoot_explore.views.canvas import legend, new_figure
 from smoot_explore.views.palette import SERIES
 

@@ -15,9 +15,9 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from smoot_explore.curves import accuracy_drop, drop_auc, image_class, peak_fraction
+from smoot_explore.core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
-from smoot_explore.records import start_config
+from smoot_explore.schema import start_config
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
@@ -239,5 +239,5 @@ def plain(axis: Axes) -> None:
 
 
 def _protocol(curves: xr.Dataset) -> str:
-    methods = ", ".join(in_words(str(m)) for m in np.atleast_1d(curves.method.values))
-    return f"{methods} ({curves.attrs['ranking']}), {curves.attrs['order']} first"
+    attributions = ", ".join(in_words(str(m)) for m in np.atleast_1d(curves.attribution.values))
+    return f"{attributions} ({curves.attrs['ranking']}), {curves.attrs['order']} first"

@@ -10,9 +10,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from smoot_explore.curves import image_class
-from smoot_explore.data import Split
-from smoot_explore.looks import Look
+from smoot_explore.core.classes import image_class
+from smoot_explore.core.effect import MaskingEffect
+from smoot_explore.data.images import Split
 from smoot_explore.views.figures import plain
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, NEUTRAL, SERIES
 from smoot_explore.views.pixels import saliency_limit
@@ -29,7 +29,7 @@ def images_figure(split: Split, titles: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def look_figure(split: Split, seen: Look, titles: Sequence[str] | None = None) -> Figure:
+def look_figure(split: Split, seen: MaskingEffect, titles: Sequence[str] | None = None) -> Figure:
     """Images, their saliency, and what masking leaves of them, in three rows."""
     titles = titles or [split.class_names[int(label)] for label in split.labels]
     figure = Figure(figsize=(1.2 * len(split) + 0.6, 4.1), layout="constrained")
@@ -65,7 +65,7 @@ def class_share_figure(curves: xr.Dataset) -> Figure:
     return figure
 
 
-def curve_figure(split: Split, seen: Look, curves: xr.Dataset, masked_fraction: float) -> Figure:
+def curve_figure(split: Split, seen: MaskingEffect, curves: xr.Dataset, masked_fraction: float) -> Figure:
     """One image at one masked share beside its masking curve.
 
     ``split``, ``seen`` and ``curves`` hold one image each; ``seen`` is of that share.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from smoot_explore.data import Split
-from smoot_explore.looks import Look
-from smoot_explore.training import Change
+from smoot_explore.core.effect import MaskingEffect
+from smoot_explore.core.records import Change
+from smoot_explore.data.images import Split
 from smoot_explore.views.figures import plain
 from smoot_explore.views.lessons import show_picture, show_saliency
 from smoot_explore.views.palette import COLOURS, NEUTRAL, SERIES
@@ -81,7 +81,7 @@ class ProgressFigure:
     def show(
         self,
         history: Sequence[Moment],
-        seen: Look | None,
+        seen: MaskingEffect | None,
         changes: Sequence[tuple[float, Change]] = (),
         bounds: tuple[float, float] | None = None,
     ) -> None:
@@ -112,7 +112,7 @@ class ProgressFigure:
         if seen is not None:
             self._show_look(seen, history[-1].watched if history else None)
 
-    def _show_look(self, seen: Look, k: np.ndarray | None) -> None:
+    def _show_look(self, seen: MaskingEffect, k: np.ndarray | None) -> None:
         limit = saliency_limit([seen.saliency])
         for i, column in enumerate(self._pictures.T):
             for axis in column:

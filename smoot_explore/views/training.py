@@ -8,7 +8,13 @@ import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 
 from smoot_explore.views.canvas import Marks, class_legend, legend, new_figure
-from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, NEUTRAL, SERIES, UNKNOWN_CLASS_COLOUR
+from smoot_explore.views.palette import (
+    CLASS_COLOURS,
+    COLOURS,
+    NEUTRAL,
+    SERIES,
+    UNKNOWN_CLASS_COLOUR,
+)
 
 _ROLLOVER = 4000  # points of a streamed curve; the oldest go first
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import param
 
-from smoot_explore.config import setting_names
 from smoot_explore.explorer.state.image import HALVES
-from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 
-if TYPE_CHECKING:
-    from smoot_explore.explorer.state.session import SessionState
+Place = tuple[param.Parameterized, str]  # whose parameter, and which
 
 _LONGEST = 300  # characters of a text
 
@@ -20,60 +17,23 @@ _LONGEST = 300  # characters of a text
 class Address:
     """Reads and writes one visitor's state as the names and values of an address."""
 
-    def __init__(self, session: SessionState) -> None:
-        self.session = session
+    def __init__(
+        self, parameters: Mapping[str, Place], compared: Place, show_run: Callable[[], object]
+    ) -> None:
+        """``parameters`` are what an address holds, by their names there, and ``compared`` the list of compared runs.
+        ``show_run`` opens the run that is chosen by then: which labels there are depends on it."""
+        self.parameters, self._compared, self._show_run = parameters, compared, show_run
         self._defaults: dict[str, Any] = {}
         self.remember_defaults()
-
-    def parameters(self) -> dict[str, tuple[param.Parameterized, str]]:
-        """What an address holds: its name there, whose parameter, and which. The compared runs come on top."""
-        session = self.session
-        train, image, images, whatif = session.train, session.image, session.images, session.whatif
-        settings = {
-            name: (train.config, name)
-            for name in ("method", "alpha", "beta", "kl_weight", "learning_rate", "k_init", "k_min", "k_max")
-        }
-        rest = set(setting_names()) - {*settings, "epochs", "device"}
-        return {
-            "tab": (session, "tab"),
-            "run": (session, "run_key"),
-            **settings,
-            "epochs": (train.config, "epochs"),
-            "images": (train, "train_images"),
-            "data": (train, "data_name"),
-            "model": (train, "model_name"),
-            "watch": (train, "watch"),
-            **{f"train_{name}": (train.config, name) for name in sorted(rest)},
-            "half": (image, "half"),
-            "image": (image, "image"),
-            "masked": (image, "masked_fraction"),
-            "order": (image, "order"),
-            "fill": (image, "fill"),
-            "attribution": (image, "method"),
-            "signed": (image, "signed"),
-            "label": (image, "label"),
-            "class": (image, "of_class"),
-            "prediction": (image, "prediction"),
-            "curves_fill": (images, "fill"),
-            "curves_attribution": (images, "method"),
-            "tolerance": (images, "tolerance"),
-            "picked": (images, "picked"),
-            **{f"whatif_{name}": (whatif.config, name) for name in WHATIF_SETTINGS},
-            "whatif_epochs": (whatif, "epochs"),
-            "whatif_image": (whatif, "picked"),
-            "compare_fill": (session.compare, "fill"),
-            "compare_attribution": (session.compare, "method"),
-            "scale": (session.compare, "scale"),
-        }
 
     def write(self) -> dict[str, str]:
         """What differs from a fresh page."""
         values = {}
-        for name, (owner, parameter) in self.parameters().items():
-            value = getattr(owner, parameter)
+        for name, place in self.parameters.items():
+            value = _value(place)
             if value != self._defaults[name] and not (name == "half" and value == HALVES[2]):
                 values[name] = f"{value:.12g}" if isinstance(value, float) else str(value)
-        compared = self.session.compared
+        compared = _value(self._compared)
         if compared != self._defaults["runs"] and not any(key.startswith("mine/") for key in compared):
             values["runs"] = ",".join(compared)
         return values
@@ -81,13 +41,13 @@ class Address:
     def read(self, values: Mapping[str, str]) -> list[str]:
         """Take over what an address says; what it says wrongly is left as it is and told of, a line each."""
         complaints = []
-        session, owners = self.session, self.parameters()
+        owners = self.parameters
         for name, text in sorted(values.items(), key=lambda item: item[0] == "label"):
             try:
                 if name == "label":  # which ones there are depends on the run
-                    session.image.show(session.catalogue.open(session.run_key))
+                    self._show_run()
                 if name == "runs":
-                    session.compared = [key for key in text.split(",") if key]
+                    setattr(*self._compared, [key for key in text.split(",") if key])
                 elif name in owners:
                     owner, parameter = owners[name]
                     setattr(owner, parameter, _parsed(owner.param[parameter], text))
@@ -98,12 +58,14 @@ class Address:
 
     def remember_defaults(self, *names: str) -> None:
         """Take the present values as those that an address need not hold: of some names, or of all."""
-        parameters = self.parameters()
-        for name in names or parameters:
-            owner, parameter = parameters[name]
-            self._defaults[name] = getattr(owner, parameter)
+        for name in names or self.parameters:
+            self._defaults[name] = _value(self.parameters[name])
         if not names:
-            self._defaults["runs"] = list(self.session.compared)
+            self._defaults["runs"] = list(_value(self._compared))
+
+
+def _value(place: Place) -> Any:
+    return getattr(*place)
 
 
 def _accepted(owner: param.Parameterized, name: str) -> str:

@@ -14,19 +14,20 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from smoot_explore.engine.trainings import Prepared
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.trainings import Prepared
-from smoot_explore.records import write_dataset
-from smoot_explore.runs import Run, RunError, bundled_runs, list_runs, open_run
+from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.run import Run, bundled_runs, list_runs, open_run
+from smoot_explore.schema import write_dataset
 from smoot_explore.views.palette import METHOD_NAMES
 
 MOST_OWN_RUNS = 8  # of one page; the oldest are forgotten
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
-_KEPT_SUBJECTS = 12
+_KEPT_OPEN = 12
 
-_subjects: OrderedDict[tuple, Subject] = OrderedDict()  # bundled and kept runs, for all sessions
-_subjects_lock = threading.Lock()
+_opened_runs: OrderedDict[tuple, OpenedRun] = OrderedDict()  # bundled and kept runs, for all sessions
+_opening_lock = threading.Lock()
 _bundled = cache(bundled_runs)  # they are checked once: nobody writes there while the server runs
 
 
@@ -47,7 +48,7 @@ class Catalogue:
         self._runs: dict[str, Run] = {}
         self._kept: list[Run] = []
         self._own: dict[str, _Own] = {}
-        self._own_subjects: dict[str, Subject] = {}
+        self._own_opened: dict[str, OpenedRun] = {}
         self._trained = 0  # runs so far
 
     def refresh(self) -> None:
@@ -63,7 +64,7 @@ class Catalogue:
         """A run's name for people."""
         return self.labels.get(key, key)
 
-    def open(self, key: str) -> Subject:
+    def open(self, key: str) -> OpenedRun:
         """The run of a key with model, data and measurements.
 
         Raises
@@ -91,7 +92,7 @@ class Catalogue:
         self._own[key] = _Own(f"{method}, trained here ({self._trained})", prepared.run, prepared)
         for old in list(self._own)[:-MOST_OWN_RUNS]:  # models and data are large
             forgotten = self._own.pop(old)
-            self._own_subjects.pop(old, None)
+            self._own_opened.pop(old, None)
             shutil.rmtree(forgotten.run.path, ignore_errors=True)
         self._collect()
         return key
@@ -142,7 +143,7 @@ class Catalogue:
 
     def clear(self) -> None:
         """Free what was held; the session is over."""
-        for held in (self._runs, self._own, self._own_subjects):
+        for held in (self._runs, self._own, self._own_opened):
             held.clear()
 
     def _collect(self) -> None:
@@ -157,21 +158,21 @@ class Catalogue:
             self._runs[key], self.labels[key] = own.run, own.label
         self._changed()
 
-    def _opened(self, key: str, run: Run) -> Subject:
+    def _opened(self, key: str, run: Run) -> OpenedRun:
         label = self.label_of(key)
         if key in self._own:
-            subject = self._own_subjects.get(key)
-            if subject is None or subject.run.epochs != open_run(run.path).epochs:
+            opened = self._own_opened.get(key)
+            if opened is None or opened.run.epochs != open_run(run.path).epochs:
                 prepared = self._own[key].prepared
                 model = prepared.model if run.description["model"]["name"] is None else None
-                subject = Subject.open(key, label, run, data=prepared.data, model=model)
-                self._own_subjects[key] = subject
-            return subject
-        with _subjects_lock:
+                opened = OpenedRun.open(key, label, run, data=prepared.data, model=model)
+                self._own_opened[key] = opened
+            return opened
+        with _opening_lock:
             stamp = (key, str(run.path), (run.path / "journal.json").stat().st_mtime_ns)
-            if stamp not in _subjects:
-                _subjects[stamp] = Subject.open(key, label, run, settings=self._settings)
-            _subjects.move_to_end(stamp)
-            while len(_subjects) > _KEPT_SUBJECTS:
-                _subjects.popitem(last=False)
-            return _subjects[stamp]
+            if stamp not in _opened_runs:
+                _opened_runs[stamp] = OpenedRun.open(key, label, run, settings=self._settings)
+            _opened_runs.move_to_end(stamp)
+            while len(_opened_runs) > _KEPT_OPEN:
+                _opened_runs.popitem(last=False)
+            return _opened_runs[stamp]

@@ -11,11 +11,11 @@ import numpy as np
 import param
 import xarray as xr
 
-from smoot_explore.comparison import Row, compare_run
-from smoot_explore.data import Split, balanced
-from smoot_explore.explorer.subjects import Subject
-from smoot_explore.masking import FILLS
-from smoot_explore.saliency import ATTRIBUTION_METHODS, saliency
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.saliency import saliency
+from smoot_explore.data.images import Split, balanced
+from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.runs.compare import Row, compare_run
 from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
@@ -32,9 +32,9 @@ class CompareState(param.Parameterized):
         label="Fill",
         doc="What masked pixels become. It can decide which method looks better: try several.",
     )
-    method = param.Selector(
+    attribution = param.Selector(
         default="gradient",
-        objects=list(ATTRIBUTION_METHODS),
+        objects=list(ATTRIBUTIONS),
         label="Attribution method",
         doc="Which saliency is shown and ranks the pixels.",
     )
@@ -47,41 +47,41 @@ class CompareState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subjects: list[Subject] = []
+        self.opened_runs: list[OpenedRun] = []
 
     @property
     def protocol(self) -> str:
         """The chosen protocol in words."""
-        return f"{in_words(self.fill)} fill, {in_words(self.method)} (signed), highest first"
+        return f"{in_words(self.fill)} fill, {in_words(self.attribution)} (signed), highest first"
 
     @property
-    def missing(self) -> list[Subject]:
+    def missing(self) -> list[OpenedRun]:
         """Runs whose curves under the chosen protocol are not measured yet."""
-        key = (self.fill, self.method)
-        return [s for s in self.subjects if s.curves(*key) is None and key not in s.problems]
+        key = (self.fill, self.attribution)
+        return [s for s in self.opened_runs if s.curves(*key) is None and key not in s.problems]
 
     def problems(self) -> dict[str, str]:
         """Why runs, by label, cannot be measured under the chosen protocol."""
-        key = (self.fill, self.method)
-        return {s.label: s.problems[key] for s in self.subjects if key in s.problems}
+        key = (self.fill, self.attribution)
+        return {s.label: s.problems[key] for s in self.opened_runs if key in s.problems}
 
     def curves(self) -> dict[str, xr.Dataset]:
         """Masking curves by the run's label, of the runs where they are measured."""
-        found = {s.label: s.curves(self.fill, self.method) for s in self.subjects}
+        found = {s.label: s.curves(self.fill, self.attribution) for s in self.opened_runs}
         return {label: curves for label, curves in found.items() if curves is not None}
 
     def colours(self) -> dict[str, str]:
         """A colour for each run: its method's, for the first run of the method."""
         taken: dict[str, str] = {}
-        for subject in self.subjects:
-            colour = COLOURS[subject.method]
+        for opened in self.opened_runs:
+            colour = COLOURS[opened.method]
             free = [c for c in SERIES if c not in taken.values()] or list(SERIES)
-            taken[subject.label] = free[0] if colour in taken.values() else colour
+            taken[opened.label] = free[0] if colour in taken.values() else colour
         return taken
 
     def rows(self) -> list[Row]:
         """The paper's table: a row for each run, with an AUC for each fill measured for the attribution method."""
-        return [compare_run(s.run, self._measured(s)) for s in self.subjects]
+        return [compare_run(s.run, self._measured(s)) for s in self.opened_runs]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heads and cells of the table, as text."""
@@ -92,13 +92,13 @@ class CompareState(param.Parameterized):
             *(f"AUC {in_words(fill)} (%)" for fill in fills), "class II (%)", "test images",
         ]  # fmt: skip
         cells = []
-        for subject, row in zip(self.subjects, rows, strict=True):
+        for opened, row in zip(self.opened_runs, rows, strict=True):
             areas = {auc.protocol.fill: f"{auc.value:.2f}" for auc in row.aucs}
             black = "black" in areas  # the class is judged by the first fill, black where it is measured
             share = "–" if math.isnan(row.class_ii_share) or not black else f"{row.class_ii_share:.1f}"
             n = next((str(auc.protocol.test_images) for auc in row.aucs), "–")
             cells.append([
-                subject.label, METHOD_NAMES[row.method], str(row.epochs),
+                opened.label, METHOD_NAMES[row.method], str(row.epochs),
                 *(f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)), f"{row.test_accuracy:.2f}",
                 *(areas.get(fill, "–") for fill in fills), share, n,
             ])  # fmt: skip
@@ -106,13 +106,14 @@ class CompareState(param.Parameterized):
 
     def note(self) -> str:
         """What the numbers of the table depend on, as plain text."""
-        if not self.subjects:
+        if not self.opened_runs:
             return ""
-        seeds = sorted({s.run.start_config["seed"] for s in self.subjects})
+        seeds = sorted({s.run.start_config["seed"] for s in self.opened_runs})
         told = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         return (
-            f"k in pixels. AUC: area under the accuracy drop in per cent, lower is steeper ({in_words(self.method)}, "
-            "signed, highest first). It depends on fill, attribution and ranking: compare within a column only. "
+            f"k in pixels. AUC: area under the accuracy drop in per cent, lower is steeper "
+            f"({in_words(self.attribution)}, signed, highest first). "
+            "It depends on fill, attribution and ranking: compare within a column only. "
             f"{told}, one training each: a difference of a point may be chance. Class II: black fill, tolerance 0.01."
         )
 
@@ -128,47 +129,50 @@ class CompareState(param.Parameterized):
 
     def images(self) -> Split | None:
         """The test images whose saliency is shown: one of each class, of the first run's data."""
-        if not self.subjects:
+        if not self.opened_runs:
             return None
-        return compared_images(self.subjects[0])
+        return compared_images(self.opened_runs[0])
 
     def maps(
-        self, subjects: Sequence[Subject] | None = None, method: str | None = None
+        self, opened_runs: Sequence[OpenedRun] | None = None, attribution: str | None = None
     ) -> dict[str, np.ndarray]:
         """Saliency ``(n, H, W)`` by the run's label, of the runs that know these images and can give it.
 
-        Beside the page, with ``subjects`` and ``method`` from when it was asked for.
+        Beside the page, with ``opened_runs`` and ``attribution`` from when it was asked for.
         """
-        subjects, method = self.subjects if subjects is None else subjects, method or self.method
+        opened_runs, attribution = (
+            self.opened_runs if opened_runs is None else opened_runs,
+            attribution or self.attribution,
+        )
         maps: dict[str, np.ndarray] = {}
-        if not subjects:
+        if not opened_runs:
             return maps
-        split = compared_images(subjects[0])
-        for subject in subjects:
-            same = subject.data.image_shape == split.image_shape
-            if not same or subject.data.class_names != split.class_names:
+        split = compared_images(opened_runs[0])
+        for opened in opened_runs:
+            same = opened.data.image_shape == split.image_shape
+            if not same or opened.data.class_names != split.class_names:
                 continue
-            normalised = subject.data.normalize(split.images)
+            normalised = opened.data.normalize(split.images)
             try:
-                with subject.lock:
-                    maps[subject.label] = saliency(subject.model, normalised, split.labels, method).numpy()
+                with opened.lock:
+                    maps[opened.label] = saliency(opened.model, normalised, split.labels, attribution).numpy()
             except (ValueError, RuntimeError, AssertionError):  # a method that this model does not allow
                 continue
         return maps
 
-    def _measured(self, subject: Subject) -> xr.Dataset | None:
+    def _measured(self, opened: OpenedRun) -> xr.Dataset | None:
         """All curves of the run under the chosen attribution method, black fill first."""
         found = [
             curves.expand_dims(fill=[fill])
             for fill in sorted(FILLS, key=lambda f: f != "black")
-            if (curves := subject.curves(fill, self.method)) is not None
+            if (curves := opened.curves(fill, self.attribution)) is not None
         ]
         return xr.concat(found, "fill", combine_attrs="override") if found else None
 
 
-def compared_images(subject: Subject) -> Split:
+def compared_images(opened: OpenedRun) -> Split:
     """One test image of each class, as far as they are shown."""
-    test = subject.data.test
+    test = opened.data.test
     return test[balanced(test, min(N_COMPARED_IMAGES, len(test)))]
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import param
 import torch
 
-from smoot_explore.curves import image_class, masking_curves, peak_fraction
-from smoot_explore.data import Split
-from smoot_explore.explorer.subjects import LEVELS, Subject
-from smoot_explore.looks import Look, look
-from smoot_explore.masking import FILLS, ORDERS
-from smoot_explore.saliency import ATTRIBUTION_METHODS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS
+from smoot_explore.core.classes import image_class, peak_fraction
+from smoot_explore.core.curves import masking_curves
+from smoot_explore.core.effect import MaskingEffect, masking_effect
+from smoot_explore.data.images import Split
+from smoot_explore.explorer.opened_runs import LEVELS, OpenedRun
 
 PAGE = 24  # thumbnails at once
 FILTER_PROTOCOL = ("black", "gradient")  # of the curves that tell class and prediction
@@ -36,7 +36,7 @@ class Curve(NamedTuple):
 class Question(NamedTuple):
     """What is to be seen, as it was when it was asked for: the page goes on while it is computed."""
 
-    subject: Subject
+    opened: OpenedRun
     split: Split
     half: str
     upload: int  # which of the uploads
@@ -44,7 +44,7 @@ class Question(NamedTuple):
     masked_fraction: float
     order: str
     fill: str
-    method: str
+    attribution: str
     signed: bool
 
 
@@ -53,7 +53,7 @@ class View(NamedTuple):
 
     title: str
     picture: np.ndarray  # uint8 (1, C, H, W)
-    look: Look
+    effect: MaskingEffect
     class_names: tuple[str, ...]
     explained: int  # the class whose probability the curve follows
     masked_pixels: int
@@ -93,9 +93,9 @@ class ImageState(param.Parameterized):
         doc="What a masked pixel becomes: random values in the range of the remaining pixels or of the whole "
         "image, the image's mean, black, or a blur.",
     )
-    method = param.Selector(
+    attribution = param.Selector(
         default="gradient",
-        objects=list(ATTRIBUTION_METHODS),
+        objects=list(ATTRIBUTIONS),
         label="Attribution method",
         doc="How the saliency of a pixel is measured. random knows nothing: a control.",
     )
@@ -121,20 +121,20 @@ class ImageState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject: Subject | None = None
+        self.opened: OpenedRun | None = None
         self.upload: Split | None = None
         self._uploads = 0
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Any, Any]] = {}  # the last saliency and curve, each with what it is of
 
-    def show(self, subject: Subject) -> None:
+    def show(self, opened: OpenedRun) -> None:
         """Look at the images of another run; the place is kept where it exists."""
-        self.subject = subject
-        self.param.label.objects = [ALL, *subject.data.class_names]
+        self.opened = opened
+        self.param.label.objects = [ALL, *opened.data.class_names]
         if self.label not in self.param.label.objects:
             self.label = ALL
         if self.upload is not None:
-            fits = self.upload.image_shape == subject.data.image_shape
+            fits = self.upload.image_shape == opened.data.image_shape
             self.upload = self._predicted(self.upload.images) if fits else None
             self._uploads += 1
         self._offer_upload()
@@ -157,18 +157,18 @@ class ImageState(param.Parameterized):
     @property
     def split(self) -> Split:
         """The images chosen from."""
-        subject = self._subject()
+        opened = self._opened()
         if self.half == HALVES[2] and self.upload is not None:
             return self.upload
-        return subject.data.train if self.half == HALVES[1] else subject.data.test
+        return opened.data.train if self.half == HALVES[1] else opened.data.test
 
     def positions(self) -> np.ndarray:
         """Positions of the images that pass the filters."""
-        subject, split = self._subject(), self.split
+        opened, split = self._opened(), self.split
         keep = np.ones(len(split), bool)
         if self.label != ALL:
             keep &= split.labels.numpy() == self.param.label.objects.index(self.label) - 1
-        curves = subject.curves(*FILTER_PROTOCOL)
+        curves = opened.curves(*FILTER_PROTOCOL)
         if self.half == HALVES[0] and curves is not None and (self.of_class != ALL or self.prediction != ALL):
             keep[curves.sizes["image"] :] = False
             measured = slice(0, curves.sizes["image"])
@@ -182,10 +182,10 @@ class ImageState(param.Parameterized):
     @property
     def lacks_curves(self) -> bool:
         """Whether a filter asks for curves that are still to be measured."""
-        if self.subject is None or self.half != HALVES[0] or self.of_class == self.prediction == ALL:
+        if self.opened is None or self.half != HALVES[0] or self.of_class == self.prediction == ALL:
             return False
-        known = self.subject.curves(*FILTER_PROTOCOL) is not None
-        return not known and FILTER_PROTOCOL not in self.subject.problems
+        known = self.opened.curves(*FILTER_PROTOCOL) is not None
+        return not known and FILTER_PROTOCOL not in self.opened.problems
 
     def thumbnails(self) -> np.ndarray:
         """Positions on the present page; the last page where there are no more."""
@@ -203,8 +203,8 @@ class ImageState(param.Parameterized):
         """What the tab shows now, for `view`."""
         split = self.split
         return Question(
-            self._subject(), split, self.half, self._uploads, min(self.image, len(split) - 1),
-            self.masked_fraction, self.order, self.fill, self.method, self.signed,
+            self._opened(), split, self.half, self._uploads, min(self.image, len(split) - 1),
+            self.masked_fraction, self.order, self.fill, self.attribution, self.signed,
         )  # fmt: skip
 
     def view(self, question: Question | None = None) -> View:
@@ -213,20 +213,27 @@ class ImageState(param.Parameterized):
         May run beside the page; ``question`` is then from before, by default it is from now.
         """
         q = question or self.question()
-        subject, one = q.subject, q.split[[q.image]]
+        opened, one = q.opened, q.split[[q.image]]
         k = round(q.masked_fraction * one.n_pixels)
-        of_image = (subject.key, subject.run.epochs, q.half, q.upload, q.image, q.method, q.signed)
+        of_image = (opened.key, opened.run.epochs, q.half, q.upload, q.image, q.attribution, q.signed)
         of_curve = (*of_image, q.order, q.fill)
-        with self._lock, subject.lock:
+        with self._lock, opened.lock:
             kept_maps = self._kept.get("maps")
             maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
-            seen = look(
-                subject.model, one, k, order=q.order, fill=q.fill, method=q.method, signed=q.signed, maps=maps
+            seen = masking_effect(
+                opened.model,
+                one,
+                k,
+                order=q.order,
+                fill=q.fill,
+                attribution=q.attribution,
+                signed=q.signed,
+                maps=maps,
             )
             self._kept["maps"] = (of_image, seen.saliency)
             if self._kept.get("curve", (None,))[0] != of_curve:
                 curves = masking_curves(
-                    subject.model, one, LEVELS, q.order, q.fill, q.method, signed=q.signed
+                    opened.model, one, LEVELS, q.order, q.fill, q.attribution, signed=q.signed
                 )
                 kept = Curve(
                     curves.masked_fraction.values,
@@ -239,26 +246,26 @@ class ImageState(param.Parameterized):
             curve: Curve = self._kept["curve"][1]
         explained = int(one.labels[0])
         return View(
-            _title(q, one, seen), one.images.numpy(), seen, subject.data.class_names, explained, k, curve
+            _title(q, one, seen), one.images.numpy(), seen, opened.data.class_names, explained, k, curve
         )
 
     def _predicted(self, images: torch.Tensor) -> Split:
         """Images without labels, labelled by what the model says of them."""
-        subject = self._subject()
-        data = subject.data
+        opened = self._opened()
+        data = opened.data
         split = Split(images, torch.zeros(len(images), dtype=torch.int64), mean=data.mean, std=data.std,
                       class_names=data.class_names)  # fmt: skip
-        with subject.lock:
-            predicted = look(subject.model, split, 0).clean_probabilities.argmax(1)
+        with opened.lock:
+            predicted = masking_effect(opened.model, split, 0).clean_probabilities.argmax(1)
         return replace(split, labels=torch.from_numpy(predicted))
 
-    def _subject(self) -> Subject:
-        if self.subject is None:
+    def _opened(self) -> OpenedRun:
+        if self.opened is None:
             raise ValueError("no run is open; choose one")
-        return self.subject
+        return self.opened
 
 
-def _title(q: Question, one: Split, seen: Look) -> str:
+def _title(q: Question, one: Split, seen: MaskingEffect) -> str:
     names = one.class_names
     predicted = names[int(seen.clean_probabilities[0].argmax())]
     if q.half == HALVES[2]:

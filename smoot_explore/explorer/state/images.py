@@ -6,11 +6,10 @@ import numpy as np
 import param
 import xarray as xr
 
-from smoot_explore.curves import image_class, peak_fraction
-from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import safe
-from smoot_explore.masking import FILLS
-from smoot_explore.saliency import ATTRIBUTION_METHODS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.classes import image_class, peak_fraction
+from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.views.palette import in_words
 
 
@@ -23,9 +22,9 @@ class ImagesState(param.Parameterized):
         label="Fill",
         doc="What masked pixels become while the curves are measured. The share of class II depends on it.",
     )
-    method = param.Selector(
+    attribution = param.Selector(
         default="gradient",
-        objects=list(ATTRIBUTION_METHODS),
+        objects=list(ATTRIBUTIONS),
         label="Attribution method",
         doc="Which saliency ranks the pixels. The share of class II depends on it.",
     )
@@ -47,27 +46,27 @@ class ImagesState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject: Subject | None = None
+        self.opened: OpenedRun | None = None
 
-    def show(self, subject: Subject) -> None:
+    def show(self, opened: OpenedRun) -> None:
         """Judge the test images of another run."""
-        self.subject = subject
+        self.opened = opened
         self.selected = []
 
     @property
     def curves(self) -> xr.Dataset | None:
         """The masking curves under the chosen protocol; None where they are not measured yet."""
-        return self.subject.curves(self.fill, self.method) if self.subject is not None else None
+        return self.opened.curves(self.fill, self.attribution) if self.opened is not None else None
 
     @property
     def problem(self) -> str:
         """Why the curves cannot be measured under this protocol; empty when they can."""
-        return "" if self.subject is None else self.subject.problems.get((self.fill, self.method), "")
+        return "" if self.opened is None else self.opened.problems.get((self.fill, self.attribution), "")
 
     @property
     def lacks_curves(self) -> bool:
         """Whether there are curves to measure."""
-        return self.subject is not None and self.curves is None and not self.problem
+        return self.opened is not None and self.curves is None and not self.problem
 
     @property
     def position(self) -> int:
@@ -91,7 +90,7 @@ class ImagesState(param.Parameterized):
     def headline(self) -> str:
         """The share of class II with its protocol, as Markdown."""
         curves = self.curves
-        if curves is None or self.subject is None:
+        if curves is None or self.opened is None:
             return ""
         classes = image_class(curves, self.tolerance).values
         n, second = len(classes), int((classes == "II").sum())
@@ -103,17 +102,17 @@ class ImagesState(param.Parameterized):
         )
         return (
             f"**{100 * second / n:.1f} % class II** ({second} of {n} test images{late}). "
-            f"Measured with {in_words(self.method)}, signed, highest first, {in_words(self.fill)} fill, "
+            f"Measured with {in_words(self.attribution)}, signed, highest first, {in_words(self.fill)} fill, "
             f"tolerance {self.tolerance:g}. The paper reports 16 % for CIFAR-10 and does not name its fill or ranking."
         )
 
     def describe_picked(self) -> str:
         """The picked image and its verdict, as Markdown."""
         curves = self.curves
-        if curves is None or self.subject is None:
+        if curves is None or self.opened is None:
             return ""
         one = curves.isel(image=[self.position])
-        label = safe(self.subject.data.class_names[int(one.label[0])])
+        label = escaped(self.opened.data.class_names[int(one.label[0])])
         start = float(one.probability[0, 0])
         head = f"**Test image {self.position}: {label}**, probability {start:.2f}."
         if image_class(one, self.tolerance).item() == "I":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import param
 
-from smoot_explore.explorer.background import Measurement
+from smoot_explore.core.config import setting_names
+from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.address import Address
+from smoot_explore.explorer.state.address import Address, Place
 from smoot_explore.explorer.state.catalogue import Catalogue
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, ImageState
 from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.explorer.state.train import ModelMaker, TrainState
+from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
-from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.trainings import TrainingPool
 
 TABS = ("train", "image", "images", "what-if", "compare")
 
@@ -52,27 +54,31 @@ class SessionState(param.Parameterized):
         self.catalogue = Catalogue(settings, self._offer)
         self.catalogue.refresh()
         self.compared = [key for key in self.catalogue.labels if key.startswith("bundled/")]
-        self.address = Address(self)
+        self.address = Address(
+            self._in_the_address(),
+            (self, "compared"),
+            lambda: self.image.show(self.catalogue.open(self.run_key)),
+        )
 
-    def show_run(self) -> Subject:
+    def show_run(self) -> OpenedRun:
         """Open the chosen run in the tabs that look at one."""
-        subject = self.catalogue.open(self.run_key)
+        opened = self.catalogue.open(self.run_key)
         chosen = self.whatif.picked
         for state in (self.image, self.images, self.whatif):
-            state.show(subject)
+            state.show(opened)
         if chosen == 0:  # the page has picked an image itself: nothing that an address need hold
             self.address.remember_defaults("whatif_image")
-        return subject
+        return opened
 
     def show_compared(self) -> None:
         """Open the runs to compare; one that cannot be opened is left out, with a message."""
-        subjects = []
+        opened_runs = []
         for key in self.compared:
             try:
-                subjects.append(self.catalogue.open(key))
+                opened_runs.append(self.catalogue.open(key))
             except ValueError as error:
                 self.message = str(error)
-        self.compare.subjects = subjects
+        self.compare.opened_runs = opened_runs
 
     def adopt_training(self) -> str | None:
         """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
@@ -90,23 +96,23 @@ class SessionState(param.Parameterized):
         if self.measurement is not None and not self.measurement.done:
             return None
         image, images, whatif, compare = self.image, self.images, self.whatif, self.compare
-        if tab == "what-if" and whatif.subject is not None and whatif.lacks_landscape:
+        if tab == "what-if" and whatif.opened is not None and whatif.lacks_landscape:
             self.measurement = Measurement(
-                f"k-landscape of {whatif.subject.label}", whatif.subject.measure_landscape
+                f"k-landscape of {whatif.opened.label}", whatif.opened.measure_landscape
             )
             return self.measurement
-        lacking: tuple[Subject, str, str] | None = None
-        if tab == "image" and image.subject is not None and image.lacks_curves:
-            lacking = image.subject, *FILTER_PROTOCOL
-        elif tab == "images" and images.subject is not None and images.lacks_curves:
-            lacking = images.subject, images.fill, images.method
+        lacking: tuple[OpenedRun, str, str] | None = None
+        if tab == "image" and image.opened is not None and image.lacks_curves:
+            lacking = image.opened, *FILTER_PROTOCOL
+        elif tab == "images" and images.opened is not None and images.lacks_curves:
+            lacking = images.opened, images.fill, images.attribution
         elif tab == "compare" and compare.missing:
-            lacking = compare.missing[0], compare.fill, compare.method
+            lacking = compare.missing[0], compare.fill, compare.attribution
         if lacking is None:
             return None
-        subject, fill, method = lacking
+        opened, fill, attribution = lacking
         self.measurement = Measurement(
-            f"masking curves of {subject.label}", lambda p: subject.measure_curves(fill, method, p)
+            f"masking curves of {opened.label}", lambda p: opened.measure_curves(fill, attribution, p)
         )
         return self.measurement
 
@@ -116,8 +122,8 @@ class SessionState(param.Parameterized):
             self.measurement.cancel()
         self.train.close()
         for state in (self.image, self.images, self.whatif):
-            state.subject = None
-        self.compare.subjects = []
+            state.opened = None
+        self.compare.opened_runs = []
         self.catalogue.clear()
 
     def _offer(self) -> None:
@@ -129,3 +135,43 @@ class SessionState(param.Parameterized):
             self.param.run_key.objects = options
             self.param.compared.objects = options
             self.compared = [key for key in self.compared if key in options.values()]
+
+    def _in_the_address(self) -> dict[str, Place]:
+        """What an address holds, by its name there."""
+        train, image, images, whatif = self.train, self.image, self.images, self.whatif
+        settings = {
+            name: (train.config, name)
+            for name in ("method", "alpha", "beta", "kl_weight", "learning_rate", "k_init", "k_min", "k_max")
+        }
+        rest = set(setting_names()) - {*settings, "epochs", "device"}
+        return {
+            "tab": (self, "tab"),
+            "run": (self, "run_key"),
+            **settings,
+            "epochs": (train.config, "epochs"),
+            "images": (train, "train_images"),
+            "data": (train, "data_name"),
+            "model": (train, "model_name"),
+            "watch": (train, "watch"),
+            **{f"train_{name}": (train.config, name) for name in sorted(rest)},
+            "half": (image, "half"),
+            "image": (image, "image"),
+            "masked": (image, "masked_fraction"),
+            "order": (image, "order"),
+            "fill": (image, "fill"),
+            "attribution": (image, "attribution"),
+            "signed": (image, "signed"),
+            "label": (image, "label"),
+            "class": (image, "of_class"),
+            "prediction": (image, "prediction"),
+            "curves_fill": (images, "fill"),
+            "curves_attribution": (images, "attribution"),
+            "tolerance": (images, "tolerance"),
+            "picked": (images, "picked"),
+            **{f"whatif_{name}": (whatif.config, name) for name in WHATIF_SETTINGS},
+            "whatif_epochs": (whatif, "epochs"),
+            "whatif_image": (whatif, "picked"),
+            "compare_fill": (self.compare, "fill"),
+            "compare_attribution": (self.compare, "attribution"),
+            "scale": (self.compare, "scale"),
+        }

@@ -15,24 +15,25 @@ import numpy as np
 import param
 from torch import nn
 
-from smoot_explore.config import TrainingConfig
-from smoot_explore.curves import image_class, masking_curves
-from smoot_explore.data import ImageData, Split, balanced, limit_data
-from smoot_explore.explorer.places import allowed_folder, installed_datasets
-from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.subjects import Subject, shared_data
-from smoot_explore.explorer.trainings import (
+from smoot_explore.core.classes import image_class
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.curves import masking_curves
+from smoot_explore.core.models import create_model
+from smoot_explore.core.records import Change, EpochRecord
+from smoot_explore.data.images import ImageData, Split, balanced, limit_data
+from smoot_explore.engine.trainings import (
     Prepared,
     Training,
     TrainingPool,
     WatchReport,
     classes_of,
-    look_as_in_training,
+    effect_as_in_training,
 )
-from smoot_explore.explorer.words import safe
-from smoot_explore.models import create_model
-from smoot_explore.runs import Run
-from smoot_explore.training import Change, EpochRecord
+from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
+from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.runs.run import Run
 
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
@@ -139,7 +140,7 @@ class TrainState(param.Parameterized):
         self.points: list[Point] = []
         self.epochs: list[EpochScores] = []
         self.k: np.ndarray | None = None  # of all training images, now
-        self.preview: Subject | None = None  # a finished run shown while nothing was trained yet
+        self.preview: OpenedRun | None = None  # a finished run shown while nothing was trained yet
         self.seen: WatchReport | None = None
         self.seconds_left = float("nan")
         self.images_per_second = float("nan")
@@ -297,13 +298,13 @@ class TrainState(param.Parameterized):
         """A step on the plots' axis."""
         return (step - 1) / self.steps_per_epoch if self.steps_per_epoch else 0.0
 
-    def show_preview(self, subject: Subject) -> None:
+    def show_preview(self, opened: OpenedRun) -> None:
         """Show a finished run until the visitor trains one."""
         self.reset()
-        record = subject.run.record()
-        config = subject.run.config
-        self.preview, self.data, self.started = subject, subject.data, config
-        n_pixels = subject.data.n_pixels
+        record = opened.run.record()
+        config = opened.run.config
+        self.preview, self.data, self.started = opened, opened.data, config
+        n_pixels = opened.data.n_pixels
         start = np.full(record.sizes["image"], config.k_init * n_pixels)
         self._remember(0.0, start, always=True)
         nan = float("nan")
@@ -331,24 +332,24 @@ class TrainState(param.Parameterized):
 
     def watch_now(self) -> WatchReport | None:
         """Choose and look without a worker: at the preview, or after training has ended. Takes up to a second."""
-        subject, prepared = self.preview, self.training.prepared if self.training is not None else None
+        opened, prepared = self.preview, self.training.prepared if self.training is not None else None
         if self.data is None or self.k is None:
             return None
         if prepared is not None:
             return self._watched(
                 copy.deepcopy(prepared.model), self.data.train, self.k
             )  # the worker may go on
-        if subject is None:
+        if opened is None:
             return None
-        if self.watch not in subject.watched:  # the same for every visitor
-            with subject.lock:
-                subject.watched[self.watch] = self._watched(subject.model, self.data.train, self.k)
-        return subject.watched[self.watch]
+        if self.watch not in opened.watched:  # the same for every visitor
+            with opened.lock:
+                opened.watched[self.watch] = self._watched(opened.model, self.data.train, self.k)
+        return opened.watched[self.watch]
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
         positions = choose(self.watch, model, train, k, 5 * N_JUDGED)  # nobody trains meanwhile
         watched = train[positions]
-        seen = look_as_in_training(model, watched, k[positions], self.started)
+        seen = effect_as_in_training(model, watched, k[positions], self.started)
         return WatchReport(positions, self.step, k[positions], seen, classes_of(model, watched))
 
     def trajectories(self) -> tuple[list[float], dict[int, list[float]]]:
@@ -364,8 +365,11 @@ class TrainState(param.Parameterized):
             return ""
         column = min(self.explained, len(self.seen.positions)) - 1
         position = int(self.seen.positions[column])
-        label = safe(self.data.class_names[int(self.data.train.labels[position])])
-        change = (float(self.seen.look.label_change[column]), float(self.seen.look.runners_up_change[column]))
+        label = escaped(self.data.class_names[int(self.data.train.labels[position])])
+        change = (
+            float(self.seen.effect.label_change[column]),
+            float(self.seen.effect.runners_up_change[column]),
+        )
         image_class = None if self.seen.classes is None else str(self.seen.classes[column])
         return explanation(
             f"Training image {int(self.data.train.image_ids[position])} ({label})",

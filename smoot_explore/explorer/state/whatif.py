@@ -6,10 +6,10 @@ import numpy as np
 import param
 import xarray as xr
 
-from smoot_explore.config import TrainingConfig
-from smoot_explore.curves import simulate_k
-from smoot_explore.explorer.subjects import Subject
-from smoot_explore.explorer.words import safe
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.landscape import simulate_k
+from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.opened_runs import OpenedRun
 
 SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
 
@@ -34,14 +34,14 @@ class WhatIfState(param.Parameterized):
     def __init__(self) -> None:
         super().__init__()
         self.config = TrainingConfig(alpha=40)  # α large enough for a movement that is seen in 40 epochs
-        self.subject: Subject | None = None
+        self.opened: OpenedRun | None = None
 
-    def show(self, subject: Subject) -> None:
+    def show(self, opened: OpenedRun) -> None:
         """Take another run's landscape."""
-        self.subject = subject
-        if subject.landscape is None:
+        self.opened = opened
+        if opened.landscape is None:
             return
-        self.picked = min(self.picked, subject.landscape.sizes["image"] - 1)
+        self.picked = min(self.picked, opened.landscape.sizes["image"] - 1)
         if self.picked == 0:  # not chosen: an image that goes far shows more than one that stays
             k = self.trajectories().values
             self.picked = int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20])
@@ -49,17 +49,17 @@ class WhatIfState(param.Parameterized):
     @property
     def landscape(self) -> xr.Dataset | None:
         """Δ₁ and Δ₂..ₙ as functions of k; None where not measured yet."""
-        return self.subject.landscape if self.subject is not None else None
+        return self.opened.landscape if self.opened is not None else None
 
     @property
     def problem(self) -> str:
         """Why the landscape cannot be measured; empty when it can."""
-        return "" if self.subject is None else self.subject.problems.get("landscape", "")
+        return "" if self.opened is None else self.opened.problems.get("landscape", "")
 
     @property
     def lacks_landscape(self) -> bool:
         """Whether there is a landscape to measure."""
-        return self.subject is not None and self.landscape is None and not self.problem
+        return self.opened is not None and self.landscape is None and not self.problem
 
     @property
     def position(self) -> int:
@@ -111,10 +111,10 @@ class WhatIfState(param.Parameterized):
 
     def describe_picked(self, k: xr.DataArray) -> str:
         """The picked image and where it goes, as Markdown."""
-        if self.landscape is None or self.subject is None:
+        if self.landscape is None or self.opened is None:
             return ""
         path = k.values[:, self.position]
-        label = safe(self.subject.data.class_names[int(self.landscape.label[self.position])])
+        label = escaped(self.opened.data.class_names[int(self.landscape.label[self.position])])
         direction = "rises" if path[-1] > path[0] + 0.5 else "falls" if path[-1] < path[0] - 0.5 else "stays"
         image = int(self.landscape.image_id[self.position])
         return (

@@ -10,12 +10,17 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.explorer.background import MAPS
+from smoot_explore.engine.background import MAPS
+from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.export import compare_page, table_html
-from smoot_explore.explorer.latest import Latest
-from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, compared_images, map_limits
-from smoot_explore.explorer.subjects import Subject
+from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.state.compare import (
+    N_COMPARED_IMAGES,
+    CompareState,
+    compared_images,
+    map_limits,
+)
 from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.maps import SaliencyGrid
 from smoot_explore.views.palette import in_words
@@ -34,7 +39,7 @@ class CompareTab:
     ) -> None:
         self.state, self._measure, self._complain = state, measure, complain
         self.drops = DropsView(height=340)
-        self.latest = Latest(self._compute, self._show_maps, MAPS, schedule)
+        self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
@@ -49,7 +54,9 @@ class CompareTab:
         )  # fmt: skip
         self.panel = pn.Column(
             chooser,
-            pn.Row(*(control(state, n) for n in ("fill", "method", "scale")), sizing_mode="stretch_width"),
+            pn.Row(
+                *(control(state, n) for n in ("fill", "attribution", "scale")), sizing_mode="stretch_width"
+            ),
             self.table,
             self.note,
             pn.Row(csv, page),
@@ -57,7 +64,7 @@ class CompareTab:
             self.maps,
             sizing_mode="stretch_width",
         )
-        state.param.watch(self._protocol_chosen, ["fill", "method"])
+        state.param.watch(self._protocol_chosen, ["fill", "attribution"])
         state.param.watch(lambda *e: self._ask(), "scale")
 
     def refresh(self) -> None:
@@ -68,7 +75,7 @@ class CompareTab:
     def show_measured(self) -> None:
         """Draw the table and the accuracy drops."""
         state = self.state
-        if not state.subjects:
+        if not state.opened_runs:
             self.table.object = "Choose at least one run."
             self.note.object = ""
         else:
@@ -88,17 +95,17 @@ class CompareTab:
 
     def _ask(self) -> None:
         state = self.state
-        self.latest.ask(tuple(state.subjects), state.method, state.scale)
+        self.latest.ask(tuple(state.opened_runs), state.attribution, state.scale)
 
-    def _compute(self, subjects: tuple[Subject, ...], method: str, scale: str) -> Any:
-        images = compared_images(subjects[0]) if subjects else None
-        return images, self.state.maps(subjects, method), method, scale
+    def _compute(self, opened_runs: tuple[OpenedRun, ...], attribution: str, scale: str) -> Any:
+        images = compared_images(opened_runs[0]) if opened_runs else None
+        return images, self.state.maps(opened_runs, attribution), attribution, scale
 
     def _show_maps(self, answer: Any) -> None:
         if isinstance(answer, BaseException):
             self._complain(str(answer))
             return
-        images, maps, method, scale = answer
+        images, maps, attribution, scale = answer
         if images is None:
             self.maps.objects = []
             return
@@ -107,7 +114,7 @@ class CompareTab:
             self._grid = SaliencyGrid(labels, N_COMPARED_IMAGES, cell=96)
             self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
         self._grid.show_maps(
-            f"Saliency of the label by {in_words(method)}, colour scale: {scale}",
+            f"Saliency of the label by {in_words(attribution)}, colour scale: {scale}",
             images.images.numpy(),
             [images.class_names[int(label)] for label in images.labels],
             maps,

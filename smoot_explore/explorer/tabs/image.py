@@ -9,18 +9,18 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import Tap
 
-from smoot_explore.explorer.background import QUICK
+from smoot_explore.engine.background import QUICK
+from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.explorer.controls import control, number, small_text, text
-from smoot_explore.explorer.latest import Latest
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View
 from smoot_explore.explorer.uploads import read_picture
-from smoot_explore.explorer.words import safe
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.image import CurveView, ProbabilityBars
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
 
 _OF_THE_PICTURE = [
-    "half", "image", "masked_fraction", "order", "fill", "method", "signed",
+    "half", "image", "masked_fraction", "order", "fill", "attribution", "signed",
 ]  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class ImageTab:
     ) -> None:
         self.state, self._measure, self._complain = state, measure, complain
         self._upload_megabytes = upload_megabytes
-        self.latest = Latest(state.view, self._show, QUICK, schedule)
+        self.latest = Coalescer(state.view, self._show, QUICK, schedule)
         self.thumbnails = PictureGrid(
             "thumbnails", "Pick an image", 6, PAGE // 6, cell=58, titled=False, tooltips=True
         )
@@ -82,7 +82,7 @@ class ImageTab:
                 pn.pane.Bokeh(self.pictures.figure, sizing_mode="scale_width", margin=(0, 10)),
                 self.slider,
                 pn.Row(
-                    *(control(state, n) for n in ("order", "fill", "method")),
+                    *(control(state, n) for n in ("order", "fill", "attribution")),
                     control(state, "signed", sizing_mode=None, width=110, margin=(14, 10)),
                     sizing_mode="stretch_width",
                 ),
@@ -103,7 +103,7 @@ class ImageTab:
 
     def refresh(self) -> None:
         """Draw everything anew, for another run."""
-        if self.state.subject is None:
+        if self.state.opened is None:
             return
         self.show_thumbnails()
         self._ask()
@@ -148,10 +148,10 @@ class ImageTab:
             self.state.image = int(self._shown[cell])
 
     def _uploaded(self, event: Any) -> None:
-        if not event.new or self.state.subject is None:
+        if not event.new or self.state.opened is None:
             return
         try:
-            picture = read_picture(event.new, self.state.subject.data.image_shape, self._upload_megabytes)
+            picture = read_picture(event.new, self.state.opened.data.image_shape, self._upload_megabytes)
             self.state.take_upload(picture)
         except ValueError as error:
             self._complain(str(error))
@@ -162,14 +162,14 @@ class ImageTab:
         if isinstance(view, BaseException):
             self._complain(str(view))
             return
-        limit = saliency_limit([view.look.saliency])
+        limit = saliency_limit([view.effect.saliency])
         self.pictures.figure.title.text = view.title
         percent = 100 * view.masked_pixels / view.picture[0, 0].size
         self.pictures.show(
             [[
                 picture_pixels(view.picture)[0],
-                saliency_pixels(view.look.saliency, limit)[0],
-                picture_pixels(view.look.masked_images)[0],
+                saliency_pixels(view.effect.saliency, limit)[0],
+                picture_pixels(view.effect.masked_images)[0],
             ]],
             titles=[
                 "image", "saliency: red for, blue against", f"{percent:.0f} % masked ({view.masked_pixels} pixels)",
@@ -180,10 +180,12 @@ class ImageTab:
             self._curve = view.curve
             self.curve.figure.yaxis.axis_label = f"probability of {explained}"
             self.curve.show(view.curve.masked_fraction, view.curve.probability, view.curve.image_class)
-            self.verdict.object = verdict(view.curve, safe(explained))
-        probability = float(view.look.masked_probabilities[0, view.explained])
+            self.verdict.object = verdict(view.curve, escaped(explained))
+        probability = float(view.effect.masked_probabilities[0, view.explained])
         self.curve.mark(percent / 100, probability)
-        self.bars.show(view.class_names, view.look.clean_probabilities[0], view.look.masked_probabilities[0])
+        self.bars.show(
+            view.class_names, view.effect.clean_probabilities[0], view.effect.masked_probabilities[0]
+        )
 
 
 def verdict(curve: Curve, explained: str) -> str:

@@ -10,10 +10,10 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import Tap
 
-from smoot_explore.curves import image_class, peak_fraction
+from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.controls import control, number, text
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.images import ImagesState
-from smoot_explore.explorer.words import safe
 from smoot_explore.views.classes import ClassScatter, MeanCurvesView
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.histogram import Histogram
@@ -60,13 +60,14 @@ class ImagesTab:
         )
         self.panel = pn.Column(
             pn.Row(
-                *(control(state, n) for n in ("fill", "method", "tolerance")), sizing_mode="stretch_width"
+                *(control(state, n) for n in ("fill", "attribution", "tolerance")),
+                sizing_mode="stretch_width",
             ),
             self.headline,
             self.plots,
             sizing_mode="stretch_width",
         )
-        state.param.watch(self._protocol_chosen, ["fill", "method"])
+        state.param.watch(self._protocol_chosen, ["fill", "attribution"])
         state.param.watch(lambda *e: self.refresh(), "tolerance")
         state.param.watch(lambda *e: self._show_selection(), ["selected", "picked"])
         self._shown: list[int] = []
@@ -75,13 +76,12 @@ class ImagesTab:
         """Draw everything anew."""
         state, curves = self.state, self.state.curves
         self.plots.visible = curves is not None
-        if curves is None or state.subject is None:
-            why = f"cannot be measured: {safe(state.problem)}" if state.problem else "are being measured."
+        if curves is None or state.opened is None:
+            why = f"cannot be measured: {escaped(state.problem)}" if state.problem else "are being measured."
             self.headline.object = f"The masking curves of this protocol {why}"
             return
         names = [
-            f"{i}: {state.subject.data.class_names[int(label)]}"
-            for i, label in enumerate(curves.label.values)
+            f"{i}: {state.opened.data.class_names[int(label)]}" for i, label in enumerate(curves.label.values)
         ]
         self.headline.object = state.headline()
         self.scatter.source.selected.indices = list(state.selected)
@@ -95,14 +95,14 @@ class ImagesTab:
 
     def _show_selection(self) -> None:
         state, curves = self.state, self.state.curves
-        if curves is None or state.subject is None:
+        if curves is None or state.opened is None:
             return
         self.means.show(curves, state.tolerance, np.array(state.selected, int), state.position)
         self.scatter.pick(state.position)
         shown = state.shown[:_SHOWN]
         self._shown = [int(i) for i in shown]
-        test = state.subject.data.test
-        names = state.subject.data.class_names
+        test = state.opened.data.test
+        names = state.opened.data.class_names
         self.gallery.show(
             [picture_pixels(test.images[shown].numpy())] if len(shown) else [],
             texts=[f"{i}: {names[int(test.labels[i])]}" for i in self._shown],

@@ -8,10 +8,10 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.config import TrainingConfig, setting_names
+from smoot_explore.compute.device import available_devices
+from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.explorer.controls import bounds_control, button_group, choice, control, small_text
 from smoot_explore.explorer.state.train import OWN_FOLDER, TrainState
-from smoot_explore.hardware import available_devices
 from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}

@@ -10,14 +10,14 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import Tap
 
-from smoot_explore.config import TrainingConfig
-from smoot_explore.explorer.background import QUICK
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.records import Change
+from smoot_explore.engine.background import QUICK
+from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.engine.trainings import WatchReport
 from smoot_explore.explorer.controls import control, small_text, text
-from smoot_explore.explorer.latest import Latest
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
-from smoot_explore.explorer.trainings import WatchReport
-from smoot_explore.explorer.words import safe
-from smoot_explore.training import Change
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.histogram import Histogram
 from smoot_explore.views.palette import COLOURS, METHOD_NAMES
@@ -39,7 +39,7 @@ class TrainTab:
         schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.state, self._open_image = state, open_image
-        self._latest = Latest(self._look_anew, self._show_anew, QUICK, schedule)
+        self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self.loss, self.accuracy = LossView(height=158), AccuracyView(height=158)
         self.k_range, self.k_watched = KRangeView(height=190), WatchedKView(height=190)
         self.k_now = Histogram(
@@ -133,7 +133,7 @@ class TrainTab:
             self.k_now.show(state.k, edges, (low * n_pixels, high * n_pixels))
         self._show_watched()
         self.headline.object = self._headline()
-        self.problem.param.update(object=safe(state.problem), visible=bool(state.problem))
+        self.problem.param.update(object=escaped(state.problem), visible=bool(state.problem))
 
     def _show_bounds_and_marks(self) -> None:
         state = self.state
@@ -163,7 +163,7 @@ class TrainTab:
         watched = state.data.train[seen.positions]
         names = [state.data.class_names[int(label)] for label in watched.labels]
         # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
-        self._limit = max(saliency_limit([seen.look.saliency]), 0.95 * self._limit)
+        self._limit = max(saliency_limit([seen.effect.saliency]), 0.95 * self._limit)
         classes = ["?"] * len(names) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         starts = state.started.k_init * state.data.n_pixels
@@ -174,8 +174,8 @@ class TrainTab:
         self.strip.show(
             [
                 picture_pixels(watched.images.numpy()),
-                saliency_pixels(seen.look.saliency, self._limit),
-                picture_pixels(seen.look.masked_images),
+                saliency_pixels(seen.effect.saliency, self._limit),
+                picture_pixels(seen.effect.masked_images),
             ],
             titles=names,
             footers=footers,
@@ -201,7 +201,7 @@ class TrainTab:
     def _headline(self) -> str:
         state = self.state
         if state.preview is not None:
-            label, n = safe(state.preview.label), len(state.preview.data.train)
+            label, n = escaped(state.preview.label), len(state.preview.data.train)
             return (
                 f"Shown until you press **Train**: {label}, {n:,} images, {len(state.epochs)} epochs. "
                 "Move α or β and read below how the k of a watched image would move."

@@ -10,8 +10,8 @@ import xarray as xr
 from bokeh.events import Tap
 
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
-from smoot_explore.explorer.words import safe
 from smoot_explore.views.histogram import Histogram
 from smoot_explore.views.palette import COLOURS
 from smoot_explore.views.whatif import CobwebView, TrajectoriesView
@@ -72,7 +72,7 @@ class WhatIfTab:
         ready = state.landscape is not None
         self.plots.visible, self.waiting.visible = ready, not ready
         if state.problem:
-            self.waiting.object = f"The k-landscape of this run cannot be measured: {safe(state.problem)}"
+            self.waiting.object = f"The k-landscape of this run cannot be measured: {escaped(state.problem)}"
         if not ready:
             return
         self._k = state.trajectories()

@@ -1,4 +1,4 @@
-"""The report of each target, put together from what the laboratory keeps."""
+"""The report of each target, put together from what the runner keeps."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document
-from smoot_explore.reproduction.laboratory import Laboratory
-from smoot_explore.reproduction.recipes import Recipe
 from smoot_explore.reproduction.reports.choices import choices_report, k_spread_report
 from smoot_explore.reproduction.reports.classes import class_ii_report, figure1_report
 from smoot_explore.reproduction.reports.maps import saliency_report, sanity_report, shapes_report
 from smoot_explore.reproduction.reports.methods import drop_report, methods_report, methods_table
 from smoot_explore.reproduction.reports.settings import settings_report
+from smoot_explore.reproduction.runner import Runner
 from smoot_explore.reproduction.sections import NOT_YET_RUN, hardware_and_versions, what_was_run
+from smoot_explore.reproduction.targets import Target
 
 
-def report(recipe: Recipe, laboratory: Laboratory) -> Document:
+def report(target: Target, runner: Runner) -> Document:
     """The report of a target whose work is done."""
-    document = _begun(recipe, laboratory)
-    _REPORTS[recipe.target](document, recipe, laboratory)
-    trials = [trial for e in recipe.experiments for trial in laboratory.trials(e)]
+    document = _begun(target, runner)
+    _REPORTS[target.target](document, target, runner)
+    trials = [trial for e in target.experiments for trial in runner.trials(e)]
     if trials:
         document.parts.append(
             "## Open these runs\n\n"
@@ -32,11 +32,11 @@ def report(recipe: Recipe, laboratory: Laboratory) -> Document:
     return document
 
 
-def not_yet_run(recipe: Recipe, laboratory: Laboratory, reason: str) -> Document:
+def not_yet_run(target: Target, runner: Runner, reason: str) -> Document:
     """The report of a target that could not be run: the paper's numbers, and none of ours."""
-    document = _begun(recipe, laboratory)
-    for experiment in recipe.experiments:
-        document.parts.append(f"## {experiment.title}\n\n" + what_was_run(laboratory, experiment))
+    document = _begun(target, runner)
+    for experiment in target.experiments:
+        document.parts.append(f"## {experiment.title}\n\n" + what_was_run(runner, experiment))
         if experiment.name in paper.RESULTS:
             document.parts.append(methods_table(experiment, None))
     document.parts.insert(1, f"**{NOT_YET_RUN.capitalize()}:** {reason.splitlines()[0]}")
@@ -44,12 +44,12 @@ def not_yet_run(recipe: Recipe, laboratory: Laboratory, reason: str) -> Document
     return document
 
 
-def _begun(recipe: Recipe, laboratory: Laboratory) -> Document:
-    numbers = {"scale": laboratory.scale, "claim": recipe.claim, "experiments": {}}
-    return Document(recipe.target, recipe.title, [recipe.claim], numbers)
+def _begun(target: Target, runner: Runner) -> Document:
+    numbers = {"scale": runner.scale, "claim": target.claim, "experiments": {}}
+    return Document(target.target, target.title, [target.claim], numbers)
 
 
-_REPORTS: dict[str, Callable[[Document, Recipe, Laboratory], Any]] = {
+_REPORTS: dict[str, Callable[[Document, Target, Runner], Any]] = {
     "table1": settings_report,
     **dict.fromkeys(("table2", "table3", "table4", "table5"), methods_report),
     "figure1": figure1_report,

@@ -7,16 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from smoot_explore.comparison import Protocol
-from smoot_explore.records import start_config
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Picture, Table
-from smoot_explore.reproduction.experiments import (
-    MAIN_FILLS,
-    Experiment,
-)
-from smoot_explore.reproduction.laboratory import Laboratory
-from smoot_explore.reproduction.recipes import Recipe
+from smoot_explore.reproduction.experiments import MAIN_FILLS, Experiment
+from smoot_explore.reproduction.runner import Runner
 from smoot_explore.reproduction.sections import (
     Results,
     auc_difference,
@@ -29,12 +23,15 @@ from smoot_explore.reproduction.sections import (
     what_was_run,
 )
 from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
+from smoot_explore.reproduction.targets import Target
+from smoot_explore.runs.compare import Protocol
+from smoot_explore.schema import start_config
 from smoot_explore.views import figures
 
 
-def choices_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    (experiment,) = recipe.experiments
-    results = Results(laboratory.trials(experiment), ("test", "magnitude"))
+def choices_report(document: Document, target: Target, runner: Runner) -> None:
+    (experiment,) = target.experiments
+    results = Results(runner.trials(experiment), ("test", "magnitude"))
     document.numbers["runs"] = results.numbers()
     signed, magnitude = ({p.fill: p for p in drop_protocols(results, s)} for s in (True, False))
     published = paper.RESULTS["fashion-mnist"]
@@ -57,7 +54,7 @@ def choices_report(document: Document, recipe: Recipe, laboratory: Laboratory) -
     heads += [f"AUC {p.fill}, {p.ranking}" for p in shown]
     protocol = protocol_text(shown[0], ("fill", "ranking"))
     document.parts += [
-        "## What was run\n\n" + what_was_run(laboratory, experiment),
+        "## What was run\n\n" + what_was_run(runner, experiment),
         "## Table",
         Table(
             f"k in pixels after the last epoch; AUC: {protocol}; mean ± standard deviation of {results.n_seeds} seeds. "
@@ -72,9 +69,9 @@ def choices_report(document: Document, recipe: Recipe, laboratory: Laboratory) -
     ]
 
 
-def k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    (experiment,) = recipe.experiments
-    trials = laboratory.trials(experiment)
+def k_spread_report(document: Document, target: Target, runner: Runner) -> None:
+    (experiment,) = target.experiments
+    trials = runner.trials(experiment)
     results = Results(trials)
     document.numbers["runs"] = results.numbers()
     published = paper.RESULTS["fashion-mnist"]["smoot"].k
@@ -94,7 +91,7 @@ def k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     rows.append(["paper, SMOOT", str(paper.EPOCHS), " / ".join(map(str, published)), "–"])
     first = trials[0]
     document.parts += [
-        "## What was run\n\n" + what_was_run(laboratory, experiment),
+        "## What was run\n\n" + what_was_run(runner, experiment),
         "## Table",
         Table(
             f"k in pixels of {experiment.n_pixels} over the training images, mean ± standard deviation of "
@@ -103,7 +100,7 @@ def k_spread_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
             rows,
         ),
         *(_k_spread_finding(name_of(variant), parts, published) for variant, parts in ends.items()),
-        *_k_spread_caution(laboratory, experiment),
+        *_k_spread_caution(runner, experiment),
         Picture(
             "trajectories",
             figures.k_trajectories_figure(records[first.variant, first.seed]),
@@ -182,15 +179,15 @@ def _at_a_bound(k: np.ndarray, record: xr.Dataset) -> float:
     return 100 * float(np.isclose(k[:, None], bounds, rtol=1e-6).any(1).mean())
 
 
-def _k_spread_caution(laboratory: Laboratory, experiment: Experiment) -> list[str]:
+def _k_spread_caution(runner: Runner, experiment: Experiment) -> list[str]:
     """What sets the comparison with the paper apart at a smaller scale; nothing at the paper's."""
-    if laboratory.scale == "paper":
+    if runner.scale == "paper":
         return []
-    images = [laboratory.size(experiment).train or experiment.full[0], experiment.full[0]]
+    images = [runner.size(experiment).train or experiment.full[0], experiment.full[0]]
     variant = next(iter(experiment.variants))
     steps = [
         -(-n // experiment.config(variant, scale, 0).batch_size)
-        for n, scale in zip(images, (laboratory.scale, "paper"), strict=True)
+        for n, scale in zip(images, (runner.scale, "paper"), strict=True)
     ]
     return [
         f"Here are {images[0]:,} images, in the paper {images[1]:,}: among fewer, the smallest and the largest k are "

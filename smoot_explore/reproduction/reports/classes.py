@@ -8,19 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from smoot_explore.curves import image_class, peak_fraction
+from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Picture, Table
-from smoot_explore.reproduction.experiments import (
-    MAIN_FILLS,
-)
-from smoot_explore.reproduction.laboratory import Laboratory, Trial
-from smoot_explore.reproduction.recipes import Recipe
-from smoot_explore.reproduction.sections import (
-    Results,
-    what_was_run,
-)
+from smoot_explore.reproduction.experiments import MAIN_FILLS
+from smoot_explore.reproduction.runner import Runner, Trial
+from smoot_explore.reproduction.sections import Results, what_was_run
 from smoot_explore.reproduction.statistics import spread
+from smoot_explore.reproduction.targets import Target
 from smoot_explore.views import figures
 
 TOLERANCES = (0.01, 0.1)
@@ -29,10 +24,10 @@ TOLERANCES = (0.01, 0.1)
 _CURVES_OF = {"signed": "test", "magnitude": "magnitude"}
 
 
-def figure1_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    (experiment,) = recipe.experiments
-    trials = laboratory.trials(experiment)
-    document.parts.append("## What was run\n\n" + what_was_run(laboratory, experiment))
+def figure1_report(document: Document, target: Target, runner: Runner) -> None:
+    (experiment,) = target.experiments
+    trials = runner.trials(experiment)
+    document.parts.append("## What was run\n\n" + what_was_run(runner, experiment))
     for name, fill in (("test", "black"), ("magnitude", "mean")):
         trial = trials[0]
         curves = _one(trial.run.curves(name), fill)
@@ -49,9 +44,9 @@ def figure1_report(document: Document, recipe: Recipe, laboratory: Laboratory) -
     document.numbers["runs"] = Results(trials).numbers()
 
 
-def class_ii_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    (experiment,) = recipe.experiments
-    trials = laboratory.trials(experiment)
+def class_ii_report(document: Document, target: Target, runner: Runner) -> None:
+    (experiment,) = target.experiments
+    trials = runner.trials(experiment)
     results = Results(trials)
     accuracy = spread(results.accuracy("traditional").values())
     shares = _class_shares(trials)
@@ -65,7 +60,7 @@ def class_ii_report(document: Document, recipe: Recipe, laboratory: Laboratory) 
     document.numbers["runs"] = results.numbers()
     document.numbers["class_ii_shares"] = by_protocol
     document.parts += [
-        "## What was run\n\n" + what_was_run(laboratory, experiment),
+        "## What was run\n\n" + what_was_run(runner, experiment),
         "## Table",
         _class_table(trials, shares),
         f"Test accuracy {accuracy.text()} %. Over these protocols the share of class II lies between {min(means):.0f} "
@@ -137,4 +132,4 @@ def _covers(values: Sequence[float], value: float) -> bool:
 
 def _one(curves: xr.Dataset, fill: str) -> xr.Dataset:
     """The curves of the gradient with one fill."""
-    return curves.sel({"method": "gradient", "fill": fill})
+    return curves.sel(attribution="gradient", fill=fill)

@@ -8,18 +8,12 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from smoot_explore.comparison import Protocol
-from smoot_explore.config import METHODS
-from smoot_explore.curves import accuracy_drop
+from smoot_explore.core.choices import METHODS
+from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Picture, Table
-from smoot_explore.reproduction.experiments import (
-    ALL_FILLS,
-    MAIN_FILLS,
-    Experiment,
-)
-from smoot_explore.reproduction.laboratory import Laboratory
-from smoot_explore.reproduction.recipes import Recipe
+from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, Experiment
+from smoot_explore.reproduction.runner import Runner
 from smoot_explore.reproduction.sections import (
     NOT_YET_RUN,
     PAIRS,
@@ -34,18 +28,26 @@ from smoot_explore.reproduction.sections import (
     protocol_text,
     what_was_run,
 )
-from smoot_explore.reproduction.statistics import Difference, number, paired_difference, signed_number, spread
+from smoot_explore.reproduction.statistics import (
+    Difference,
+    number,
+    paired_difference,
+    signed_number,
+    spread,
+)
+from smoot_explore.reproduction.targets import Target
+from smoot_explore.runs.compare import Protocol
 from smoot_explore.views import figures
 from smoot_explore.views.palette import in_words
 
 
-def methods_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    (experiment,) = recipe.experiments
-    (use,) = recipe.uses
-    results = Results(laboratory.trials(experiment), use.curves)
+def methods_report(document: Document, target: Target, runner: Runner) -> None:
+    (experiment,) = target.experiments
+    (use,) = target.uses
+    results = Results(runner.trials(experiment), use.curves)
     document.numbers["runs"] = results.numbers()
     document.parts += [
-        "## What was run\n\n" + what_was_run(laboratory, experiment),
+        "## What was run\n\n" + what_was_run(runner, experiment),
         "## Table",
         methods_table(experiment, results),
         "## Differences between methods, seed by seed",
@@ -56,17 +58,15 @@ def methods_report(document: Document, recipe: Recipe, laboratory: Laboratory) -
     ]
     if "attributions" in use.curves:
         document.parts += _every_protocol(results)
-    trial = next(
-        t for t in results.trials if t.variant == "smoot" and t.seed == laboratory.seeds(experiment)[0]
-    )
+    trial = next(t for t in results.trials if t.variant == "smoot" and t.seed == runner.seeds(experiment)[0])
     figure = figures.k_trajectories_figure(trial.run.record())
     caption = f"k of all training images under SMOOT, seed {trial.seed}"
     document.parts.append(Picture("k", figure, caption))
 
 
-def drop_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
-    for experiment in recipe.experiments:
-        trials = laboratory.trials(experiment)
+def drop_report(document: Document, target: Target, runner: Runner) -> None:
+    for experiment in target.experiments:
+        trials = runner.trials(experiment)
         results = Results(trials, ("test",))
         drops = {t.run.name: _drops(t.run.curves()) for t in trials}
         document.numbers["experiments"][experiment.name] = {"runs": results.numbers(), "accuracy_drop": drops}
@@ -74,10 +74,10 @@ def drop_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> N
             m: [t.run.curves().sel({"fill": list(MAIN_FILLS)}) for t in trials if t.variant == m]
             for m in METHODS
         }
-        title = laboratory.data_title(experiment)
+        title = runner.data_title(experiment)
         figure = figures.accuracy_drop_spread_figure(curves, title)
         document.parts += [
-            f"## {experiment.title}\n\n{what_was_run(laboratory, experiment)}",
+            f"## {experiment.title}\n\n{what_was_run(runner, experiment)}",
             Picture(
                 experiment.name,
                 figure,
@@ -334,7 +334,7 @@ def _below(results: Results, first: str, second: str, protocol: Protocol) -> boo
 
 def _drops(curves: xr.Dataset) -> dict[str, Any]:
     """The accuracy drop of each fill in per cent, and its levels."""
-    drop = accuracy_drop(curves.sel({"method": "gradient"}))
+    drop = accuracy_drop(curves.sel(attribution="gradient"))
     by_fill = {str(fill): drop.sel(fill=fill).values.round(4).tolist() for fill in drop.fill.values}
     return {"masked_fraction": drop.masked_fraction.values.tolist(), **by_fill}
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from smoot_explore.config import TrainingConfig, setting_names
+from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.document import Document, Table
-from smoot_explore.reproduction.experiments import (
-    EXPERIMENTS,
-    SCALES,
-)
-from smoot_explore.reproduction.laboratory import Laboratory
-from smoot_explore.reproduction.recipes import Recipe
+from smoot_explore.reproduction.experiments import EXPERIMENTS, SCALES
+from smoot_explore.reproduction.runner import Runner
+from smoot_explore.reproduction.targets import Target
 
 
-def settings_report(document: Document, recipe: Recipe, laboratory: Laboratory) -> None:
+def settings_report(document: Document, target: Target, runner: Runner) -> None:
     rows = []
     for name, published in paper.SETTINGS.items():
         experiment = EXPERIMENTS[name]

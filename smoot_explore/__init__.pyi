@@ -1,0 +1,50 @@
+from .core.adaptation import KUpdate, probability_change, update_k
+from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
+from .core.config import TrainingConfig
+from .core.curves import masking_curves
+from .core.landscape import k_landscape, simulate_k
+from .core.masking import mask_pixels, rank_pixels
+from .core.models import create_model
+from .core.records import Change, EpochRecord, StepRecord, TrainingError
+from .core.saliency import saliency
+from .core.training import accuracy, train
+from .data.images import ImageData, Split
+from .data.load import load_data
+from .runs.checkpoint import RunError
+from .runs.run import Run, bundled_runs, list_runs, open_run
+from .schema import SchemaError, validate
+
+__version__: str
+__all__ = [
+    "Change",
+    "EpochRecord",
+    "ImageData",
+    "KUpdate",
+    "Run",
+    "RunError",
+    "SchemaError",
+    "Split",
+    "StepRecord",
+    "TrainingConfig",
+    "TrainingError",
+    "accuracy",
+    "accuracy_drop",
+    "bundled_runs",
+    "create_model",
+    "drop_auc",
+    "image_class",
+    "k_landscape",
+    "list_runs",
+    "load_data",
+    "mask_pixels",
+    "masking_curves",
+    "open_run",
+    "peak_fraction",
+    "probability_change",
+    "rank_pixels",
+    "saliency",
+    "simulate_k",
+    "train",
+    "update_k",
+    "validate",
+]

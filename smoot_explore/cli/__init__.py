@@ -1,0 +1,5 @@
+"""The command line: smoot-explore train | curves | compare | demo | reproduce | serve."""
+
+from smoot_explore.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,362 @@
+"""What the commands of smoot-explore are called and take; each loads what it needs when it is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import param
+from click.core import ParameterSource
+
+import smoot_explore
+from smoot_explore.cli.terminal import INTERRUPTED, stderr
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS
+from smoot_explore.core.config import TrainingConfig, setting_names
+from smoot_explore.data.names import DATASETS
+from smoot_explore.reproduction.experiments import SCALES
+
+_FAILURES = (ValueError, TypeError, OSError, RuntimeError)
+
+root_option = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    help="Where downloads and cached images live. [data/]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+class Commands(click.Group):
+    """A group whose commands report what a user can mend in one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            stderr.print("interrupted")
+            ctx.exit(INTERRUPTED)
+        except (click.exceptions.Exit, click.Abort):  # click's own ways out, which are RuntimeErrors
+            raise
+        except _FAILURES as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(smoot_explore.__version__, prog_name="smoot-explore")
+def main() -> None:
+    """Train, measure and compare saliency-guided training (SGT) and SMOOT.
+
+    Exit codes: 0 done, 1 something went wrong (the message says what), 2 wrong usage, 130 interrupted.
+    """
+
+
+def training_options(command: Callable) -> Callable:
+    """An option for each setting of `TrainingConfig`, with its default, range and text."""
+    for name in reversed(setting_names()):
+        command = _option(name, TrainingConfig.param[name])(command)
+    return command
+
+
+def _option(name: str, setting: param.Parameter) -> Callable:
+    flag = f"--{name.replace('_', '-')}"
+    kind: Any = str
+    if isinstance(setting, param.Boolean):
+        flag, kind = f"{flag}/--no-{flag[2:]}", None
+    elif isinstance(setting, param.Selector):
+        kind = click.Choice(list(setting.objects))
+    elif isinstance(setting, param.Number):  # param.Integer is one too
+        low, high = setting.bounds or (None, None)
+        kind = (click.IntRange if isinstance(setting, param.Integer) else click.FloatRange)(low, high)
+    return click.option(flag, name, type=kind, default=setting.default, show_default=True, help=setting.doc)
+
+
+def data_options(command: Callable) -> Callable:
+    """Options that say which data to load."""
+    options = [
+        click.option(
+            "--data", "data_name", default="fashion-mnist-sample", show_default=True,
+            help=f"{', '.join(DATASETS)}, or a folder with train/<class>/ and test/<class>/ images.",
+        ),
+        click.option("--train-images", type=click.IntRange(1), help="Take this many, classes balanced. [all]"),
+        click.option("--test-images", type=click.IntRange(1), help="Take this many, classes balanced. [all]"),
+        click.option("--image-size", type=click.IntRange(1), help="Resize a folder's images to this many pixels."),
+        click.option("--data-seed", type=click.IntRange(0), default=0, show_default=True,
+                     help="Which images a limit takes."),
+        root_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command("train", short_help="Train a model and record every image's k.")
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@data_options
+@click.option(
+    "--model",
+    "model_name",
+    default="cnn",
+    show_default=True,
+    help="cnn, or the name of a timm model.",
+)
+@click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once).")
+@click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
+              help="Passed to timm, such as img_size=32. May be repeated.")  # fmt: skip
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the run where it stopped, with its own data, model and settings. "
+    "--epochs, --device, --precision and the settings that may move during training may be new.",
+)
+@training_options
+@json_option
+@click.pass_context
+def train_command(
+    ctx: click.Context,
+    run_folder: Path,
+    data_name: str,
+    train_images: int | None,
+    test_images: int | None,
+    image_size: int | None,
+    data_seed: int,
+    root: Path | None,
+    model_name: str,
+    pretrained: bool,
+    model_options: tuple[str, ...],
+    resume: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train a model and record every image's k in the folder RUN.
+
+    \b
+    smoot-explore train runs/smoot --epochs 5
+    smoot-explore train runs/photos --data ./photos --image-size 64 --method sgt
+    smoot-explore train runs/smoot --resume --epochs 10
+    """
+
+    from smoot_explore.cli.training import resume_run, train_run
+
+    if resume:
+        explicit = {n for n in ctx.params if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+        unused = sorted(explicit - set(settings) - {"run_folder", "resume", "root", "as_json"})
+        if unused:
+            raise click.UsageError(
+                f"--resume takes data and model from the run; leave out: {', '.join(unused)}"
+            )
+        resume_run(run_folder, {name: settings[name] for name in explicit & set(settings)}, root, as_json)
+        return
+    source = (data_name, train_images, test_images, root, data_seed, image_size)
+    train_run(run_folder, TrainingConfig(**settings), source, model_name, pretrained, model_options, as_json)
+
+
+@main.command("curves", short_help="Measure masking curves of trained runs.")
+@click.argument("run_folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--fill", "fills", multiple=True, type=click.Choice(FILLS), default=("black", "mean", "remaining"),
+              show_default=True, help="What masked pixels become. May be repeated.")  # fmt: skip
+@click.option("--attribution", "attributions", multiple=True, type=click.Choice(ATTRIBUTIONS),
+              default=("gradient",), show_default=True, help="Attribution method. May be repeated.")  # fmt: skip
+@click.option("--ranking", type=click.Choice(["signed", "magnitude"]), default="signed", show_default=True,
+              help="Rank pixels by the attribution itself or by its magnitude.")  # fmt: skip
+@click.option("--order", type=click.Choice(ORDERS), default="highest", show_default=True,
+              help="Which pixels are masked first.")  # fmt: skip
+@click.option(
+    "--levels",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Steps from 0 to all pixels.",
+)
+@click.option("--images", type=click.IntRange(1), help="Only this many test images, the first ones. [all]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32",
+              show_default=True, help="Number format of the forward passes.")  # fmt: skip
+@click.option("--tolerance", type=click.FloatRange(0), default=0.01, show_default=True,
+              help="Class II: the probability rises by more than this.")  # fmt: skip
+@click.option("--name", default="test", show_default=True, help="Name that the curves are kept under.")
+@root_option
+@json_option
+def curves_command(
+    run_folders: tuple[Path, ...],
+    fills: tuple[str, ...],
+    attributions: tuple[str, ...],
+    ranking: str,
+    order: str,
+    levels: int,
+    images: int | None,
+    precision: str,
+    tolerance: float,
+    name: str,
+    root: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure masking curves of trained runs, keep them in the runs, and print AUC and class II.
+
+    \b
+    smoot-explore curves runs/smoot --fill black --fill mean
+    smoot-explore curves runs/smoot --attribution gradient --attribution integrated_gradients --images 500
+    """
+
+    from smoot_explore.cli.results import measure_runs
+
+    measure_runs(
+        run_folders, name, images, root, tolerance, as_json, levels=levels, order=order, fill=list(fills),
+        attribution=list(attributions), signed=ranking == "signed", precision=precision,
+    )  # fmt: skip
+
+
+@main.command("compare", short_help="Print runs side by side.")
+@click.argument("folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--tolerance", type=click.FloatRange(0), default=0.01, show_default=True,
+              help="Class II: the probability rises by more than this.")  # fmt: skip
+@click.option("--name", default="test", show_default=True, help="Name of the curves to read.")
+@json_option
+def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_json: bool) -> None:
+    """Print runs side by side: k, accuracy, AUC and class II.
+
+    RUN is the folder of a run, or a folder of runs.
+    """
+
+    from smoot_explore.cli.results import print_runs
+
+    print_runs(folders, tolerance, name, as_json)
+
+
+@main.command("demo", short_help="Train the three methods on the bundled sample and compare them.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True,
+              help="Folder for the runs and the figures.")  # fmt: skip
+@click.option(
+    "--epochs", type=click.IntRange(1), default=8, show_default=True, help="Epochs for each method."
+)
+@click.option("--train-images", type=click.IntRange(1), default=10_000, show_default=True,
+              help="Training images, classes balanced.")  # fmt: skip
+@click.option("--test-images", type=click.IntRange(10), default=2_000, show_default=True,
+              help="Test images, classes balanced.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="Of the initial weights, the order of the images, dropout and the fills.")  # fmt: skip
+@json_option
+def demo_command(
+    out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool
+) -> None:
+    """Train the three methods from the same initial weights on the bundled sample, and compare them.
+
+    In the last quarter of the epochs the learning rate goes down to a tenth, so that the accuracies settle.
+    Writes the runs and the figures to a folder. Finished runs in it are used again, stopped ones resumed.
+    """
+
+    from smoot_explore.cli.training import demo
+
+    demo(out, epochs, train_images, test_images, seed, as_json)
+
+
+@main.command("reproduce", short_help="Reproduce the paper's tables and figures.")
+@click.argument("targets", metavar="TARGET...", nargs=-1)
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    default="quick",
+    show_default=True,
+    help="smoke: only to see that it works; quick: reduced, for two CPU cores; paper: in full, for a GPU.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder for runs, tables and figures; each scale has a folder of its own in it.",
+)
+@root_option
+@click.option(
+    "--cifar10",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with CIFAR-10 as image files, train/<class>/ and test/<class>/. [torchvision's files]",
+)
+@click.option("--seeds", "n_seeds", type=click.IntRange(1), help="Number of seeds. [3]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
+@click.option("--list", "only_list", is_flag=True, help="Print the targets with what they need, and stop.")
+@json_option
+@click.pass_context
+def reproduce_command(
+    ctx: click.Context,
+    targets: tuple[str, ...],
+    scale: str,
+    out: Path,
+    root: Path | None,
+    cifar10: Path | None,
+    n_seeds: int | None,
+    device: str,
+    only_list: bool,
+    as_json: bool,
+) -> None:
+    """Reproduce the paper's tables and figures, each with its report beside the paper's numbers.
+
+    TARGET is one of those that --list prints, several of them, or all. What is done is used again, what was stopped
+    goes on: repeat the command.
+
+    \b
+    smoot-explore reproduce --list
+    smoot-explore reproduce table3 figure3
+    smoot-explore reproduce all --scale paper --device cuda
+    """
+
+    from smoot_explore.cli.reproduce import list_targets, reproduce
+
+    options = {"root": root, "cifar10": cifar10, "n_seeds": n_seeds, "device": device}
+    if only_list:
+        list_targets(targets, scale, out, options, as_json)
+        return
+    ctx.exit(reproduce(targets, scale, out, options, as_json))
+
+
+@main.command("serve", short_help="Serve the explorer, a page to train, watch and compare in a browser.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5006, show_default=True, help="Port to listen on."
+)
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--network", is_flag=True, help="Allow an address that other computers reach; see docs/serving.md."
+)
+@click.option("--origin", "origins", multiple=True, metavar="HOST[:PORT]",
+              help="Host that visitors type to see the page, besides this computer's. May be repeated.")  # fmt: skip
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Folder of runs that all visitors see; kept runs go there.")  # fmt: skip
+@click.option("--data-folder", "data_folders", multiple=True, type=click.Path(path_type=Path),
+              help="Visitors may open folders of images at or below this one. May be repeated. [none]")  # fmt: skip
+@root_option
+@click.option("--keep-runs/--no-keep-runs", default=True, show_default=True,
+              help="Let visitors keep trained runs.")  # fmt: skip
+@click.option(
+    "--max-trainings", type=click.IntRange(1), help="Trainings at the same time. [half of the cores]"
+)
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), default=60, show_default=True,
+              help="Computing time of one training, in minutes.")  # fmt: skip
+@click.option("--max-queue", type=click.IntRange(0), default=100, show_default=True,
+              help="Trainings that may wait.")  # fmt: skip
+@click.option("--upload-megabytes", type=click.FloatRange(0, min_open=True), default=5, show_default=True,
+              help="Size of an uploaded picture.")  # fmt: skip
+@click.option("--show/--no-show", default=False, show_default=True, help="Open the page in a browser.")
+def serve_command(
+    port: int,
+    address: str,
+    network: bool,
+    origins: tuple[str, ...],
+    show: bool,
+    max_trainings: int | None,
+    **given: Any,
+) -> None:
+    """Serve the explorer, a page to train, watch and compare in a browser.
+
+    Only this computer reaches it unless --network, --address and --origin say otherwise. Ctrl+C stops it, with
+    exit code 0.
+
+    \b
+    smoot-explore serve
+    smoot-explore serve --port 5007 --data-folder ~/photos --show
+    """
+    from smoot_explore.explorer.server import check_can_serve, serve, use_patient_threads
+    from smoot_explore.explorer.settings import ServerSettings
+
+    settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
+    check_can_serve(port, address, origins, network)
+    use_patient_threads()
+    serve(settings, port=port, address=address, origins=origins, network=network, show=show)

@@ -1,0 +1,66 @@
+"""What the commands share to talk to a terminal: where text goes, the progress bar, interrupts."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+@contextmanager
+def heeded_interrupts() -> Iterator[Callable[[], None]]:
+    """A function that raises ``KeyboardInterrupt`` if Ctrl+C was pressed since the start.
+
+    Python raises it at the keypress; where that is inside an extension that clears errors, it would be lost and the
+    work would go on. Long loops call the function in between.
+    """
+    pressed: list[bool] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(True)
+        signal.default_int_handler(number, frame)
+
+    def heed() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there are signals handled
+        yield heed
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield heed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_bar(what: str, total: float, state: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error with the time left; gives the function that moves it.
+
+    The function takes ``completed``, ``total`` and ``state``. It raises ``KeyboardInterrupt`` where Ctrl+C was
+    pressed and lost.
+    """
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=stderr, transient=True,
+    )  # fmt: skip
+    with progress, heeded_interrupts() as heed:
+        task = progress.add_task(what, total=total, state=state)
+
+        def update(**changes: Any) -> None:
+            heed()
+            progress.update(task, **changes)
+
+        yield update

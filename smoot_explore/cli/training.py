@@ -1,0 +1,161 @@
+"""Training from a terminal: one run, a resumed one, and the demonstration of all three methods."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from smoot_explore.cli.results import counted, measure, print_rows
+from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
+from smoot_explore.core.choices import METHODS
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.models import create_model
+from smoot_explore.core.records import EpochRecord, StepRecord
+from smoot_explore.core.saliency import saliency
+from smoot_explore.core.schedule import train_and_settle
+from smoot_explore.core.training import train
+from smoot_explore.data.images import ImageData
+from smoot_explore.data.load import load_data
+from smoot_explore.runs.compare import compare_runs
+from smoot_explore.runs.run import Run, open_run
+
+DEMO_BATCH_SIZE = 64  # small, so that a few epochs are enough steps for the methods to come close
+
+
+def train_run(
+    folder: Path,
+    config: TrainingConfig,
+    source: Sequence[Any],
+    model_name: str,
+    pretrained: bool,
+    model_options: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Train a new run and print its row; ``source`` are the arguments of `load_data`."""
+    data = load_data(*source)
+    options = dict(_name_and_value(text) for text in model_options)
+    model = create_model(model_name, data, pretrained, config.seed, **options)
+    _train_and_print(Run.create(folder, config, model, data), model, data, config, as_json)
+
+
+def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: bool) -> None:
+    """Go on with a run, some of its settings ``given`` anew, and print its row."""
+    run = open_run(folder)
+    config = run.config
+    config.param.update(**given)
+    _train_and_print(run, run.load_model(), run.load_data(root), config, as_json)
+
+
+def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConfig, as_json: bool) -> None:
+    if not _train(run, model, data, config, quiet=as_json):
+        stderr.print(
+            f"stopped with {counted(run.epochs, 'epoch')} kept. "
+            f"Go on with: smoot-explore train {run.path} --resume"
+        )
+        sys.exit(INTERRUPTED)
+    print_rows(compare_runs([run]), as_json, folder=run.path)
+
+
+def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool) -> None:
+    """Train the three methods from the same initial weights on the bundled sample, and compare them."""
+    data = load_data("fashion-mnist-sample", train_images, test_images)
+    runs, models = {}, {}
+    for method in METHODS:
+        config = TrainingConfig(method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE)
+        model = create_model("cnn", data, seed=seed)
+        folder = out / method
+        if (folder / "config.json").is_file():
+            run = open_run(folder)
+            config.param.update(**run.config.live_values()._asdict())
+            if run.epochs > epochs:
+                raise ValueError(
+                    f"{folder} has {run.epochs} epochs, more than {epochs}; choose another --out"
+                )
+        else:
+            run = Run.create(folder, config, model, data)
+        if not _train(run, model, data, config, quiet=as_json, slow_down=True):
+            stderr.print("stopped; the same command goes on from here")
+            sys.exit(INTERRUPTED)
+        runs[method], models[method] = run, run.load_model(model)
+        if not run.has_curves() or run.curves().attrs["epoch"] != run.epochs:
+            fills = ["black", "mean", "remaining"]
+            measure(run, model, data.test, "test", fill=fills, precision="auto")
+    written = _demo_figures(out, data, runs, models)
+    print_rows(compare_runs(runs.values()), as_json, folder=out)
+    if not as_json:
+        pictures = "\n".join(f"  {path}" for path in written if path.suffix == ".png")
+        stdout.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
+
+
+def _train(
+    run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool, slow_down: bool = False
+) -> bool:
+    """Train with a progress bar; False when the user interrupted it.
+
+    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs (`train_and_settle`).
+    """
+
+    steps = -(-len(data.train) // config.batch_size)
+    with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
+        update(completed=run.epochs * steps)
+        start = train_and_settle if slow_down else train
+        records = start(model, data, config, run=run, every=max(1, steps // 20))
+        try:
+            for record in records:
+                if isinstance(record, StepRecord):
+                    speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
+                    update(completed=record.step, state=speed)
+                else:
+                    update(completed=record.step)
+                    if not quiet:
+                        stdout.print(_epoch_line(config, record), highlight=False)
+        except KeyboardInterrupt:
+            records.close()  # type: ignore[attr-defined]
+            return False
+    return True
+
+
+def _epoch_line(config: TrainingConfig, record: EpochRecord) -> str:
+    k = f"k {record.k.min():.0f}/{np.median(record.k):.0f}/{record.k.max():.0f}  "
+    return (
+        f"{config.method:<11} epoch {record.epoch:>3}/{config.epochs}  loss {record.train_loss:.3f}  "
+        f"test accuracy {record.test_accuracy:.1f} %  {'' if config.method == 'traditional' else k}"
+        f"{record.duration_seconds:.1f} s"
+    )
+
+
+def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict[str, Any]) -> list[Path]:
+    from smoot_explore.views import figures
+
+    curves = {method: run.curves() for method, run in runs.items()}
+    motive = curves["traditional"].isel(fill=0)
+    first_of_class = [int((data.test.labels == label).nonzero()[0]) for label in range(data.n_classes)]
+    shown = data.test[first_of_class]
+    images = shown.normalize()
+    maps = {}
+    for method, model in models.items():
+        on = images.to(next(model.parameters()).device)
+        maps[method] = saliency(model, on, shown.labels.to(on.device)).cpu().numpy()
+    drawn = {
+        "accuracy_drop": figures.accuracy_drop_figure(curves),
+        "masking_curves": figures.masking_curves_figure(motive),
+        "k_trajectories": figures.k_trajectories_figure(runs["smoot"].record()),
+        "saliency": figures.saliency_figure(shown.images.numpy(), maps, list(data.class_names)),
+    }
+    return [path for name, figure in drawn.items() for path in figures.save_figure(figure, out / name)]
+
+
+def _name_and_value(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--model-option")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,1 @@
+"""What computes: the device, its memory, random numbers."""

@@ -1,0 +1,60 @@
+"""What masking curves say: class I or II, the peak, the accuracy drop and its area."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+
+def image_class(curves: xr.Dataset, tolerance: float = 0.01) -> xr.DataArray:
+    """``"II"`` for images whose probability rises, at some m > 0, above that of the clean image by more
+    than the tolerance, ``"I"`` for the others; (image).
+
+    Parameters
+    ----------
+    curves
+        From `masking_curves`, highest first for the paper's classes; its levels start at 0.
+    tolerance
+        In probability, at least 0. The share of class II depends on it: say which one was used.
+    """
+    peak, start = _peak_and_start(curves, tolerance)
+    classes = xr.where(peak.max("masked_fraction") > start + tolerance, "II", "I")
+    classes.attrs = {"long_name": "image class", "units": "1", "tolerance": tolerance}
+    return classes.rename("image_class")
+
+
+def peak_fraction(curves: xr.Dataset, tolerance: float = 0.01) -> xr.DataArray:
+    """The masked fraction m at which the probability is highest (the first of equals); 0 for class I; (image)."""
+    peak, _ = _peak_and_start(curves, tolerance)
+    where = peak.idxmax("masked_fraction")
+    result = where.where(image_class(curves, tolerance) == "II", 0.0)
+    result.attrs = {
+        "long_name": "masked fraction of the peak",
+        "units": "1",
+        "tolerance": tolerance,
+    }
+    return result.rename("peak_fraction")
+
+
+def accuracy_drop(curves: xr.Dataset) -> xr.DataArray:
+    """Accuracy over the images in per cent, (masked_fraction)."""
+    accuracy = 100.0 * curves.correct.mean("image")
+    accuracy.attrs = {"long_name": "accuracy", "units": "%"}
+    return accuracy.rename("accuracy_drop")
+
+
+def drop_auc(curves: xr.Dataset) -> xr.DataArray:
+    """Area under the accuracy drop, ∫ accuracy(m) dm by the trapezoidal rule, in per cent. Lower: a steeper drop."""
+    area = accuracy_drop(curves).integrate("masked_fraction")
+    area.attrs = {"long_name": "area under the accuracy drop", "units": "%"}
+    return area.rename("drop_auc")
+
+
+def _peak_and_start(curves: xr.Dataset, tolerance: float) -> tuple[xr.DataArray, xr.DataArray]:
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance must be at least 0, given {tolerance}")
+    if float(curves.masked_fraction[0]) != 0:
+        raise ValueError(
+            "the classes compare with the clean image: the curves must start at the masked fraction 0, "
+            f"they start at {float(curves.masked_fraction[0]):g}"
+        )
+    return curves.probability, curves.probability.isel(masked_fraction=0, drop=True)

@@ -1,0 +1,213 @@
+"""Every hyper-parameter, declared once: sliders, command-line options, tables and docs read it here."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import param
+
+from smoot_explore.core.choices import FILLS, METHODS, OPTIMIZERS
+from smoot_explore.errors import unknown_name
+
+
+class LiveValues(NamedTuple):
+    """The hyper-parameters that may move while training runs, as plain numbers."""
+
+    alpha: float
+    beta: float
+    kl_weight: float
+    learning_rate: float
+    k_min: float
+    k_max: float
+
+
+class TrainingConfig(param.Parameterized):
+    """Settings of one training run.
+
+    ``bounds`` of a parameter are what the mathematics allows, ``softbounds`` a sensible slider.
+    The parameters named in `LiveValues` are read anew at each training step; the others are read once,
+    when training starts. A misspelt name is an error, at construction and on assignment.
+
+    Examples
+    --------
+    >>> config = TrainingConfig(method="sgt", epochs=3)
+    >>> config.k_init
+    0.5
+    >>> config.kl_wieght = 2.0
+    Traceback (most recent call last):
+    AttributeError: unknown setting 'kl_wieght'; did you mean 'kl_weight'? ...
+    """
+
+    method = param.Selector(
+        default="smoot",
+        objects=list(METHODS),
+        label="Training method",
+        doc="traditional: cross-entropy alone; sgt: the same k for all images, for ever; "
+        "smoot: every image has its own k, which moves each epoch.",
+    )
+    beta = param.Number(
+        default=0.95,
+        bounds=(0, 1),
+        step=0.01,
+        label="β, weight of the label",
+        doc="Weight of the change of the label's probability against that of the runners-up, "
+        "equation (3). 1 looks at the label alone. No unit.",
+    )
+    alpha = param.Number(
+        default=10.0,
+        bounds=(0, None),
+        softbounds=(0, 100),
+        step=1.0,
+        label="α, speed of k (pixels)",
+        doc="How many pixels k moves for a change Δ of 1 in probability, equation (4). "
+        "0 keeps every k where it is.",
+    )
+    k_init = param.Number(
+        default=0.5,
+        bounds=(0, 1),
+        step=0.01,
+        label="Initial k (fraction of the pixels)",
+        doc="Share of an image's pixels that is masked at the start (SMOOT) or always (SGT).",
+    )
+    k_min = param.Number(
+        default=0.2,
+        bounds=(0, 1),
+        step=0.01,
+        label="Lowest k (fraction of the pixels)",
+        doc="SMOOT never masks a smaller share of an image than this, equation (4).",
+    )
+    k_max = param.Number(
+        default=0.8,
+        bounds=(0, 1),
+        step=0.01,
+        label="Highest k (fraction of the pixels)",
+        doc="SMOOT never masks a larger share of an image than this, equation (4).",
+    )
+    kl_weight = param.Number(
+        default=1.0,
+        bounds=(0, None),
+        softbounds=(0, 5),
+        step=0.1,
+        label="λ, weight of the KL term",
+        doc="How much it counts that masked and clean image get the same output, equation (5). "
+        "0 is traditional training that only watches k. No unit.",
+    )
+    top_n = param.Integer(
+        default=5,
+        bounds=(1, None),
+        softbounds=(1, 10),
+        label="n, classes in Δ",
+        doc="The label and the n − 1 most probable other classes enter equations (1) and (2); "
+        "cut to the number of classes.",
+    )
+    delta_class = param.Selector(
+        default="label",
+        objects=["label", "predicted"],
+        label="Class that moves k",
+        doc="label: Δ₁ is the change of the label's probability, equation (1); predicted: that of the most "
+        "probable class of the clean image. The k-landscape always follows the label.",
+    )
+    epochs = param.Integer(
+        default=10,
+        bounds=(1, None),
+        softbounds=(1, 100),
+        label="Epochs",
+        doc="How often training visits every image. The paper trains for 100.",
+    )
+    batch_size = param.Integer(
+        default=256,
+        bounds=(1, None),
+        softbounds=(16, 1024),
+        label="Batch size (images)",
+        doc="Images per training step.",
+    )
+    learning_rate = param.Number(
+        default=1.0,
+        bounds=(0, None),
+        softbounds=(0, 2),
+        step=0.01,
+        label="τ, learning rate",
+        doc="Step size of the optimiser, equation (7). 1 suits Adadelta; SGD and Adam want far less.",
+    )
+    optimizer = param.Selector(
+        default="adadelta",
+        objects=list(OPTIMIZERS),
+        label="Optimiser",
+        doc="torch.optim's optimiser of that name; the paper uses Adadelta.",
+    )
+    fill = param.Selector(
+        default="remaining",
+        objects=list(FILLS),
+        label="Fill of masked pixels",
+        doc="What a masked pixel becomes: uniform random values in the range of the image's remaining "
+        "pixels (the paper) or of the whole image (the SGT code), the image's mean, black, or a blur.",
+    )
+    signed = param.Boolean(
+        default=True,
+        label="Rank by signed gradient",
+        doc="On: the most negative gradients are the least important (the SGT code). "
+        "Off: those of the smallest magnitude.",
+    )
+    saliency_pass = param.Selector(
+        default="shared",
+        objects=["shared", "eval", "harvested"],
+        label="Saliency in training",
+        doc="shared: the forward pass of the loss also serves the gradient, dropout included; "
+        "eval: a pass of its own without dropout, as in the SGT code; harvested: the gradient of the loss at "
+        "the image's last visit, which costs nothing: the fastest, but another ranking.",
+    )
+    precision = param.Selector(
+        default="auto",
+        objects=["auto", "float32", "bfloat16"],
+        label="Number format",
+        doc="auto: bfloat16 where the hardware computes with it, float32 elsewhere.",
+    )
+    device = param.String(
+        default="auto",
+        regex=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        label="Device",
+        doc="auto: a GPU when there is one, else the CPU; or cpu, cuda, cuda:1, mps.",
+    )
+    seed = param.Integer(
+        default=0,
+        bounds=(0, 2**31 - 1),
+        softbounds=(0, 100),
+        label="Seed",
+        doc="Fixes the order of the images, dropout and the random fills.",
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        for name in settings:
+            if name not in setting_names():
+                raise _unknown_setting(name)
+        super().__init__(**settings)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in self.param:
+            raise _unknown_setting(name)
+        super().__setattr__(name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values, ready for JSON."""
+        return {name: getattr(self, name) for name in setting_names()}
+
+    def live_values(self) -> LiveValues:
+        """The values that training reads anew at each step."""
+        return LiveValues(*(float(getattr(self, name)) for name in LiveValues._fields))
+
+    def check(self) -> None:
+        """Raise ``ValueError`` where single valid values do not go together."""
+        if self.k_min > self.k_max:
+            raise ValueError(
+                f"k_min={self.k_min} is above k_max={self.k_max}; "
+                "give fractions of the pixels with k_min ≤ k_max"
+            )
+
+
+def setting_names() -> list[str]:
+    """Names of the settings, in the order of their declaration."""
+    return [name for name in TrainingConfig.param if name != "name"]
+
+
+def _unknown_setting(name: str) -> AttributeError:
+    return AttributeError(str(unknown_name("setting", name, setting_names())))

@@ -1,0 +1,270 @@
+"""Models: the paper's CNN and any timm model; every other ``nn.Module`` that returns logits works too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smoot_explore.compute.randomness import RandomStream
+from smoot_explore.errors import unknown_name
+
+# Options of timm that read files or fetch them; a run folder from elsewhere may name them too.
+_REFUSED_OPTIONS = {
+    "checkpoint_path",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "pretrained_strict",
+    "cache_dir",
+}
+
+
+class HasImageShape(Protocol):
+    """What a model must know of its data: ``ImageData`` has it."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+
+
+class PaperCNN(nn.Module):
+    """The paper's two-layer CNN (§4.1): 3×3 convolutions with stride 1 and 32 and 64 channels, 2×2
+    max-pooling, dropout 0.25, a dense layer of 128, dropout 0.5, a dense layer to the classes.
+
+    Two choices make it fast and change no result in distribution: the second ReLU follows the pooling
+    (max and ReLU commute; a quarter of the work) and the features are flattened with the channels last
+    (the layout the convolution writes, so nothing is copied).
+
+    Parameters
+    ----------
+    image_shape
+        (C, H, W), H and W at least 6.
+    n_classes
+        At least 2.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], n_classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if min(height, width) < 6:
+            raise ValueError(
+                f"the CNN needs images of at least 6×6 pixels, given {height}×{width}; "
+                "load larger images or pass a model of your own"
+            )
+        features = 64 * ((height - 4) // 2) * ((width - 4) // 2)
+        self.convolution1 = nn.Conv2d(channels, 32, kernel_size=3)
+        self.relu1 = nn.ReLU()
+        self.convolution2 = nn.Conv2d(32, 64, kernel_size=3)
+        self.pool = nn.MaxPool2d(2)
+        self.relu2 = nn.ReLU()
+        self.dropout1 = ByteDropout(0.25)
+        self.dense1 = nn.Linear(features, 128)
+        self.relu3 = nn.ReLU()
+        self.dropout2 = ByteDropout(0.5)
+        self.dense2 = nn.Linear(128, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.relu1(self.convolution1(images))  # (N, 32, H-2, W-2)
+        x = self.relu2(self.pool(self.convolution2(x)))  # (N, 64, (H-4)//2, (W-4)//2)
+        x = self.dropout1(x).permute(0, 2, 3, 1).flatten(1)
+        x = self.dropout2(self.relu3(self.dense1(x)))
+        return self.dense2(x)  # (N, n_classes)
+
+
+class ByteDropout(nn.Dropout):
+    """Dropout that draws one random byte per unit on a CPU, where PyTorch's own is slow.
+
+    The rate is rounded to 1/256, exact for the usual 0.25 and 0.5. On other devices it is PyTorch's own.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        threshold = round(self.p * 256)
+        if not self.training or threshold in (0, 256) or input.device.type != "cpu":
+            return super().forward(input)
+        # A dense mask in the layout of the input. 64 random bits at a time: eight units per draw.
+        mask = torch.empty_like(input, dtype=torch.uint8)
+        bits = torch.empty((mask.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        drawn = bits.view(torch.uint8)[: mask.numel()].as_strided(mask.size(), mask.stride())
+        # 1 where the byte is at least the threshold: comparing, and converting what it gives, is slower.
+        kept = (drawn.to(torch.int16) + (256 - threshold)) >> 8
+        return input * kept.to(input.dtype).mul_(256 / (256 - threshold))
+
+
+class ResizedModel(nn.Module):
+    """A model behind a resize to its own input size, so that masking and k stay at the data's resolution."""
+
+    def __init__(self, model: nn.Module, input_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model
+        self.input_size = input_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        if tuple(images.shape[2:]) != self.input_size:
+            images = F.interpolate(
+                images, self.input_size, mode="bilinear", align_corners=False, antialias=True
+            )
+        return self.model(images)
+
+
+def create_model(
+    name: str,
+    data: HasImageShape,
+    pretrained: bool = False,
+    seed: int = 0,
+    **options: Any,
+) -> nn.Module:
+    """A model for the data, with initial weights fixed by the seed.
+
+    Parameters
+    ----------
+    name
+        ``"cnn"`` for the paper's CNN, or the name of a timm model such as ``"deit_tiny_patch16_224"``.
+    data
+        Gives the image shape and the number of classes.
+    pretrained
+        Load timm's pretrained weights: from the local cache, else by download.
+    seed
+        The same seed gives the same initial weights.
+    **options
+        Passed to ``timm.create_model``, for example ``img_size=32, patch_size=4`` for a small vision
+        transformer. ``input_size=(h, w)`` sets the size that images are resized to inside the model;
+        without it, the model's own.
+
+    Returns
+    -------
+    nn.Module
+        Maps normalised images ``(N, C, H, W)`` to logits ``(N, n_classes)``, on the CPU, in train mode.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, options that the model does not take, or images too small for it.
+    RuntimeError
+        When the pretrained weights cannot be had.
+    """
+    image_shape, n_classes = data.image_shape, data.n_classes
+    with RandomStream(seed, torch.device("cpu")):
+        if name == "cnn":
+            if pretrained:
+                raise ValueError("the paper's CNN has no pretrained weights; use pretrained=False")
+            if options:
+                raise ValueError(f"the paper's CNN takes no options, given {', '.join(options)}")
+            model: nn.Module = PaperCNN(image_shape, n_classes)
+        else:
+            model = _timm_model(name, image_shape, n_classes, pretrained=pretrained, **options)
+    description = {
+        "name": name,
+        "pretrained": pretrained,
+        "image_shape": list(image_shape),
+        "n_classes": n_classes,
+    }
+    # Kept on the model, so that a run can say what to rebuild; going through JSON finds what cannot be stored.
+    try:
+        model._smoot_explore_description = json.loads(json.dumps({**description, "options": options}))
+    except TypeError:
+        raise ValueError(f"options must be plain values that JSON can hold, given {options}") from None
+    return model
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """What a run folder says about its model; ``name`` is None for a module of the user's own."""
+    own = {"name": None, "class": f"{type(model).__module__}.{type(model).__qualname__}"}
+    description = getattr(model, "_smoot_explore_description", own)
+    return {**description, "n_parameters": sum(weights.numel() for weights in model.parameters())}
+
+
+@contextmanager
+def kept_modes(model: nn.Module) -> Iterator[None]:
+    """Put every module back into the mode, train or eval, that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def activation_bytes(model: nn.Module, images: Tensor) -> int:
+    """Bytes of all layers' outputs for the images: about what a forward pass keeps for the way back."""
+    sizes: list[int] = []
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.nbytes)
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(sizes) + images.nbytes
+
+
+def check_logits(logits: Any, n_images: int, n_classes: int | None = None) -> None:
+    """Raise a clear error when a model's output cannot be logits for the images given."""
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"the model must return a tensor of logits (N, n_classes), it returned {type(logits).__name__}; "
+            "wrap it in a module that returns the logits alone"
+        )
+    wanted = f"({n_images}, {n_classes if n_classes else 'n_classes'})"
+    if logits.ndim != 2 or len(logits) != n_images or (n_classes and logits.shape[1] != n_classes):
+        raise ValueError(f"the model must return logits of shape {wanted}, it returned {tuple(logits.shape)}")
+
+
+def _timm_model(
+    name: str,
+    image_shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    pretrained: bool,
+    input_size: tuple[int, int] | None = None,
+    **options: Any,
+) -> nn.Module:
+    import timm  # two seconds of loading, for its own models alone
+
+    # Names with a scheme ("hf-hub:…", "local-dir:…") would fetch or read files: only timm's own names pass.
+    if not timm.is_model(name):
+        close = get_close_matches(name, timm.list_models(), n=5) or [
+            "resnet18",
+            "vit_tiny_patch16_224",
+        ]
+        raise unknown_name("model", name, ["cnn", *close], "Every name in timm.list_models() is accepted")
+    refused = sorted(_REFUSED_OPTIONS & set(options))
+    if refused:
+        raise ValueError(
+            f"the options {', '.join(refused)} are not accepted: they would read or download files"
+        )
+    try:
+        model = timm.create_model(
+            name,
+            pretrained=pretrained,
+            in_chans=image_shape[0],
+            num_classes=n_classes,
+            **options,
+        )
+    except TypeError as error:
+        raise ValueError(f"{name} does not take these options: {error}") from error
+    except Exception as error:
+        if not pretrained:
+            raise ValueError(f"{name} cannot be made with options {options}: {error}") from error
+        raise RuntimeError(
+            f"the pretrained weights of {name} could not be had ({type(error).__name__}: {error}). "
+            "They are downloaded on first use: connect to the internet once, or use pretrained=False"
+        ) from error
+    if input_size is None:
+        given = options.get("img_size") or model.pretrained_cfg.get("input_size", image_shape)[-2:]
+        input_size = (given, given) if isinstance(given, int) else tuple(given)
+    return ResizedModel(model, (int(input_size[0]), int(input_size[1])))

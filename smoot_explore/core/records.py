@@ -1,0 +1,104 @@
+"""What training yields, and the state that it goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from smoot_explore.core.config import LiveValues, TrainingConfig
+from smoot_explore.data.images import ImageData
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Change:
+    """A hyper-parameter that was moved while training ran."""
+
+    step: int  # the first step it took effect in, counted from 1 over the whole run
+    epoch: int
+    name: str
+    old: float
+    new: float
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Where training stands after some steps. Losses are means over the steps since the last StepRecord."""
+
+    epoch: int
+    step: int  # over the whole run, from 1
+    step_in_epoch: int  # from 1
+    steps_per_epoch: int
+    loss: float  # CE + λ·KL
+    cross_entropy: float
+    kl: float  # before λ; NaN for traditional training
+    k: np.ndarray  # (N,) pixels
+    images_per_second: float
+    changes: tuple[Change, ...] = ()  # of the epoch so far
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch did. Losses and the training accuracy are means over its steps, in train mode."""
+
+    epoch: int  # from 1
+    step: int  # last step of the epoch, over the whole run
+    train_loss: float  # CE + λ·KL
+    cross_entropy: float
+    kl: float  # before λ; NaN for traditional training
+    train_accuracy: float  # per cent
+    test_accuracy: float  # per cent, in eval mode
+    k: np.ndarray  # (N,) pixels, after the epoch
+    delta: np.ndarray  # (N,) Δ of equation (3) at each image's visit; NaN for traditional training
+    duration_seconds: float  # of the training steps alone
+    images_per_second: float
+    changes: tuple[Change, ...] = ()
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the run folder still holds the last good checkpoint."""
+
+
+@dataclass
+class TrainingState:
+    """What moves during training, apart from the model: all of it that a checkpoint must hold."""
+
+    optimizer: torch.optim.Optimizer
+    k: Tensor  # (N,) pixels, by position in data.train
+    delta: Tensor  # (N,)
+    live: LiveValues
+    saliency: Tensor | None = None  # (N, H, W) bfloat16, from each image's last visit; harvested only
+    epoch: int = 0  # epochs completed
+    step: int = 0
+    changes: list[Change] = field(default_factory=list)
+
+    def changes_in(self, epoch: int) -> tuple[Change, ...]:
+        """The live changes of one epoch."""
+        return tuple(change for change in self.changes if change.epoch == epoch)
+
+
+class EpochStore(Protocol):
+    """What training asks of whoever keeps its epochs: a run folder, or something of the user's own."""
+
+    @property
+    def epochs(self) -> int:
+        """Number of completed epochs."""
+
+    @property
+    def start_config(self) -> dict[str, Any]:
+        """The settings that training started with."""
+
+    def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
+        """Put model and state where training stopped."""
+
+    def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
+        """Keep a completed epoch."""
+
+    def finish(self) -> None:
+        """Training has reached its last epoch."""

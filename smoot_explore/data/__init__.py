@@ -1,0 +1,1 @@
+"""Labelled images: loaded by name, from folders, or generated."""

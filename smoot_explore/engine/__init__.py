@@ -1,0 +1,1 @@
+"""Work that takes long, beside whoever waits for it."""

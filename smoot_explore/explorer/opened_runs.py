@@ -1,0 +1,209 @@
+"""Opened runs: what the tabs look at, each run with its model, its data and what was measured of them."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import nn
+
+from smoot_explore.core.curves import masking_curves
+from smoot_explore.core.landscape import k_landscape
+from smoot_explore.data.images import ImageData, Split, balanced
+from smoot_explore.data.load import load_data
+from smoot_explore.data.names import DATASETS
+from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.runs.run import Run, open_run
+
+Progress = Callable[[int, int], object]
+Protocol = tuple[str, str]  # (fill, attribution method)
+
+MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
+LANDSCAPE_IMAGES = 200  # of the training images
+LEVELS = 20
+
+_data: OrderedDict[tuple, Future[ImageData]] = OrderedDict()
+_data_lock = threading.Lock()
+_KEPT_DATA = 4
+
+
+def shared_data(*source: Any, **options: Any) -> ImageData:
+    """`load_data`, with the last few data sets kept for all sessions, which only read them."""
+    key = (*source, *sorted(options.items()))
+    with _data_lock:
+        loading, mine = _data.get(key), key not in _data
+        if loading is None:
+            loading = _data[key] = Future()
+        _data.move_to_end(key)
+        while len(_data) > _KEPT_DATA:
+            _data.popitem(last=False)
+    if mine:  # outside the lock: others may want other data meanwhile
+        try:
+            loading.set_result(load_data(*source, **options))
+        except BaseException as error:
+            with _data_lock:
+                _data.pop(key, None)
+            loading.set_exception(error)
+    return loading.result()
+
+
+@dataclass
+class OpenedRun:
+    """A run as the tabs see it.
+
+    The model stays in eval mode; several sessions may look at the same bundled or kept run, so whoever
+    computes with it holds ``lock``.
+    """
+
+    key: str  # in the address of the page: "bundled/smoot", "kept/…", "mine/1"
+    label: str
+    run: Run
+    data: ImageData
+    model: nn.Module
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    watched: dict[str, Any] = field(default_factory=dict)  # what the Train tab's preview shows, by choice
+    _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
+    _landscape: xr.Dataset | None = None
+    problems: dict[Protocol | str, str] = field(default_factory=dict)  # why something cannot be measured
+
+    @classmethod
+    def open(
+        cls,
+        key: str,
+        label: str,
+        run: Run,
+        *,
+        data: ImageData | None = None,
+        model: nn.Module | None = None,
+        settings: ServerSettings | None = None,
+    ) -> OpenedRun:
+        """Load a run with its latest weights, on the CPU.
+
+        ``data`` and ``model`` are needed where the run does not say how to make them again. ``settings`` say
+        which data may be loaded: a run names some, and whoever looks at it must not read more than is allowed.
+        """
+        run = open_run(run.path)  # as it is on the disk now
+        if run.epochs == 0:
+            raise ValueError(f"{label} has no completed epoch yet; wait for its first one")
+        if data is None:
+            source = run.description["data"]
+            size = source.get("image_size")
+            if "name" not in source:
+                raise ValueError(f"{label} was trained on data put together by hand, which cannot be loaded")
+            _check_source(source["name"], settings)
+            data = shared_data(
+                source["name"], source.get("train"), source.get("test"),
+                settings.root if settings else None, source.get("seed", 0),
+                tuple(size) if isinstance(size, list) else size,
+            )  # fmt: skip
+            if data.fingerprint != run.description["data"]["fingerprint"]:
+                raise ValueError(f"the data of {label} have changed since it was trained; restore the images")
+        own = run.load_model(None if model is None else copy.deepcopy(model).cpu())
+        opened = cls(key, label, run, data, own.eval())
+        opened._take_over_measured()
+        return opened
+
+    @property
+    def method(self) -> str:
+        """traditional, sgt or smoot."""
+        return self.run.start_config["method"]
+
+    @property
+    def test(self) -> Split:
+        """The test images that its curves are measured on."""
+        return self.data.test[: self.n_measured]
+
+    @property
+    def n_measured(self) -> int:
+        """How many test images the curves are measured on: always the first ones."""
+        for curves in self._curves.values():
+            return curves.sizes["image"]
+        return min(MEASURED_IMAGES, len(self.data.test))
+
+    def curves(self, fill: str, attribution: str) -> xr.Dataset | None:
+        """Masking curves of the test images, ``(image, masked_fraction)``; None where not measured yet."""
+        return self._curves.get((fill, attribution))
+
+    def measure_curves(self, fill: str, attribution: str, progress: Progress | None = None) -> xr.Dataset:
+        """Measure masking curves, keep them and give them back. Works on a copy of the model."""
+        known = self.curves(fill, attribution)
+        if known is not None:  # another visitor was faster
+            return known
+        model, split = copy.deepcopy(self.model), self.test
+        with self._noting_problems((fill, attribution)):
+            curves = masking_curves(
+                model, split, LEVELS, "highest", fill, attribution, precision="float32", progress=progress
+            )
+        self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
+        return self._curves[fill, attribution]
+
+    @property
+    def landscape(self) -> xr.Dataset | None:
+        """Δ₁ and Δ₂..ₙ of some training images as functions of k; None where not measured yet."""
+        return self._landscape
+
+    def measure_landscape(self, progress: Progress | None = None) -> xr.Dataset:
+        """Measure the k-landscape, keep it and give it back. Works on a copy of the model."""
+        if self._landscape is not None:
+            return self._landscape
+        config = self.run.config
+        with self._noting_problems("landscape"):
+            self._landscape = k_landscape(
+                copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
+                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="auto",
+                progress=progress,
+            )  # fmt: skip
+        return self._landscape
+
+    @contextmanager
+    def _noting_problems(self, what: Protocol | str) -> Iterator[None]:
+        """Remember why a measurement fails, so that nobody waits for it again. To cancel it is no failure."""
+        try:
+            yield
+        except CancelledError:
+            raise
+        except Exception as error:
+            self.problems[what] = str(error) or type(error).__name__
+            raise
+
+    def _take_over_measured(self) -> None:
+        """Curves and landscape that the run folder holds, where they fit the weights as they are now."""
+        if self.run.has_curves():
+            stored = self.run.curves()
+            n = stored.sizes["image"]
+            first = self.data.test.image_ids[:n].numpy()
+            fits = (
+                stored.attrs.get("epoch") == self.run.epochs
+                and stored.attrs["order"] == "highest"
+                and stored.attrs["ranking"] == "signed"
+                and np.array_equal(stored.image_id, first)
+            )
+            if fits:
+                for dim in ("attribution", "fill"):
+                    stored = stored if dim in stored.dims else stored.expand_dims(dim)
+                for attribution in stored.attribution.values:
+                    for fill in stored.fill.values:
+                        one = stored.sel(attribution=attribution, fill=fill)
+                        self._curves[str(fill), str(attribution)] = one.transpose("image", "masked_fraction")
+        if self.run.has_landscape():
+            landscape = self.run.landscape()
+            if landscape.attrs.get("epoch") == self.run.epochs:
+                self._landscape = landscape
+
+
+def _check_source(name: str, settings: ServerSettings | None) -> None:
+    """Refuse data that would have to be downloaded, or a folder that the operator does not allow."""
+    settings = settings or ServerSettings()
+    if name not in DATASETS:
+        allowed_folder(name, settings)
+    elif name not in installed_datasets(settings.root):
+        raise ValueError(f"the data {name!r} of this run are not installed here; choose another run")

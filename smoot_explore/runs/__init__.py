@@ -1,0 +1,1 @@
+"""Runs: trainings on disk, and runs side by side."""

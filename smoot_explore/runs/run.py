@@ -1,0 +1,609 @@
+"""A run: a folder with the settings, the weights, the state to resume from, and what was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from smoot_explore.compute.device import choose_hardware, describe_hardware
+from smoot_explore.core.choices import METHODS
+from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
+from smoot_explore.core.models import create_model, describe_model
+from smoot_explore.core.records import Change, EpochRecord, TrainingState
+from smoot_explore.core.training import set_learning_rate
+from smoot_explore.data.images import ImageData
+from smoot_explore.data.load import bundled_path, load_data
+from smoot_explore.files import (
+    read_array,
+    read_json,
+    write_array,
+    write_json,
+)
+from smoot_explore.runs.checkpoint import (
+    RunError,
+    below,
+    damage_named,
+    epoch_of,
+    load_optimizer,
+    load_weights,
+    optimizer_tensors,
+    read_tensors,
+    rounded,
+    write_tensors,
+)
+from smoot_explore.schema import (
+    READABLE_VERSIONS,
+    RECORD,
+    SCHEMA_VERSION,
+    labelled,
+    read_dataset,
+    read_sizes,
+    write_dataset,
+)
+
+FORMAT = "smoot_explore run"
+_SCALARS = (
+    "train_loss", "cross_entropy", "kl", "train_accuracy", "test_accuracy", "duration_seconds",
+)  # fmt: skip
+# Settings that a resumption may give anew: those in _RESUMED for good, the live ones as a live change.
+_RESUMED = ("epochs", "device", "precision")
+_MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
+_DEFAULTS = TrainingConfig().to_dict()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RunList(list["Run"]):
+    """Runs of a folder; ``refused`` says of each other subfolder why it is not among them."""
+
+    refused: dict[Path, str]
+
+
+class Run:
+    """One training run on disk. `Run.create` makes one, `open_run` opens one.
+
+    The folder holds ``config.json`` (settings, model, data and versions at the start), ``journal.json`` (one
+    entry for each completed epoch, the live changes), ``epochs/`` (k and Δ, one array each),
+    ``model.safetensors`` (the latest weights), ``checkpoint/`` (to resume), ``record.nc`` (everything, once
+    training is finished), ``curves/`` and ``landscape.nc``. The journal is replaced last, in one step: a kill
+    at any instant loses the epoch in progress and no more. Nothing in it is a pickle. A published run
+    (`publish`) holds no ``epochs/``, ``images.npy`` and ``checkpoint/``.
+    """
+
+    def __init__(self, path: Path, description: dict[str, Any], journal: dict[str, Any]) -> None:
+        self.path = path
+        self.description = description
+        self.journal = journal
+
+    def __repr__(self) -> str:
+        state = "published" if self.published else "finished" if self.finished else "unfinished"
+        return f"<Run {self.path}: {self.start_config['method']}, {self.epochs} epochs, {state}>"
+
+    @classmethod
+    def create(cls, path: str | Path, config: TrainingConfig, model: nn.Module, data: ImageData) -> Run:
+        """A new run folder, with the model's present weights as the initial ones.
+
+        Raises
+        ------
+        FileExistsError
+            When the folder is there and not empty.
+        """
+        path = Path(path)
+        config.check()
+        _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
+        device = choose_hardware(config.device, config.precision)
+        description = {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config.to_dict(),
+            "model": describe_model(model),
+            "data": {
+                **data.source,
+                "fingerprint": data.fingerprint,
+                "image_shape": list(data.image_shape),
+                "class_names": list(data.class_names),
+                "n_train": len(data.train),
+                "n_test": len(data.test),
+            },
+            "device": describe_hardware(device.device),
+            "precision": str(device.dtype).removeprefix("torch."),
+            "versions": _versions(),
+        }
+        journal: dict[str, Any] = {
+            "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
+            "resumed": {}, "finished": False,
+        }  # fmt: skip
+        with _new_folder(path) as new:
+            (new / "epochs").mkdir()
+            (new / "checkpoint").mkdir()
+            write_array(new / "images.npy", _image_table(data))
+            write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
+            write_json(new / "journal.json", journal)
+            write_json(new / "config.json", description)
+        return cls(path, description, journal)
+
+    def publish(self, path: str | Path) -> Run:
+        """A compact copy of this finished run, for sharing.
+
+        It holds the settings, the journal, the record, the curves, the landscape, and the weights rounded to
+        float16, which halves their size; training cannot go on from it. Curves and landscape are copied:
+        measure them again on the copy where they must be those of the rounded weights. A data set's folder
+        of one's own stays named in the settings.
+
+        Parameters
+        ----------
+        path
+            Folder of the copy, new or empty.
+
+        Returns
+        -------
+        Run
+            The copy, opened.
+
+        Raises
+        ------
+        RunError
+            When training is not finished.
+        FileExistsError
+            When the folder is there and not empty.
+        """
+        path = Path(path)
+        if not self.finished:
+            raise RunError(
+                f"{self.path} has {self.epochs} of {self.config.epochs} epochs and only a finished run can be "
+                f"published; finish it first: smoot-explore train {self.path} --resume"
+            )
+        _refuse_occupied(path, "or delete it")
+        weights = {name: rounded(tensor) for name, tensor in self._weights().items()}
+        with _new_folder(path) as new:
+            write_tensors(new / "model.safetensors", weights, self.epochs)
+            write_dataset(new / "record.nc", self.record())
+            for file in [*self.path.glob("curves/*.nc"), *self.path.glob("landscape.nc")]:
+                copy = new / file.relative_to(self.path)
+                copy.parent.mkdir(exist_ok=True)
+                write_dataset(copy, read_dataset(file).assign_attrs(run=path.name))
+            write_json(new / "journal.json", {**self.journal, "published": True})
+            write_json(new / "config.json", self.description)
+        return open_run(path)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def epochs(self) -> int:
+        """Number of completed epochs."""
+        return len(self.journal["epochs"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether training reached its last epoch."""
+        return bool(self.journal["finished"])
+
+    @property
+    def published(self) -> bool:
+        """Whether this is a compact copy made by `publish`."""
+        return bool(self.journal.get("published", False))
+
+    @property
+    def start_config(self) -> dict[str, Any]:
+        """The settings at the start; those that the run does not know yet, with their defaults."""
+        return {**_DEFAULTS, **self.description["config"]}
+
+    @property
+    def config(self) -> TrainingConfig:
+        """The settings as they are now: those at the start, with what resuming and live changes made of them."""
+        return TrainingConfig(**{**self.start_config, **self.journal["resumed"], **self.journal["live"]})
+
+    @property
+    def changes(self) -> list[Change]:
+        """Live changes, each with the step it took effect in."""
+        return [Change(**change) for change in self.journal["changes"]]
+
+    def load_data(self, root: str | Path | None = None) -> ImageData:
+        """The data the run was trained on, checked by its fingerprint.
+
+        Raises
+        ------
+        RunError
+            When the data was put together by hand, or is no longer the same.
+        """
+        source = self.description["data"]
+        if "name" not in source:
+            raise RunError(f"{self.path} was trained on data put together by hand; pass that data instead")
+        size = source.get("image_size")
+        data = load_data(
+            source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
+            tuple(size) if isinstance(size, list) else size,
+        )  # fmt: skip
+        if data.fingerprint != source["fingerprint"]:
+            raise RunError(
+                f"{source['name']} is no longer the data that {self.path} was trained on (other fingerprint); "
+                "restore the images, or train a new run"
+            )
+        return data
+
+    def load_model(self, model: nn.Module | None = None) -> nn.Module:
+        """The model with its latest weights.
+
+        Parameters
+        ----------
+        model
+            Takes the weights; needed where the run trained a module of the user's own. None makes the
+            paper's CNN or the timm model that the run names.
+        """
+        if model is None:
+            source = self.description["model"]
+            if source["name"] is None:
+                raise RunError(
+                    f"{self.path} trained a model of its own ({source['class']}); pass one: "
+                    "run.load_model(MyModel())"
+                )
+            model = create_model(
+                source["name"], _Shape(self.description["data"]), **source.get("options", {})
+            )
+        load_weights(model, self._weights(), self.path)
+        return model
+
+    def record(self) -> xr.Dataset:
+        """Everything measured in the completed epochs; see docs/schema.md."""
+        if self.published or (self.finished and (self.path / "record.nc").is_file()):
+            return read_dataset(self.path / "record.nc")
+        return self._gathered()
+
+    def _gathered(self) -> xr.Dataset:
+        """The record put together from the journal and the epochs' arrays."""
+        epochs = self.journal["epochs"]
+        image_id, label = _read_array(self.path / "images.npy", (2, self._n_train))
+        arrays = [self._epoch_array(entry["epoch"]) for entry in epochs]
+        k, delta = np.stack(arrays, 1) if arrays else np.empty((2, 0, self._n_train), np.float32)
+        scalars = {
+            name: np.array([np.nan if e[name] is None else e[name] for e in epochs], float)
+            for name in _SCALARS
+        }
+        config = {
+            "start": self.start_config,
+            "changes": self.journal["changes"],
+            "now": self.config.to_dict(),
+        }
+        described = {
+            name: self.description[name]
+            for name in ("created", "device", "precision", "versions", "model", "data")
+        }
+        return labelled(
+            RECORD,
+            {"k": k, "delta": delta, **scalars},
+            {
+                "epoch": np.array([e["epoch"] for e in epochs], int),
+                "image_id": image_id,
+                "label": label,
+            },
+            {"n_pixels": self._n_pixels, "config": config, **described},
+        )
+
+    def save_curves(self, curves: xr.Dataset, name: str = "test") -> Path:
+        """Keep masking curves of this run's model under a name, and give the file's path."""
+        path = self._curves_file(name)
+        path.parent.mkdir(exist_ok=True)
+        write_dataset(path, curves.assign_attrs(run=self.name, epoch=self.epochs))
+        return path
+
+    def has_curves(self, name: str = "test") -> bool:
+        """Whether masking curves were kept under this name."""
+        return self._curves_file(name).is_file()
+
+    def curves(self, name: str = "test") -> xr.Dataset:
+        """Masking curves kept by `save_curves`."""
+        path = self._curves_file(name)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{self.path} holds no curves {name!r}; make them: smoot-explore curves {self.path}"
+            )
+        return read_dataset(path)
+
+    def save_landscape(self, landscape: xr.Dataset) -> Path:
+        """Keep the k-landscape of this run's model, and give the file's path."""
+        write_dataset(self._landscape_file, landscape.assign_attrs(run=self.name, epoch=self.epochs))
+        return self._landscape_file
+
+    def has_landscape(self) -> bool:
+        """Whether a k-landscape was kept."""
+        return self._landscape_file.is_file()
+
+    def landscape(self) -> xr.Dataset:
+        """The k-landscape kept by `save_landscape`."""
+        if not self.has_landscape():
+            raise FileNotFoundError(
+                f"{self.path} holds no landscape; make one: "
+                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train[:500]))"
+            )
+        return read_dataset(self._landscape_file)
+
+    # What training calls.
+
+    def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
+        """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
+        if self.published:
+            raise RunError(
+                f"{self.path} is published, and published runs hold no state to resume from; train a new run"
+            )
+        if data.fingerprint != self.description["data"]["fingerprint"]:
+            raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
+        given = config.to_dict()
+        different = [
+            f"{name} {self.start_config[name]!r} ≠ {given[name]!r}"
+            for name in setting_names()
+            if name not in _MAY_DIFFER and self.start_config[name] != given[name]
+        ]
+        if different:
+            raise RunError(
+                f"{self.path} was started with other settings ({'; '.join(different)}); "
+                "resume it with config=run.config, or train a new run"
+            )
+        resumed = {name: given[name] for name in _RESUMED}
+        if self.epochs < config.epochs and resumed != self.journal["resumed"]:
+            self.journal = {**self.journal, "resumed": resumed, "finished": False}
+            write_json(self.path / "journal.json", self.journal)
+        if self.epochs == 0:
+            load_weights(model, read_tensors(self.path / "model.safetensors"), self.path)
+            state.live = LiveValues(**self.journal["live"])  # what was moved since is a change at step 1
+            return
+        tensors = read_tensors(self._checkpoint(self.epochs))
+        load_weights(model, below(tensors, "model."), self.path)
+        try:
+            load_optimizer(state.optimizer, below(tensors, "optimizer."))
+            state.k.copy_(tensors["k"])
+            state.delta.copy_(tensors["delta"])
+            if state.saliency is not None:
+                state.saliency.copy_(tensors["saliency"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise RunError(f"{self.path} is damaged: its checkpoint does not fit ({error})") from error
+        state.epoch, state.step = self.epochs, self.journal["step"]
+        state.changes[:] = self.changes
+        state.live = LiveValues(**self.journal["live"])
+        set_learning_rate(state.optimizer, state.live.learning_rate)
+
+    def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
+        """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
+        weights = model.state_dict()
+        tensors = {f"model.{name}": value for name, value in weights.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(state.optimizer)}
+        tensors |= {"k": state.k, "delta": state.delta}
+        if state.saliency is not None:
+            tensors["saliency"] = state.saliency
+        write_tensors(self._checkpoint(record.epoch), tensors, record.epoch)
+        write_array(self._epoch_file(record.epoch), np.stack([record.k, record.delta]))
+        entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
+        journal = {
+            "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
+            "changes": [asdict(change) for change in state.changes],
+            "step": state.step,
+            "live": state.live._asdict(),
+            "resumed": self.journal["resumed"],
+            "finished": False,
+        }
+        write_json(self.path / "journal.json", journal)
+        self.journal = journal
+        write_tensors(self.path / "model.safetensors", weights, record.epoch)
+        for old in (self.path / "checkpoint").glob("*.safetensors"):
+            if old != self._checkpoint(record.epoch):
+                old.unlink()
+
+    def finish(self) -> None:
+        """Gather all epochs in ``record.nc`` and mark the run as finished."""
+        write_dataset(self.path / "record.nc", self._gathered())
+        if not self._weights_are_current():  # a kill came between the journal and the weights
+            write_tensors(self.path / "model.safetensors", self._weights(), self.epochs)
+        self.journal["finished"] = True
+        write_json(self.path / "journal.json", self.journal)
+
+    def _curves_file(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"name must be letters, digits, '.', '_' and '-', given {name!r}")
+        return self.path / "curves" / f"{name}.nc"
+
+    @property
+    def _landscape_file(self) -> Path:
+        return self.path / "landscape.nc"
+
+    def _weights_are_current(self) -> bool:
+        return epoch_of(self.path / "model.safetensors") == self.epochs
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Weights after the last completed epoch."""
+        if self._weights_are_current():
+            return read_tensors(self.path / "model.safetensors")
+        return below(read_tensors(self._checkpoint(self.epochs)), "model.")
+
+    @property
+    def _n_train(self) -> int:
+        return self.description["data"]["n_train"]
+
+    @property
+    def _n_pixels(self) -> int:
+        _, height, width = self.description["data"]["image_shape"]
+        return height * width
+
+    def _checkpoint(self, epoch: int) -> Path:
+        return self.path / "checkpoint" / f"{epoch:04d}.safetensors"
+
+    def _epoch_file(self, epoch: int) -> Path:
+        return self.path / "epochs" / f"{epoch:04d}.npy"
+
+    def _epoch_array(self, epoch: int) -> np.ndarray:
+        return _read_array(self._epoch_file(epoch), (2, self._n_train))
+
+
+class _Shape:
+    """What `create_model` asks of data, from a run's description."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        channels, height, width = description["image_shape"]
+        self.image_shape = (channels, height, width)
+        self.n_classes = len(description["class_names"])
+
+
+def open_run(path: str | Path) -> Run:
+    """The run in a folder, checked.
+
+    Raises
+    ------
+    RunError
+        Naming the folder and what is wrong, when it is not a run or is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"there is no folder {path}")
+    if not os.path.lexists(path / "config.json"):
+        raise RunError(f"{path} is not a run: it has no config.json")
+    description = _read_json(path / "config.json")
+    if description.get("format") != FORMAT:
+        raise RunError(f"{path} is not a run: its config.json is not smoot_explore's")
+    if description.get("schema_version") not in READABLE_VERSIONS:
+        raise RunError(
+            f"{path} has the schema version {description.get('schema_version')!r}, only "
+            f"{' and '.join(map(str, READABLE_VERSIONS))} can be read; use the version of smoot_explore that wrote it"
+        )
+    run = Run(path, description, _read_json(path / "journal.json"))
+    try:
+        _check(run)
+    except RunError:
+        raise
+    except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
+        raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    return run
+
+
+def list_runs(folder: str | Path) -> RunList:
+    """All runs directly in a folder, the oldest first.
+
+    Subfolders that are not runs, or damaged ones, are left out: a warning names each with its reason, and
+    ``refused`` of the result holds them.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    runs, runs_refused = RunList(), {}
+    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
+        try:
+            if path.is_dir():
+                runs.append(open_run(path))
+        except (RunError, OSError) as error:
+            runs_refused[path] = str(error)
+            warnings.warn(str(error), stacklevel=2)
+    runs.sort(key=lambda run: run.description["created"])
+    runs.refused = runs_refused
+    return runs
+
+
+def bundled_runs() -> RunList:
+    """The published runs that come with the project: traditional, SGT and SMOOT, from the same initial weights.
+
+    ``data/README.md`` says how they were trained and measured.
+
+    Examples
+    --------
+    >>> [run.name for run in bundled_runs()]
+    ['traditional', 'sgt', 'smoot']
+    """
+    runs = list_runs(bundled_path("runs"))
+    runs.sort(key=lambda run: METHODS.index(run.start_config["method"]))
+    return runs
+
+
+def _refuse_occupied(path: Path, otherwise: str) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already and not empty; choose another folder, {otherwise}")
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a hidden name: a kill leaves no half a run in the place of a whole one."""
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        os.replace(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _check(run: Run) -> None:
+    """Raise when something that a reader relies on is missing or of another form."""
+    TrainingConfig(**run.start_config)
+    run.config.check()
+    data = run.description["data"]
+    if len(data["image_shape"]) != 3 or len(data["class_names"]) < 2 or data["n_train"] < 1:
+        raise ValueError("its data has no shape, classes or images")
+    _ = run.description["model"]["name"], data["fingerprint"], run.description["created"].upper()
+    _ = run.changes, run.finished, run.journal["step"]
+    for i, entry in enumerate(run.journal["epochs"]):
+        if entry.get("epoch") != i + 1 or not set(_SCALARS) <= set(entry):
+            raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")
+    if not isinstance(run.journal["resumed"], dict) or not isinstance(run.description["model"], dict):
+        raise ValueError("its settings or its model are no JSON objects")
+    weights_epoch = epoch_of(run.path / "model.safetensors")
+    if run.published:
+        _check_published(run, weights_epoch)
+        return
+    for epoch in range(1, run.epochs + 1):
+        if not run._epoch_file(epoch).is_file():
+            raise RunError(f"{run.path} is damaged: {run._epoch_file(epoch).name} of epochs/ is missing")
+    if run.epochs and not run._checkpoint(run.epochs).is_file():
+        raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
+    _read_array(run.path / "images.npy", (2, run._n_train))
+
+
+def _check_published(run: Run, weights_epoch: int) -> None:
+    """Raise when the record or the weights, all that a published run has, are not those of its last epoch."""
+    if not (run.path / "record.nc").exists():
+        raise RunError(f"{run.path} is damaged: it is published and its record.nc is missing")
+    schema, sizes = read_sizes(run.path / "record.nc")
+    expected = {"epoch": run.epochs, "image": run._n_train}
+    if schema != RECORD.name or sizes != expected:
+        raise ValueError(f"record.nc has the sizes {sizes}, should be a record of {expected}")
+    if not run.finished:
+        raise ValueError("it is published, but its journal.json says that it is not finished")
+    if weights_epoch != run.epochs:
+        raise ValueError(f"its weights are those after epoch {weights_epoch}, not {run.epochs}, the last")
+
+
+def _image_table(data: ImageData) -> np.ndarray:
+    """Image ids and labels of the training images, (2, N)."""
+    return torch.stack([data.train.image_ids, data.train.labels]).numpy()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with damage_named(path.parent):
+        return read_json(path)
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    with damage_named(path.parent):
+        return read_array(path, shape)
+
+
+def _json_number(value: float) -> float | None:
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _versions() -> dict[str, str]:
+    packages = ("smoot-explore", "torch", "torchvision", "captum", "timm", "numpy", "xarray")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

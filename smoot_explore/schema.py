@@ -1,0 +1,277 @@
+"""The xarray schema of everything that is measured: build, validate, write, read (docs/schema.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from smoot_explore.files import FileError, regular_size, write_atomically
+
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+_LARGEST_BYTES = 16 * 2**30  # of a file's unpacked numbers; 10,000 epochs of 100,000 images take half
+
+
+class SchemaError(ValueError):
+    """A data set that does not follow its schema."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What a schema says of one variable or coordinate."""
+
+    dims: tuple[str, ...]
+    kinds: str  # NumPy's kinds of dtype: f float, i integer, b bool, U text
+    units: str  # "1" for numbers without a unit
+    long_name: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Variables and coordinates of one kind of data set.
+
+    Dimensions in ``optional_dims`` may be missing; their coordinate is then a single value.
+    """
+
+    name: str
+    variables: Mapping[str, Variable]
+    coords: Mapping[str, Variable]
+    optional_dims: tuple[str, ...] = ()
+
+
+_IMAGE_COORDS = {
+    "image_id": Variable(("image",), "iu", "1", "position of the image in the full data set"),
+    "label": Variable(("image",), "iu", "1", "label of the image"),
+}
+_PROTOCOL_COORDS = {
+    "attribution": Variable((), "UO", "1", "attribution method"),
+    "fill": Variable((), "UO", "1", "fill of the masked pixels"),
+}
+
+RECORD = Schema(
+    "record",
+    {
+        "k": Variable(("epoch", "image"), "f", "pixels", "number of masked pixels after the epoch"),
+        "delta": Variable(("epoch", "image"), "f", "1", "change Δ of equation (3) at the image's visit"),
+        "train_loss": Variable(("epoch",), "f", "nat", "training loss, CE + λ·KL"),
+        "cross_entropy": Variable(("epoch",), "f", "nat", "cross-entropy of the clean training images"),
+        "kl": Variable(("epoch",), "f", "nat", "KL divergence of clean from masked output"),
+        "train_accuracy": Variable(("epoch",), "f", "%", "training accuracy, in train mode"),
+        "test_accuracy": Variable(("epoch",), "f", "%", "test accuracy"),
+        "duration_seconds": Variable(("epoch",), "f", "s", "duration of the training steps"),
+    },
+    {"epoch": Variable(("epoch",), "iu", "1", "epoch, counted from 1"), **_IMAGE_COORDS},
+)
+
+CURVES = Schema(
+    "curves",
+    {
+        "probability": Variable(
+            ("image", "masked_fraction"), "f", "1", "probability of the label's class, p_y"
+        ),
+        "correct": Variable(
+            ("image", "masked_fraction"), "b", "1", "whether the most probable class is the label"
+        ),
+    },
+    {
+        "masked_fraction": Variable(("masked_fraction",), "f", "1", "masked share of the pixels"),
+        **_IMAGE_COORDS,
+        **_PROTOCOL_COORDS,
+    },
+    optional_dims=("attribution", "fill"),
+)
+
+LANDSCAPE = Schema(
+    "landscape",
+    {
+        "label_change": Variable(("image", "k"), "f", "1", "change Δ₁ of the label's probability"),
+        "runners_up_change": Variable(
+            ("image", "k"), "f", "1", "change Δ₂..ₙ of the runners-up's probabilities"
+        ),
+    },
+    {
+        "k": Variable(("k",), "fiu", "pixels", "number of masked pixels"),
+        **_IMAGE_COORDS,
+        **_PROTOCOL_COORDS,
+    },
+)
+
+SCHEMAS = {schema.name: schema for schema in (RECORD, CURVES, LANDSCAPE)}
+
+
+def labelled(
+    schema: Schema,
+    variables: Mapping[str, np.ndarray],
+    coords: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Arrays as the data set of a schema, with units and long names.
+
+    A coordinate of an optional dimension given as a list adds that dimension in front, in the order of
+    the schema; given as one value, it becomes a scalar coordinate. Attributes that are neither text nor
+    numbers are stored as JSON.
+    """
+    extra = tuple(d for d in schema.optional_dims if not isinstance(coords[d], str))
+
+    def described(name: str, variable: Variable, values: Any) -> xr.Variable:
+        own = variable.dims or tuple(d for d in extra if d == name)
+        dims = (extra + own) if name in schema.variables else own
+        return xr.Variable(dims, values, {"units": variable.units, "long_name": variable.long_name})
+
+    return xr.Dataset(
+        {n: described(n, v, variables[n]) for n, v in schema.variables.items()},
+        {n: described(n, v, coords[n]) for n, v in schema.coords.items()},
+        {
+            "schema": schema.name,
+            "schema_version": SCHEMA_VERSION,
+            **{n: v if isinstance(v, str | int | float) else as_json(v) for n, v in attrs.items()},
+        },
+    )
+
+
+def as_json(value: Any) -> str:
+    """JSON for an attribute: NetCDF attributes are text or numbers."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def start_config(record: xr.Dataset) -> dict[str, Any]:
+    """The settings that a training record started with."""
+    return json.loads(record.attrs["config"])["start"]
+
+
+def validate(dataset: xr.Dataset) -> xr.Dataset:
+    """The data set itself, if it follows its schema.
+
+    Raises
+    ------
+    SchemaError
+        Lists everything that is wrong.
+    """
+    schema = SCHEMAS.get(dataset.attrs.get("schema", ""))
+    if schema is None:
+        raise SchemaError(
+            f"the attribute 'schema' must be one of {', '.join(SCHEMAS)}, "
+            f"given {dataset.attrs.get('schema')!r}: not written by smoot_explore"
+        )
+    version = dataset.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"schema version {version!r} cannot be read, only {SCHEMA_VERSION}; "
+            "use the version of smoot_explore that wrote it"
+        )
+    problems = [
+        problem
+        for name, variable in {**schema.variables, **schema.coords}.items()
+        for problem in _problems(dataset, name, variable, schema)
+    ]
+    if problems:
+        raise SchemaError(f"not a valid {schema.name}: {'; '.join(problems)}")
+    return dataset
+
+
+def write_dataset(path: Path, dataset: xr.Dataset) -> None:
+    """Write a valid data set as NetCDF, atomically."""
+    validate(dataset)
+    # Bytes of equal weight put together (shuffle) compress better: a record of 10,000 images and 8 epochs of SMOOT
+    # takes 0.57 MB instead of 0.82 MB, in the same time. Text is left alone: HDF5 keeps it elsewhere.
+    encoding = {
+        name: {"zlib": True, "complevel": 4, "shuffle": True}
+        for name, variable in dataset.variables.items()
+        if variable.ndim and variable.dtype.kind in "biuf"
+    }
+    write_atomically(
+        path, lambda temporary: dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+    )
+
+
+def read_dataset(path: Path) -> xr.Dataset:
+    """A data set written by `write_dataset`, validated and in memory.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        With the file's name and what is wrong with it.
+    """
+    with _errors_named(path):
+        _check_storage(path)
+        return validate(_upgraded(xr.load_dataset(path, engine="h5netcdf")))
+
+
+def read_sizes(path: Path) -> tuple[str, dict[str, int]]:
+    """Schema and length of each dimension of a file written by `write_dataset`, without reading its numbers.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        With the file's name and what is wrong with it.
+    """
+    with _errors_named(path):
+        _check_storage(path)
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            validate(_upgraded(dataset))
+            return dataset.attrs["schema"], {str(name): size for name, size in dataset.sizes.items()}
+
+
+def _upgraded(dataset: xr.Dataset) -> xr.Dataset:
+    """The data set as version 2 has it. In version 1 the attribution was called method."""
+    if dataset.attrs.get("schema_version") != 1:
+        return dataset
+    renamed = dataset.rename(method="attribution") if "method" in dataset.coords else dataset
+    return renamed.assign_attrs(schema_version=SCHEMA_VERSION)
+
+
+@contextmanager
+def _errors_named(path: Path) -> Iterator[None]:
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        yield
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error}") from None
+    except Exception as error:  # HDF5 reports damage by many types
+        raise SchemaError(f"{path} cannot be read ({error}); delete it or make it again") from error
+
+
+def _check_storage(path: Path) -> None:
+    """Raise unless all numbers lie in the file itself: HDF5 can take them from any other file of the computer."""
+    regular_size(path)
+    with h5py.File(path, "r") as file:
+        unpacked = 0
+        for name in file:
+            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+                raise FileError(f"{name!r} is a link, and only numbers in the file itself are read")
+            item = file[name]
+            if not isinstance(item, h5py.Dataset):
+                raise FileError(f"{name!r} is no array")
+            if item.external or item.is_virtual:
+                raise FileError(
+                    f"{name!r} is stored in another file, and only numbers in the file itself are read"
+                )
+            unpacked += item.nbytes
+        if unpacked > _LARGEST_BYTES:
+            raise FileError(f"it unpacks to {unpacked / 2**30:.0f} GiB, more than any record")
+
+
+def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema) -> list[str]:
+    where = dataset.data_vars if name in schema.variables else dataset.coords
+    if name not in where:
+        return [f"{name} is missing"]
+    array = where[name]
+    problems = []
+    dims = tuple(d for d in array.dims if d not in schema.optional_dims)
+    if set(dims) != set(variable.dims):
+        problems.append(f"{name} must have the dimensions {variable.dims}, has {array.dims}")
+    if array.dtype.kind not in variable.kinds:
+        problems.append(f"{name} has the type {array.dtype}")
+    if array.attrs.get("units") != variable.units:
+        problems.append(f"{name} must be in {variable.units!r}, is in {array.attrs.get('units')!r}")
+    return problems

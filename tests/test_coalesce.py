@@ -1,0 +1,176 @@
+"""Answers for a control that moves faster than pictures can be made, and long measurements."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from waiting import until
+
+from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.coalesce import Coalescer
+
+
+class Slider:
+    """A control whose answers take until they are let go."""
+
+    def __init__(self, executor):
+        self.value, self.shown, self.computed = 0, [], []
+        self.let_go = threading.Semaphore(0)
+        self.latest = Coalescer(self.compute, self.shown.append, executor, lambda show: show())
+
+    def compute(self):
+        value = self.value
+        self.computed.append(value)
+        assert self.let_go.acquire(timeout=30)
+        if value < 0:
+            raise ValueError(f"no answer for {value}")
+        return 10 * value
+
+    def move(self, value):
+        self.value = value
+        self.latest.ask()
+
+
+@pytest.fixture
+def executor():
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+async def come(condition):
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def test_questions_in_between_replace_each_other_and_the_newest_answer_is_the_last(executor):
+    async def moves():
+        slider = Slider(executor)
+        slider.move(1)
+        await come(lambda: slider.computed == [1])
+        for value in range(2, 50):
+            slider.move(value)
+        slider.let_go.release(2)
+        await come(lambda: len(slider.shown) == 2)
+        assert slider.computed == [1, 49]
+        assert slider.shown == [10, 490]
+        slider.let_go.release()
+        await asyncio.sleep(0.05)
+        assert slider.shown == [10, 490]  # and nothing more comes
+        slider.move(3)
+        await come(lambda: len(slider.shown) == 3)
+        assert slider.shown[-1] == 30
+
+    asyncio.run(moves())
+
+
+def test_an_error_is_shown_and_the_next_question_is_answered(executor):
+    async def moves():
+        slider = Slider(executor)
+        slider.let_go.release(2)
+        slider.move(-1)
+        await come(lambda: slider.shown)
+        assert isinstance(slider.shown[0], ValueError)
+        assert str(slider.shown[0]) == "no answer for -1"
+        slider.move(2)
+        await come(lambda: len(slider.shown) == 2)
+        assert slider.shown[1] == 20
+
+    asyncio.run(moves())
+
+
+def test_answers_are_shown_on_the_event_loop_and_computed_beside_it(executor):
+    async def ask():
+        threads, done = [], asyncio.Event()
+
+        def show(answer):
+            threads.append(threading.get_ident())
+            done.set()
+
+        latest = Coalescer(lambda: threads.append(threading.get_ident()), show, executor, lambda f: f())
+        latest.ask()
+        await asyncio.wait_for(done.wait(), 30)
+        assert threads[1] == threading.get_ident() != threads[0]
+
+    asyncio.run(ask())
+
+
+def test_an_answer_for_a_page_that_is_gone_is_dropped(executor):
+    sliders = []
+
+    async def leave():
+        sliders.append(Slider(executor))
+        sliders[0].move(1)
+
+    asyncio.run(leave())
+    sliders[0].let_go.release()
+    executor.submit(int).result(30)  # behind it in the queue
+    assert sliders[0].computed == [1]
+    assert sliders[0].shown == []
+
+
+# Measurements
+
+
+def test_a_measurement_tells_how_far_it_is():
+    shares = []
+    halfway, go_on = threading.Event(), threading.Event()
+
+    def measure(progress):
+        progress(1, 2)
+        halfway.set()
+        assert go_on.wait(30)
+        progress(2, 2)
+
+    measurement = Measurement("masking curves", measure)
+    assert halfway.wait(30)
+    shares.append((measurement.share, measurement.done, measurement.problem))
+    go_on.set()
+    until(lambda: measurement.done)
+    shares.append((measurement.share, measurement.done, measurement.problem))
+    assert shares == [(0.5, False, ""), (1.0, True, "")]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"), [(ValueError("no pixels"), "no pixels"), (MemoryError(), "MemoryError")]
+)
+def test_a_measurement_that_fails_says_why_and_the_next_one_is_made(error, problem):
+    def fail(progress):
+        raise error
+
+    bad, made = Measurement("curves", fail), []
+    good = Measurement("curves", lambda progress: made.append(1))
+    until(lambda: good.done)
+    assert (bad.problem, good.problem, made) == (problem, "", [1])
+
+
+def test_a_cancelled_measurement_ends_at_its_next_progress_without_a_problem():
+    started, go_on, after = threading.Event(), threading.Event(), []
+
+    def measure(progress):
+        started.set()
+        assert go_on.wait(30)
+        progress(1, 9)
+        after.append(1)
+
+    measurement = Measurement("curves", measure)
+    assert started.wait(30)
+    measurement.cancel()
+    assert not measurement.done
+    go_on.set()
+    until(lambda: measurement.done)
+    assert (measurement.problem, after) == ("", [])
+
+
+def test_a_measurement_cancelled_while_it_waits_never_begins():
+    go_on, begun = threading.Event(), []
+    first = Measurement("curves", lambda progress: go_on.wait(30))
+    second = Measurement("curves", lambda progress: begun.append(1))
+    second.cancel()
+    assert (second.done, second.problem) == (True, "")
+    go_on.set()
+    until(lambda: first.done)
+    third = Measurement("curves", lambda progress: None)
+    until(lambda: third.done)
+    assert begun == []
