@@ -216,8 +216,8 @@ def read_sizes(path: Path) -> tuple[str, dict[str, int]]:
     """
     with _errors_named(path):
         _check_storage(path)
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            validate(_upgraded(dataset))
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            dataset = validate(_upgraded(stored))
             return dataset.attrs["schema"], {str(name): size for name, size in dataset.sizes.items()}
 
 

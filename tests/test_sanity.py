@@ -1,6 +1,7 @@
 """Rank correlation, hit rate and randomised layers, against slow and known answers."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from smoot_explore.compute.randomness import RandomStream
 from smoot_explore.core.sanity import hit_rate, randomize_layers, rank_correlation
 
 
@@ -109,3 +111,17 @@ def test_a_layer_that_cannot_be_drawn_again_is_named():
 def test_maps_of_different_shapes_are_refused(function):
     with pytest.raises(ValueError, match=r"\(2, 3, 3\) and \(2, 3, 4\)"):
         function(torch.rand(2, 3, 3), torch.ones(2, 3, 4, dtype=torch.bool))
+
+
+def test_random_layers_wait_for_whoever_draws_random_numbers():
+    """PyTorch has one random state for all threads: seeding it under a training would change its numbers."""
+    model = network()
+    with ThreadPoolExecutor(1) as pool:
+        with RandomStream(0, torch.device("cpu")):
+            changed = pool.submit(randomize_layers, model, seed=1)
+            with pytest.raises(TimeoutError):
+                changed.result(timeout=0.2)
+            drawn = torch.rand(3)
+        changed.result(timeout=30)
+    with RandomStream(0, torch.device("cpu")):
+        assert torch.equal(torch.rand(3), drawn)

@@ -1,9 +1,13 @@
+import json
+import shutil
+
 import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
-from smoot_explore import SchemaError, k_landscape, masking_curves, validate
+from smoot_explore import SchemaError, k_landscape, masking_curves, open_run, validate
+from smoot_explore.data.load import bundled_path
 from smoot_explore.schema import read_dataset, read_sizes, write_dataset
 
 
@@ -140,3 +144,27 @@ def test_a_file_that_unpacks_to_more_than_any_record_is_refused_unread(tmp_path,
     assert path.stat().st_size < 100_000
     with pytest.raises(SchemaError, match="unpacks to 32 GiB"):
         read_dataset(path)
+
+
+def test_a_file_of_version_1_is_read_as_one_of_version_2(tmp_path, data, linear):
+    """There the attribution was called method, which `xr.Dataset.sel` takes for an option of its own."""
+    curves = masking_curves(linear, data.test[:4], 2, attribution=["gradient", "random"])
+    old = curves.rename(attribution="method").assign_attrs(schema_version=1)
+    old.to_netcdf(tmp_path / "curves.nc", engine="h5netcdf")
+    xr.testing.assert_identical(read_dataset(tmp_path / "curves.nc"), curves)
+    assert read_sizes(tmp_path / "curves.nc")[1]["attribution"] == 2
+    assert curves.sel(attribution="random").attribution.item() == "random"
+
+
+def test_a_run_of_version_1_opens(tmp_path):
+    copied = shutil.copytree(bundled_path("runs/smoot"), tmp_path / "smoot")
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "schema_version": 1}))
+    for name, coordinate in (("curves/test.nc", True), ("landscape.nc", True), ("record.nc", False)):
+        new = xr.load_dataset(copied / name, engine="h5netcdf")
+        old = new.rename(attribution="method") if coordinate else new
+        old.assign_attrs(schema_version=1).to_netcdf(copied / name, engine="h5netcdf")
+    run = open_run(copied)
+    assert "attribution" in run.curves().dims
+    assert run.landscape().attribution.item() == "gradient"
+    assert validate(run.record()).sizes["epoch"] == run.epochs

@@ -13,6 +13,7 @@ import numpy as np
 
 from smoot_explore.cli.results import counted, measure, print_rows
 from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
+from smoot_explore.compute.device import hardware_of
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.models import create_model
@@ -137,11 +138,10 @@ def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict
     motive = curves["traditional"].isel(fill=0)
     first_of_class = [int((data.test.labels == label).nonzero()[0]) for label in range(data.n_classes)]
     shown = data.test[first_of_class]
-    images = shown.normalize()
     maps = {}
     for method, model in models.items():
-        on = images.to(next(model.parameters()).device)
-        maps[method] = saliency(model, on, shown.labels.to(on.device)).cpu().numpy()
+        images, labels = shown.batch(slice(None), hardware_of(model))
+        maps[method] = saliency(model, images, labels).cpu().numpy()
     drawn = {
         "accuracy_drop": figures.accuracy_drop_figure(curves),
         "masking_curves": figures.masking_curves_figure(motive),

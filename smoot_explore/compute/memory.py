@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_DEFAULT_THRESHOLD = 128 * 2**10  # bytes, of both
 _memory_lock = threading.Lock()
 _users_of_memory = 0
 
@@ -37,7 +38,9 @@ def retained_memory(device: torch.device) -> Iterator[None]:
         with _memory_lock:
             _users_of_memory -= 1
             if _users_of_memory == 0:
-                libc.mallopt(_M_TRIM_THRESHOLD, 128 * 2**10)
+                # Where both started. Only glibc's own moving of them does not come back once they were set.
+                libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_THRESHOLD)
+                libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_THRESHOLD)
                 libc.malloc_trim(0)
 
 

@@ -22,7 +22,6 @@ from smoot_explore.core.levels import (
     logits_of,
     masked_batches,
     masked_fractions,
-    normalised_chunk,
     saliency_and_logits,
 )
 from smoot_explore.core.masking import order_pixels
@@ -99,7 +98,7 @@ def masking_curves(
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in chunks_of(model, split, hardware, memory_budget):
-            images, labels = normalised_chunk(hardware, split, chunk)
+            images, labels = split.batch(chunk, hardware)
             noise = draw_noise_for(rng, images, fills)
             for i, name in enumerate(attributions):
                 maps, clean = saliency_and_logits(

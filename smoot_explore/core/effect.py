@@ -71,8 +71,9 @@ def masking_effect(
     >>> bool((seen.masked_images == data.test.images[:2].numpy()).all()), seen.label_change.tolist()
     (True, [0.0, 0.0])
     """
-    device = hardware_of(model).device
-    images, labels = split.normalize(split.images.to(device)), split.labels.to(device)
+    hardware = hardware_of(model)
+    device = hardware.device
+    images, labels = split.batch(slice(None), hardware)
     if maps is None:
         ranked = saliency(model, images, labels, attribution, signed=signed, seed=seed)
     else:

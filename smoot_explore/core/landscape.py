@@ -20,7 +20,6 @@ from smoot_explore.core.levels import (
     logits_of,
     masked_batches,
     masked_fractions,
-    normalised_chunk,
     saliency_and_logits,
 )
 from smoot_explore.core.masking import order_pixels
@@ -77,7 +76,7 @@ def k_landscape(
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in chunks_of(model, split, hardware, memory_budget):
-            images, labels = normalised_chunk(hardware, split, chunk)
+            images, labels = split.batch(chunk, hardware)
             maps, logits = saliency_and_logits(
                 model, images, labels, attribution, signed, derived_seed(seed, chunk.start)
             )

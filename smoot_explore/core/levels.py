@@ -49,7 +49,7 @@ def checked_names(given: str | Sequence[str], kind: str, accepted: Sequence[str]
 
 def chunks_of(model: nn.Module, split: Split, hardware: Hardware, memory_budget: int) -> Iterator[slice]:
     """Slices of the images, each as large as the memory budget allows."""
-    images, _ = normalised_chunk(hardware, split, slice(0, 1))
+    images, _ = split.batch(slice(1), hardware)
     logits = logits_of(model, images)
     check_logits(logits, 1)
     if split.labels.max() >= logits.shape[1]:
@@ -63,12 +63,6 @@ def chunks_of(model: nn.Module, split: Split, hardware: Hardware, memory_budget:
     size = int(np.clip(memory_budget // bytes_per_image, 1, largest))
     for start in range(0, len(split), size):
         yield slice(start, min(start + size, len(split)))
-
-
-def normalised_chunk(hardware: Hardware, split: Split, chunk: slice) -> tuple[Tensor, Tensor]:
-    """Normalised images and labels of a chunk, on the device."""
-    images = split.normalize(split.images[chunk].to(hardware.device))
-    return images.to(memory_format=hardware.layout), split.labels[chunk].to(hardware.device)
 
 
 def draw_noise_for(rng: np.random.Generator, images: Tensor, fills: Sequence[str]) -> Tensor | None:

@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from smoot_explore.compute.device import hardware_of
+from smoot_explore.compute.randomness import RandomStream
 from smoot_explore.core.masking import rank_pixels
 
 
@@ -104,8 +106,7 @@ def randomize_layers(model: nn.Module, n_layers: int | None = None, seed: int = 
         raise ValueError(
             f"the model has {len(layers)} layers with weights, n_layers={n_layers} must lie in 0 … that"
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with RandomStream(seed, hardware_of(changed).device):
         for layer in layers[len(layers) - n_layers :]:
             reset = getattr(layer, "reset_parameters", None)
             if reset is None:

@@ -181,12 +181,10 @@ def _visit(
 
     ``first``: these images were never visited before, so no saliency was harvested from them.
     """
-    images = _batch(split, ids, setting.hardware)
+    images, labels = split.batch(ids, setting.hardware)
     ids = ids.to(state.k.device)
     last = None if state.saliency is None or first else state.saliency[ids]
-    result = training_step(
-        model, state.optimizer, images, split.labels[ids], state.k[ids], live, setting, last
-    )
+    result = training_step(model, state.optimizer, images, labels, state.k[ids], live, setting, last)
     state.k[ids], state.delta[ids] = result.k, result.delta
     if state.saliency is not None and result.saliency is not None:
         state.saliency[ids] = result.saliency.to(state.saliency.dtype)
@@ -248,8 +246,8 @@ def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None
     with kept_modes(model), hardware.autocast():
         model.eval()
         for ids in torch.arange(len(split), device=split.images.device).split(512):
-            labels = split.labels[ids.to(hardware.device)]
-            right += (model(_batch(split, ids, hardware)).argmax(1) == labels).sum()
+            images, labels = split.batch(ids, hardware)
+            right += (model(images).argmax(1) == labels).sum()
     return 100 * right.item() / len(split)
 
 
@@ -387,21 +385,13 @@ def _on_device(split: Split, device: torch.device) -> Split:
     return replace(split, images=images, **moved)
 
 
-def _batch(split: Split, ids: Tensor, hardware: Hardware) -> Tensor:
-    """Normalised images on the device, in the memory layout that its convolutions like."""
-    chosen = split.images[ids]
-    if chosen.device != split.mean.device:  # the data set stayed on the host
-        chosen = chosen.pin_memory().to(hardware.device, non_blocking=True)
-    return split.normalize(chosen).to(memory_format=hardware.layout)
-
-
 def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
     """How many images may go through the model at once: clean and masked pass are both kept for the way back."""
     budget = _CPU_MEMORY_BUDGET
     if hardware.device.type == "cuda":
         # Of the whole memory, not of what is free just now: the same run must get the same slices again.
         budget = torch.cuda.get_device_properties(hardware.device).total_memory // 4
-    one = _batch(data.train, torch.arange(1), hardware)
+    one, _ = data.train.batch(slice(1), hardware)
     with kept_modes(model), hardware.autocast():
         return max(1, budget // (2 * activation_bytes(model.eval(), one)))
 
@@ -409,7 +399,7 @@ def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
 @torch.no_grad()
 def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
     """Find a model that does not fit the data before training starts."""
-    first = _batch(data.train, torch.arange(min(2, len(data.train))), hardware)
+    first, _ = data.train.batch(slice(2), hardware)
     try:
         with kept_modes(model), hardware.autocast():
             logits = model.eval()(first)

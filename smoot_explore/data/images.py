@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from smoot_explore.compute.device import Hardware
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -107,6 +109,15 @@ class Split:
             raise TypeError(f"normalize takes uint8 images (0 … 255), given {images.dtype}")
         scale = (1 / (255 * self.std)).view(-1, 1, 1).to(images.device)
         return images.float().mul_(scale).add_(self.black.view(-1, 1, 1).to(images.device))
+
+    def batch(self, index: slice | Tensor, hardware: Hardware) -> tuple[Tensor, Tensor]:
+        """Normalised images and labels of those at ``index``, on the device, in the layout that it likes."""
+        images = self.images[index]
+        if images.device.type == "cpu" and hardware.device.type == "cuda":
+            images = images.pin_memory()
+        images = self.normalize(images.to(hardware.device, non_blocking=True))
+        rows = index.to(self.labels.device) if isinstance(index, Tensor) else index
+        return images.to(memory_format=hardware.layout), self.labels[rows].to(hardware.device)
 
 
 @dataclass(frozen=True, eq=False)
