@@ -177,9 +177,8 @@ def test_a_slider_moved_while_it_trains_is_in_the_record(live):
     until(lambda: training.records)
     training.controls[0].value = 0.25
     moved = training.config.beta, training.config.alpha
-    until(lambda: any(record.changes for record in training.records))
-    change = next(change for record in training.records for change in record.changes)
-    assert change.new in moved
+    until(lambda: training.changes)
+    assert training.changes[0].new in moved
     training.stop()
     assert training.status == "stopped"
 

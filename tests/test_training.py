@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten
 from smoot_explore import (
     EpochRecord,
     ImageData,
+    Run,
     Split,
     StepRecord,
     TrainingError,
@@ -326,13 +327,27 @@ def test_a_live_change_takes_effect_at_the_next_step_and_is_recorded(data, model
     moved = second.k != 512
     assert 0 < moved.sum() <= 25
     assert np.array_equal(first.k, np.full(60, 512, np.float32))
-    next(records)
-    epoch = next(records)
-    assert [(c.step, c.epoch, c.name, c.old, c.new) for c in epoch.changes] == [
+    third, epoch = next(records), next(records)
+    assert [(c.step, c.epoch, c.name, c.old, c.new) for c in second.changes] == [
         (2, 1, "alpha", 0.0, 500.0),
         (2, 1, "learning_rate", 1.0, 0.1),
     ]
+    assert first.changes == third.changes == epoch.changes == ()
     records.close()
+
+
+@pytest.mark.parametrize("every", [None, 1, 2, 5])
+def test_every_live_change_is_told_once_however_many_records_are_asked_for(
+    data, model, config, tmp_path, every
+):
+    settings = config(epochs=3)
+    run = Run.create(tmp_path / "run", settings, model, data)
+    told = []
+    for i, record in enumerate(train(model, data, settings, run=run, every=every)):
+        told += record.changes
+        settings.alpha = 20.0 + i
+    assert told == run.changes
+    assert len(told) >= 2
 
 
 def test_settings_that_are_read_once_do_not_change_a_training_that_runs(data, config):
@@ -352,8 +367,8 @@ def test_bounds_that_pass_through_a_wrong_order_do_not_stop_training(data, model
     settings.k_min = 0.9  # above k_max until the next line
     next(records)
     settings.k_max = 0.95
-    last = list(records)[-1]
-    assert [(c.step, c.name) for c in last.changes] == [(3, "k_min"), (3, "k_max")]
+    after, *_, last = records
+    assert [(c.step, c.name) for c in after.changes] == [(3, "k_min"), (3, "k_max")]
     assert last.k.max() == pytest.approx(0.9 * 1024)
 
 

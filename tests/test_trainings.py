@@ -336,7 +336,7 @@ def test_a_live_change_takes_effect_at_the_next_step_and_is_in_the_record(pool, 
     assert 0 < (second.k != 512).sum() <= 35  # the 25 and 10 images of the steps 5 and 6
     expected = [(5, 2, "alpha", 0.0, 500.0), (5, 2, "kl_weight", 1.0, 2.0)]
     run = open_run(training.prepared.run.path)
-    for changes in (second.changes, run.changes):
+    for changes in (training.changes, run.changes):
         assert [(c.step, c.epoch, c.name, c.old, c.new) for c in changes] == expected
 
 

@@ -40,7 +40,7 @@ class StepRecord:
     kl: float  # before λ; NaN for traditional training
     k: np.ndarray  # (N,) pixels
     images_per_second: float
-    changes: tuple[Change, ...] = ()  # of the epoch so far
+    changes: tuple[Change, ...] = ()  # since the record before: each is told once
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class EpochRecord:
     delta: np.ndarray  # (N,) Δ of equation (3) at each image's visit; NaN for traditional training
     duration_seconds: float  # of the training steps alone
     images_per_second: float
-    changes: tuple[Change, ...] = ()
+    changes: tuple[Change, ...] = ()  # since the record before: each is told once
 
 
 class TrainingError(RuntimeError):
@@ -77,10 +77,13 @@ class TrainingState:
     epoch: int = 0  # epochs completed
     step: int = 0
     changes: list[Change] = field(default_factory=list)
+    told: int = 0  # how many of the changes a record has told
 
-    def changes_in(self, epoch: int) -> tuple[Change, ...]:
-        """The live changes of one epoch."""
-        return tuple(change for change in self.changes if change.epoch == epoch)
+    def new_changes(self) -> tuple[Change, ...]:
+        """The live changes that no record has told; they count as told from now on."""
+        new = tuple(self.changes[self.told :])
+        self.told = len(self.changes)
+        return new
 
 
 class EpochStore(Protocol):

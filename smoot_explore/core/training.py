@@ -290,7 +290,7 @@ class _Meter:
         loss, cross_entropy, kl, _ = self.losses[self.reported : steps].mean(0).tolist()
         record = StepRecord(
             epoch, state.step, steps, len(self.losses), loss, cross_entropy, kl,
-            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds, state.changes_in(epoch),
+            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds, state.new_changes(),
         )  # fmt: skip
         self.reported, self.new_images, self.new_seconds = steps, 0, 0.0
         return record
@@ -301,7 +301,7 @@ class _Meter:
         return EpochRecord(
             state.epoch, state.step, loss, cross_entropy, kl, 100 * right, test_accuracy,
             state.k.cpu().numpy().copy(), state.delta.cpu().numpy().copy(),
-            self.seconds, self.images / self.seconds, state.changes_in(state.epoch),
+            self.seconds, self.images / self.seconds, state.new_changes(),
         )  # fmt: skip
 
 

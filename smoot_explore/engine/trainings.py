@@ -19,7 +19,7 @@ from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.effect import MaskingEffect, masking_effect
-from smoot_explore.core.records import EpochRecord, StepRecord
+from smoot_explore.core.records import Change, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData, Split
 from smoot_explore.runs.run import Run
@@ -84,6 +84,7 @@ class Training:
         self.status = "queued"  # queued, preparing, running, paused, stopped, finished, failed
         self.problem = ""
         self.step = 0
+        self.changes: list[Change] = []  # live ones, in their order
         self.seconds = 0.0  # of computing
         self._prepare = prepare
         self._max_seconds = 60 * max_minutes
@@ -166,6 +167,7 @@ class Training:
             if record is None:
                 return self._end("finished")
             self.step = record.step
+            self.changes += record.changes
             self._report(record, now)
             if self.seconds > self._max_seconds:
                 raise RuntimeError(

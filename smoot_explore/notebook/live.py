@@ -298,8 +298,7 @@ class LiveTraining(widgets.VBox):
         )
         self._last_k = record.k
         for change in record.changes:
-            if change not in self.changes:
-                self._changes.append(((change.step - 1) / record.steps_per_epoch, change))
+            self._changes.append(((change.step - 1) / record.steps_per_epoch, change))
 
     def _say(self, record: StepRecord, seconds: float) -> None:
         total = record.steps_per_epoch * self.config.epochs

@@ -376,6 +376,7 @@ class Run:
             raise RunError(f"{self.path} is damaged: its checkpoint does not fit ({error})") from error
         state.epoch, state.step = self.epochs, self.journal["step"]
         state.changes[:] = self.changes
+        state.told = len(state.changes)
         state.live = LiveValues(**self.journal["live"])
         set_learning_rate(state.optimizer, state.live.learning_rate)
 

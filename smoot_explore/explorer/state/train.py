@@ -239,7 +239,6 @@ class TrainState(param.Parameterized):
                     self.choose_watched()
                 self.step = report.step
                 self._remember(float(report.epoch), report.k, always=True)
-                self._note(report.changes)
             else:
                 record = report.record
                 self.step, self.steps_per_epoch = record.step, record.steps_per_epoch
@@ -250,7 +249,7 @@ class TrainState(param.Parameterized):
                     Point(epoch, record.cross_entropy, record.kl, *np.quantile(record.k, (0, 0.5, 1)))
                 )
                 self._remember(epoch, record.k)
-                self._note(record.changes)
+        self._note(training.changes[len(self.changes) :])
         if training.ended and training.status == "finished":
             self.seconds_left = 0.0
         changed = self.status != training.status
@@ -431,10 +430,8 @@ class TrainState(param.Parameterized):
             self.history = [*self.history[:-1:2], self.history[-1]]
             self._stride *= 2
 
-    def _note(self, changes: tuple[Change, ...]) -> None:
+    def _note(self, changes: list[Change]) -> None:
         for change in changes:
-            if change in self.changes:
-                continue
             self.changes.append(change)
             if change.name in ("k_min", "k_max"):
                 _, low, high = self.bounds[-1]
