@@ -131,7 +131,7 @@ def _epochs(
             seed = derived_seed(settings.seed, epoch)
             stream = RandomStream(seed, hardware.device)
             generator.manual_seed(seed)
-            order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            permutation = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
             # Harvested saliency changes with the first epoch what a step does: each epoch has its own recording.
             visit: Callable[[Tensor, LiveValues], Tensor] = functools.partial(
                 _visit, model, split, state, setting, first=epoch == 1
@@ -140,7 +140,7 @@ def _epochs(
                 record_step = cuda_graph(hardware.device, generator)
                 visit = CapturedStep(visit, batch_size, hardware.device, record_step)
             meter = _Meter(steps_per_epoch, hardware.device)
-            for i, ids in enumerate(order.to(split.images.device).split(batch_size)):
+            for i, ids in enumerate(permutation.to(split.images.device).split(batch_size)):
                 _read_live_values(config, state, epoch)
                 model.train()
                 with meter.timed(len(ids)), stream:
