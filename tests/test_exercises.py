@@ -80,6 +80,7 @@ ODD = {
     "function without arguments": lambda: 1,
     "function that returns text": lambda *a: "yes",
     "function that returns a vector": lambda *a: np.arange(3.0),
+    "function that returns what is not a number": lambda *a: float("nan"),
     "function that raises": lambda *a: 1 / 0,
     "untrainable model": nn.Identity(),
     "model of another size": nn.Linear(3, 3),
@@ -90,6 +91,7 @@ ODD = {
 @pytest.mark.parametrize("check", CHECKS)
 def test_no_answer_is_told_from_a_wrong_one(check):
     assert CHECKS[check](None).right is None
+    assert CHECKS[check](...).right is None
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -29,7 +29,7 @@ def images_figure(split: Split, titles: Sequence[str] | None = None) -> Figure:
     return figure
 
 
-def look_figure(split: Split, seen: MaskingEffect, titles: Sequence[str] | None = None) -> Figure:
+def effect_figure(split: Split, seen: MaskingEffect, titles: Sequence[str] | None = None) -> Figure:
     """Images, their saliency, and what masking leaves of them, in three rows."""
     titles = titles or [split.class_names[int(label)] for label in split.labels]
     figure = Figure(figsize=(1.2 * len(split) + 0.6, 4.1), layout="constrained")

@@ -110,9 +110,9 @@ class ProgressFigure:
             for axis in (self._loss, self._k, self._watched_k)
         ]
         if seen is not None:
-            self._show_look(seen, history[-1].watched if history else None)
+            self._show_effect(seen, history[-1].watched if history else None)
 
-    def _show_look(self, seen: MaskingEffect, k: np.ndarray | None) -> None:
+    def _show_effect(self, seen: MaskingEffect, k: np.ndarray | None) -> None:
         limit = saliency_limit([seen.saliency])
         for i, column in enumerate(self._pictures.T):
             for axis in column:
