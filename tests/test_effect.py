@@ -11,7 +11,7 @@ from smoot_explore.core.effect import masking_effect
 @pytest.mark.parametrize("order", ["lowest", "highest"])
 @pytest.mark.parametrize("fill", ["black", "mean"])
 @pytest.mark.parametrize("signed", [True, False])
-def test_a_look_equals_a_plain_loop_over_pixels(data, model, order, fill, signed):
+def test_masking_equals_a_plain_loop_over_pixels(data, model, order, fill, signed):
     split, k = data.test[:3], np.array([0.0, 300.4, 1024.0])
     seen = masking_effect(model, split, k, order=order, fill=fill, signed=signed, top_n=3)
     model.eval()
@@ -69,7 +69,7 @@ def test_the_random_fill_depends_on_the_seed_alone(data, model):
     assert torch.equal(torch.rand(2), expected)
 
 
-def test_maps_of_an_earlier_look_rank_the_pixels(data, model):
+def test_maps_of_an_earlier_call_rank_the_pixels(data, model):
     split = data.test[:3]
     first = masking_effect(model, split, 400, fill="mean")
     again = masking_effect(model, split, 400, fill="mean", maps=first.saliency)
@@ -82,14 +82,14 @@ def test_maps_of_an_earlier_look_rank_the_pixels(data, model):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_look_leaves_the_model_as_it_was(data, model, training):
+def test_masking_leaves_the_model_as_it_was(data, model, training):
     model.train(training)
     masking_effect(model, data.test[:2], 100)
     assert all(module.training == training for module in model.modules())
     assert all(weight.grad is None for weight in model.parameters())
 
 
-def test_dropout_plays_no_part_in_a_look(data):
+def test_dropout_plays_no_part_in_masking(data):
     model = create_model("cnn", data).train()
     one, two = masking_effect(model, data.test[:4], 300), masking_effect(model, data.test[:4], 300)
     np.testing.assert_array_equal(one.clean_probabilities, two.clean_probabilities)

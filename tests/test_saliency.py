@@ -5,9 +5,11 @@ import torch
 from captum.attr import Saliency
 from torch import nn
 
-from smoot_explore import create_model, saliency
-from smoot_explore.core.choices import ATTRIBUTIONS
+from smoot_explore import TrainingConfig, create_model, mask_pixels, rank_pixels, saliency
+from smoot_explore.core import saliency as saliency_module
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, OPTIMIZERS
 from smoot_explore.core.saliency import input_gradient
+from smoot_explore.core.training import _optimizer
 
 
 @pytest.fixture
@@ -168,3 +170,14 @@ def test_bad_input_is_refused(model, batch, change, message):
     images, labels = batch
     with pytest.raises(ValueError, match=message):
         saliency(model, **({"images": images, "labels": labels} | change))
+
+
+def test_the_names_of_attributions_fills_and_optimizers_are_those_of_the_code(batch):
+    """They stand in core/choices.py, so that a command line can list them without PyTorch."""
+    assert tuple(saliency_module._ATTRIBUTIONS) == ATTRIBUTIONS
+    images, _ = batch
+    ranks = rank_pixels(torch.rand(len(images), *images.shape[2:]))
+    for fill in FILLS:
+        assert mask_pixels(images, ranks, 3, fill).shape == images.shape
+    for name in OPTIMIZERS:
+        assert _optimizer(nn.Linear(2, 2), TrainingConfig(optimizer=name)) is not None
