@@ -75,6 +75,11 @@ class Use:
     curves: tuple[str, ...] = ()
     map_metrics: tuple[str, ...] = ()
 
+    @property
+    def of(self) -> Experiment:
+        """The experiment."""
+        return EXPERIMENTS[self.experiment]
+
 
 class _Job(NamedTuple):
     doing: str
@@ -192,7 +197,7 @@ class Runner:
             When a folder holds a run with other settings, data or model.
         """
         for use in uses:
-            self.data(EXPERIMENTS[use.experiment])  # what cannot be had is said before an hour of training
+            self.data(use.of)  # what cannot be had is said before an hour of training
         jobs = [job for use in uses for job in self._jobs(use)]
         done, total = 0.0, sum(job.cost for job in jobs)
         for job in jobs:
@@ -205,21 +210,21 @@ class Runner:
     def cost(self, uses: Sequence[Use]) -> float:
         """The work that these uses take from nothing, in image visits of traditional training."""
         return sum(
-            self._training_cost(EXPERIMENTS[use.experiment], variant)
-            + sum(self._curves_cost(EXPERIMENTS[use.experiment], MEASUREMENTS[name]) for name in use.curves)
-            + sum(self._examination_cost(EXPERIMENTS[use.experiment], name) for name in use.map_metrics)
+            self._training_cost(use.of, variant)
+            + sum(self._curves_cost(use.of, MEASUREMENTS[name]) for name in use.curves)
+            + sum(self._examination_cost(use.of, name) for name in use.map_metrics)
             for use in uses
-            for variant in EXPERIMENTS[use.experiment].variants
-            for _ in self.seeds(EXPERIMENTS[use.experiment])
+            for variant in use.of.variants
+            for _ in self.seeds(use.of)
         )
 
     def minutes(self, uses: Sequence[Use]) -> float:
         """The time that these uses take from nothing on two CPU cores; an estimate."""
-        return sum(self.cost([use]) * EXPERIMENTS[use.experiment].visit_milliseconds for use in uses) / 60_000
+        return sum(self.cost([use]) * use.of.visit_milliseconds for use in uses) / 60_000
 
     def _jobs(self, use: Use) -> Iterator[_Job]:
         """What is missing, seed by seed, so that a stop leaves whole seeds."""
-        experiment = EXPERIMENTS[use.experiment]
+        experiment = use.of
         for seed in self.seeds(experiment):
             for variant in experiment.variants:
                 folder = self._run_folder(experiment, variant, seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smoot_explore.reproduction.experiments import EXPERIMENTS, Experiment
+from smoot_explore.reproduction.experiments import Experiment
 from smoot_explore.reproduction.runner import Use
 
 
@@ -32,7 +32,7 @@ class Target:
     @property
     def experiments(self) -> list[Experiment]:
         """The experiments, in the order of the uses."""
-        return [EXPERIMENTS[use.experiment] for use in self.uses]
+        return [use.of for use in self.uses]
 
 
 _TABLE_CURVES = ("test", "magnitude", "insertion", "attributions")
