@@ -81,7 +81,7 @@ class Document:
         for part in self.parts:
             if isinstance(part, Picture):
                 stem = f"{self.target}-{part.name}"
-                pictures += _save_picture(part.figure, folder / stem)
+                pictures += save_figure(part.figure, folder / stem)
                 texts.append(f"![{part.caption}]({stem}.png)\n\n*{part.caption}*")
             elif isinstance(part, Table):
                 tables.append(asdict(part))
@@ -90,19 +90,14 @@ class Document:
                 texts.append(part)
             else:
                 content |= part
+        for picture in pictures:
+            if picture.suffix == ".svg" and picture.stat().st_size > LARGEST_SVG:
+                picture.unlink()
         numbers, text = folder / f"{self.target}.json", self.file(folder)
         write_json(numbers, _plain({**content, "tables": tables}))
         markdown = "\n\n".join(texts) + "\n"
         write_atomically(text, lambda temporary: temporary.write_text(markdown, encoding="utf-8"))
-        return [text, numbers, *pictures]
-
-
-def _save_picture(figure: Figure, path: Path) -> list[Path]:
-    written = save_figure(figure, path)
-    for file in written:
-        if file.suffix == ".svg" and file.stat().st_size > LARGEST_SVG:
-            file.unlink()
-    return [file for file in written if file.exists()]
+        return [text, numbers, *filter(Path.exists, pictures)]
 
 
 def _plain(value: Any) -> Any:

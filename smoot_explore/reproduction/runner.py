@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -225,34 +226,24 @@ class Runner:
     def _jobs(self, use: Use) -> Iterator[_Job]:
         """What is missing, seed by seed, so that a stop leaves whole seeds."""
         experiment = use.of
-        for seed in self.seeds(experiment):
-            for variant in experiment.variants:
-                folder = self._run_folder(experiment, variant, seed)
-                run = self._known_run(experiment, variant, seed)
-                if run is None or not run.finished:
-                    share_left = (
-                        1 - (run.epochs if run else 0) / experiment.config(variant, self.scale, seed).epochs
-                    )
+        for seed, variant in itertools.product(self.seeds(experiment), experiment.variants):
+            folder = self._run_folder(experiment, variant, seed)
+            run = self._known_run(experiment, variant, seed)
+            if run is None or not run.finished:
+                share_done = (run.epochs if run else 0) / experiment.config(variant, self.scale, seed).epochs
+                cost = (1 - share_done) * self._training_cost(experiment, variant)
+                yield _Job(f"train {folder.name}", cost, partial(self._train, experiment, variant, seed))
+            for name in use.curves:
+                if run is None or not run.finished or not self._has_curves(run, experiment, name):
+                    cost = self._curves_cost(experiment, MEASUREMENTS[name])
+                    measure = partial(self._measure, folder, experiment, MEASUREMENTS[name])
+                    yield _Job(f"curves {name!r} of {folder.name}", cost, measure)
+            for name in use.map_metrics:
+                if run is None or self._kept_examination(run, experiment, name) is None:
+                    cost = self._examination_cost(experiment, name)
                     yield _Job(
-                        f"train {folder.name}",
-                        share_left * self._training_cost(experiment, variant),
-                        partial(self._train, experiment, variant, seed),
+                        f"{name} of {folder.name}", cost, partial(self._examine, folder, experiment, name)
                     )
-                for name in use.curves:
-                    if run is None or not run.finished or not self._has_curves(run, experiment, name):
-                        yield _Job(
-                            f"curves {name!r} of {folder.name}",
-                            self._curves_cost(experiment, MEASUREMENTS[name]),
-                            partial(self._measure, folder, experiment, MEASUREMENTS[name]),
-                        )
-                for name in use.map_metrics:
-                    kept = run is not None and self._kept_examination(run, experiment, name) is not None
-                    if not kept:
-                        yield _Job(
-                            f"{name} of {folder.name}",
-                            self._examination_cost(experiment, name),
-                            partial(self._examine, folder, experiment, name),
-                        )
 
     def _run_folder(self, experiment: Experiment, variant: str, seed: int) -> Path:
         return self.folder / "runs" / f"{experiment.name}-{variant}-seed{seed}"
@@ -276,19 +267,15 @@ class Runner:
         ]
         if run.config.epochs != config.epochs:
             different.append(f"epochs {run.config.epochs} instead of {config.epochs}")
-        last_rate = run.config.learning_rate
-        expected_rate = config.learning_rate
+        last_rate, expected_rate = run.config.learning_rate, config.learning_rate
         if self.size(experiment).slow_down:
             expected_rate = settled_learning_rate(expected_rate, config.epochs - 1, config.epochs)
         if run.finished and last_rate != expected_rate:
             different.append(f"last learning_rate {last_rate!r} instead of {expected_rate!r}")
-        architecture = experiment.architecture_at(self.scale)
-        model = run.description["model"]
+        asked_model, model = experiment.architecture_at(self.scale), run.description["model"]
         found_model = Architecture(model["name"], model.get("options", {}), model.get("pretrained", False))
-        if found_model != Architecture(
-            architecture.name, dict(architecture.options), architecture.pretrained
-        ):
-            different.append(f"model {found_model} instead of {architecture}")
+        if found_model != asked_model:
+            different.append(f"model {found_model} instead of {asked_model}")
         if run.description["data"]["fingerprint"] != self.data(experiment).fingerprint:
             different.append("other images (another fingerprint)")
         if different:
@@ -335,16 +322,8 @@ class Runner:
         attributions = self._attributions(experiment, measurement)
         parts = []
         for i, attribution in enumerate(attributions, start=1):
-            part = masking_curves(
-                model,
-                split,
-                self.size(experiment).levels,
-                measurement.order,
-                measurement.fills,
-                [attribution],
-                signed=measurement.signed,
-            )
-            parts.append(part)
+            protocol = (self.size(experiment).levels, measurement.order, measurement.fills, [attribution])
+            parts.append(masking_curves(model, split, *protocol, signed=measurement.signed))
             yield i / len(attributions)
         curves = xr.concat(parts, "attribution", combine_attrs="identical", data_vars="minimal")
         run.save_curves(curves, measurement.name)
@@ -374,17 +353,12 @@ class Runner:
 
     def _kept_examination(self, run: Run, experiment: Experiment, name: str) -> Values | None:
         file = self._examination_file(run, name)
-        if not file.is_file():
-            return None
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return kept["values"] if kept["of"] == self._examined(run, experiment) else None
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return kept["values"] if kept.get("of") == self._examined(run, experiment) else None
 
     def _examined(self, run: Run, experiment: Experiment) -> dict[str, Any]:
-        return {
-            "created": run.description["created"],
-            "epoch": run.epochs,
-            "images": len(self.few(experiment)),
-        }
+        n_images = len(self.few(experiment))
+        return {"created": run.description["created"], "epoch": run.epochs, "images": n_images}
 
     def _examination_file(self, run: Run, name: str) -> Path:
         return self.folder / "map_metrics" / f"{run.name}-{name}.json"
