@@ -113,6 +113,11 @@ def test_numbers_in_tables_have_a_proper_minus_and_no_minus_zero(value, text):
     assert number(value) == text
 
 
+def test_a_number_of_numpy_is_rounded_as_exactly_as_any_other():
+    value = 29.650000000000002
+    assert number(np.float64(value), 1) == number(value, 1) == "29.7"
+
+
 @pytest.mark.parametrize(
     ("below", "above", "expected", "verdict"),
     [

@@ -83,5 +83,5 @@ def number(value: float, digits: int = 2) -> str:
     """A number for a table, with a proper minus; an en dash for NaN."""
     if math.isnan(value):
         return "–"
-    rounded = round(value, digits) + 0.0  # no −0.00
+    rounded = round(float(value), digits) + 0.0  # no −0.00; NumPy's own rounding is not exact
     return f"{rounded:,.{digits}f}".replace("-", "−")

@@ -211,7 +211,7 @@ def _every_protocol(results: Results) -> Iterator[Part]:
     gains = by_fill.loc[ranked.fill].set_index(ranked.index) - means.loc[ranked.index]
     best = (gains["smoot"] > gains[["sgt", "traditional"]].max(axis=1)).sum()
     moved = "; ".join(
-        f"{in_words(fill)} {'+' if round(value, 1) > 0 else ''}{number(value, 1)}"
+        f"{in_words(fill)} {'+' if round(float(value), 1) > 0 else ''}{number(value, 1)}"
         for fill, value in (by_fill["smoot"] - by_fill["traditional"]).items()
     )
     yield (
