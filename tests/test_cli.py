@@ -55,7 +55,7 @@ def test_train_makes_a_run_and_prints_one_json_object(call, tmp_path):
     (row,) = json.loads(result.stdout)["runs"]
     run = open_run(tmp_path / "a")
     assert (run.config.alpha, run.config.signed, run.epochs) == (50.0, False, 2)
-    assert row["k_min"] < row["k_median"] < row["k_max"]
+    assert row["k_smallest"] < row["k_median"] < row["k_largest"]
     assert row["test_accuracy"] == pytest.approx(float(run.record().test_accuracy[-1]))
 
 

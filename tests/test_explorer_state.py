@@ -1090,19 +1090,20 @@ def test_without_a_landscape_what_if_says_what_to_do():
 def test_the_table_is_that_of_compare_runs(session):
     session.show_compared()
     state = session.compare
-    rows = compare_runs(bundled_runs())
+    results = compare_runs(bundled_runs())
     heads, cells = state.table()
-    for row, cell in zip(rows, cells, strict=True):
+    for i, cell in zip(range(results.sizes["run"]), cells, strict=True):
+        row = results.isel(run=i)
         found = dict(zip(heads, cell, strict=True))
-        assert found["run"] == session.catalogue.label_of(f"bundled/{row.run}")
+        assert found["run"] == session.catalogue.label_of(f"bundled/{row.run.item()}")
         assert found["accuracy (%)"] == f"{row.test_accuracy:.2f}"
         assert [found[f"k {n}"] for n in ("min", "median", "max")] == [
-            f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)
+            f"{k:.0f}" for k in (row.k_smallest, row.k_median, row.k_largest)
         ]
         assert (found["class II (%)"], found["test images"]) == (f"{row.class_ii_share:.1f}", "1000")
-        for auc in row.aucs:
-            if auc.protocol.attribution == "gradient":
-                assert found[f"AUC {auc.protocol.fill} (%)"] == f"{auc.value:.2f}"
+        for auc in row.drop_auc:
+            if auc.attribution == "gradient":
+                assert found[f"AUC {auc.fill.item()} (%)"] == f"{auc:.2f}"
         assert sum(head.startswith("AUC") for head in heads) == 3
     assert "Seed 0, one training each" in state.note()
 

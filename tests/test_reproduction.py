@@ -113,6 +113,11 @@ def test_numbers_in_tables_have_a_proper_minus_and_no_minus_zero(value, text):
     assert number(value) == text
 
 
+def test_a_number_of_numpy_is_rounded_as_exactly_as_any_other():
+    value = 29.650000000000002
+    assert number(np.float64(value), 1) == number(value, 1) == "29.7"
+
+
 @pytest.mark.parametrize(
     ("below", "above", "expected", "verdict"),
     [
@@ -314,9 +319,9 @@ def test_a_log_that_shows_no_bar_has_a_line_for_each_piece_of_work(smoke_command
 def test_the_table_says_what_the_runs_say(smoke):
     content = json.loads((smoke / "table3.json").read_text())
     runs = [open_run(smoke / "runs" / f"fashion-mnist-smoot-seed{seed}") for seed in (0, 1)]
-    rows = compare_runs(runs)
-    accuracies = np.array([row.test_accuracy for row in rows])
-    black = np.array([row.aucs[0].value for row in rows])
+    results = compare_runs(runs)
+    accuracies = results.test_accuracy.values
+    black = results.drop_auc[:, 0].values
     table = content["tables"][0]
     smoot = dict(zip(table["heads"], table["rows"][2], strict=False))
     assert smoot["AUC black"] == f"{black.mean():.2f} ± {black.std(ddof=1):.2f}"
@@ -437,7 +442,7 @@ def test_what_goes_wrong_is_said_with_its_exit_code(tmp_path, monkeypatch, argum
 
 def test_a_document_keeps_its_tables_in_text_and_in_json_without_nan(tmp_path):
     table = Table("Caption", ["a", "b"], [["1", "2"]])
-    written = Document("t", "Title", ["Text.", table], {"x": math.nan}).write(tmp_path)
+    written = Document("t", "Title", ["Text.", table, {"x": math.nan}]).write(tmp_path)
     assert written[0].read_text() == "# Title\n\nText.\n\n*Caption*\n\n| a | b |\n| --- | ---: |\n| 1 | 2 |\n"
     assert json.loads(written[1].read_text())["x"] is None
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
 from smoot_explore.cli.terminal import progress_bar, stderr, stdout
 from smoot_explore.core.curves import masking_curves
-from smoot_explore.runs.compare import Protocol, Row, compare_runs
+from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, list_runs, open_run
+from smoot_explore.runs.table import columns, notes, records, varying
 
 
 def measure_runs(
@@ -34,7 +35,7 @@ def measure_runs(
         data = run.load_data(root)
         split = data.test if images is None else data.test[:images]
         measure(run, run.load_model(), split, name, **protocol)
-    print_rows(compare_runs(runs, tolerance, name), as_json)
+    print_table(compare_runs(runs, tolerance, name), as_json)
 
 
 def print_runs(folders: Sequence[Path], tolerance: float, name: str, as_json: bool) -> None:
@@ -59,7 +60,7 @@ def print_runs(folders: Sequence[Path], tolerance: float, name: str, as_json: bo
     compared = [run for run in runs if run.epochs]
     if not compared:
         raise ValueError("none of these runs has a completed epoch to compare")
-    print_rows(compare_runs(compared, tolerance, name), as_json)
+    print_table(compare_runs(compared, tolerance, name), as_json)
 
 
 def measure(run: Run, model: Any, split: Any, name: str, **protocol: Any) -> None:
@@ -68,67 +69,30 @@ def measure(run: Run, model: Any, split: Any, name: str, **protocol: Any) -> Non
     run.save_curves(curves, name)
 
 
-def print_rows(rows: list[Row], as_json: bool, folder: Path | None = None) -> None:
+def print_table(table: xr.Dataset, as_json: bool, folder: Path | None = None) -> None:
+    """Print a table from `compare_runs`."""
     if as_json:
-        content = {
-            "runs": [_plain(row) for row in rows],
-            **({"folder": str(folder)} if folder else {}),
-        }
+        content = {"runs": records(table), **({"folder": str(folder)} if folder else {})}
         click.echo(json.dumps(content, indent=2, allow_nan=False))
         return
-    named_by_method = all(row.run == row.method for row in rows)
-    one_length = len({row.epochs for row in rows}) == 1
-    protocols = list(dict.fromkeys(auc.protocol for row in rows for auc in row.aucs))
-    varying = [name for name in Protocol._fields[1:] if len({getattr(p, name) for p in protocols}) > 1]
-    with_curves = bool(protocols)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run" if not named_by_method else "method")
-    if not named_by_method:
-        table.add_column("method")
-    columns = [] if one_length else ["epochs"]
-    columns += ["k\nmin", "\nmedian", "\nmax", "accuracy\n%"]
-    columns += ["\n".join(["AUC", p.fill, *(str(getattr(p, name)) for name in varying)]) for p in protocols]
-    for column in columns + (["class II\n%"] if with_curves else []):
-        table.add_column(column, justify="right")
-    for row in rows:
-        values = {auc.protocol: f"{auc.value:.2f}" for auc in row.aucs}
-        share = "–" if math.isnan(row.class_ii_share) else f"{row.class_ii_share:.1f}"
-        table.add_row(
-            row.run,
-            *([] if named_by_method else [row.method]),
-            *([] if one_length else [str(row.epochs)]),
-            *(f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)),
-            f"{row.test_accuracy:.2f}",
-            *(values.get(protocol, "–") for protocol in protocols),
-            *([share] if with_curves else []),
-        )
+    names, methods = table.run.values.tolist(), table.method.values.tolist()
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    texts = [methods] if names == methods else [names, methods]
+    for head in ("run", "method")[-len(texts) :]:
+        shown.add_column(head)
+    one_length = len(set(table.epochs.values.tolist())) == 1
+    left_out = ["test images", *(["epochs"] if one_length else [])]
+    left_out += [] if table.sizes["protocol"] else ["class II"]
+    numbers = columns(table, ["fill", *varying(table)])
+    numbers = [column for column in numbers if column.quantity not in left_out]
+    for column in numbers:
+        head = "" if column.of in (("median",), ("max",)) else column.quantity
+        shown.add_column("\n".join(filter(None, [head, *(column.of or [column.unit])])), justify="right")
+    for row in zip(*texts, *(column.cells for column in numbers), strict=True):
+        shown.add_row(*row)
     stdout.print()
     # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
-    Console(width=max(stdout.width, Console(width=1000).measure(table).maximum)).print(table)
-    tests = " / ".join(f"{n:,}" for n in dict.fromkeys(row.n_test for row in rows))
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(row.seed for row in rows))
-    length = f"{counted(rows[0].epochs, 'epoch')}, " if one_length else ""
-    notes = [f"k in pixels over the training images; accuracy on {tests} test images; {length}seed {seeds}."]
-    if with_curves:
-        first = protocols[0]
-        same = {name: getattr(first, name) for name in Protocol._fields[1:] if name not in varying}
-        told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in same.items())
-        notes.append(
-            f"AUC: area under the accuracy drop in per cent, lower is steeper ({told}). It depends on all of these "
-            "and on the fill: compare within a column only."
-        )
-        shares = "; ".join(dict.fromkeys(row.class_ii_protocol for row in rows if row.aucs))
-        notes.append(f"class II: the label's probability rises when pixels are masked ({shares}).")
-    else:
-        notes.append("No masking curves yet: smoot-explore curves RUN measures AUC and class II.")
-    for note in notes:
-        stdout.print(f"\n{note}" if note is notes[0] else note, highlight=False)
-
-
-def counted(n: int, thing: str) -> str:
-    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    content = row._asdict() | {"aucs": [{**a.protocol._asdict(), "value": a.value} for a in row.aucs]}
-    return {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in content.items()}
+    Console(width=max(stdout.width, Console(width=1000).measure(shown).maximum)).print(shown)
+    stdout.print()
+    for note in notes(table):
+        stdout.print(note, highlight=False)

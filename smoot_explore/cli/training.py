@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from smoot_explore.cli.results import counted, measure, print_rows
+from smoot_explore.cli.results import measure, print_table
 from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
 from smoot_explore.compute.device import hardware_of
 from smoot_explore.core.choices import METHODS
@@ -25,6 +25,7 @@ from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, open_run
+from smoot_explore.runs.table import counted
 
 DEMO_BATCH_SIZE = 64  # small, so that a few epochs are enough steps for the methods to come close
 
@@ -60,7 +61,7 @@ def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConf
             f"Go on with: smoot-explore train {run.path} --resume"
         )
         sys.exit(INTERRUPTED)
-    print_rows(compare_runs([run]), as_json, folder=run.path)
+    print_table(compare_runs([run]), as_json, folder=run.path)
 
 
 def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool) -> None:
@@ -88,7 +89,7 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
             fills = ["black", "mean", "remaining"]
             measure(run, model, data.test, "test", fill=fills, precision="auto")
     written = _demo_figures(out, data, runs, models)
-    print_rows(compare_runs(runs.values()), as_json, folder=out)
+    print_table(compare_runs(runs.values()), as_json, folder=out)
     if not as_json:
         pictures = "\n".join(f"  {path}" for path in written if path.suffix == ".png")
         stdout.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ class Picture:
     caption: str
 
 
+Part = str | Table | Picture | Mapping[str, Any]
+
+
 @dataclass
 class Document:
     """What a target reports.
@@ -51,20 +54,12 @@ class Document:
     target, title
         The target's name, and its title for people.
     parts
-        Markdown texts, tables and pictures, in their order.
-    numbers
-        Everything measured, as plain values for JSON.
+        Markdown texts, tables and pictures, in their order; and mappings of numbers, which stand in the JSON alone.
     """
 
     target: str
     title: str
-    parts: list[str | Table | Picture] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def tables(self) -> list[Table]:
-        """Its tables, in their order."""
-        return [part for part in self.parts if isinstance(part, Table)]
+    parts: list[Part] = field(default_factory=list)
 
     def file(self, folder: Path) -> Path:
         """Its Markdown file in a folder."""
@@ -81,28 +76,28 @@ class Document:
         folder.mkdir(parents=True, exist_ok=True)
         pictures: list[Path] = []
         texts = [f"# {self.title}"]
+        content: dict[str, Any] = {"target": self.target, "title": self.title}
+        tables = []
         for part in self.parts:
             if isinstance(part, Picture):
                 stem = f"{self.target}-{part.name}"
-                pictures += _save_picture(part.figure, folder / stem)
+                pictures += save_figure(part.figure, folder / stem)
                 texts.append(f"![{part.caption}]({stem}.png)\n\n*{part.caption}*")
+            elif isinstance(part, Table):
+                tables.append(asdict(part))
+                texts.append(part.markdown())
+            elif isinstance(part, str):
+                texts.append(part)
             else:
-                texts.append(part.markdown() if isinstance(part, Table) else part)
+                content |= part
+        for picture in pictures:
+            if picture.suffix == ".svg" and picture.stat().st_size > LARGEST_SVG:
+                picture.unlink()
         numbers, text = folder / f"{self.target}.json", self.file(folder)
-        tables = [{"caption": t.caption, "heads": t.heads, "rows": t.rows} for t in self.tables]
-        content = {"target": self.target, "title": self.title, **self.numbers, "tables": tables}
-        write_json(numbers, _plain(content))
+        write_json(numbers, _plain({**content, "tables": tables}))
         markdown = "\n\n".join(texts) + "\n"
         write_atomically(text, lambda temporary: temporary.write_text(markdown, encoding="utf-8"))
-        return [text, numbers, *pictures]
-
-
-def _save_picture(figure: Figure, path: Path) -> list[Path]:
-    written = save_figure(figure, path)
-    for file in written:
-        if file.suffix == ".svg" and file.stat().st_size > LARGEST_SVG:
-            file.unlink()
-    return [file for file in written if file.exists()]
+        return [text, numbers, *filter(Path.exists, pictures)]
 
 
 def _plain(value: Any) -> Any:

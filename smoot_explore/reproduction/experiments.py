@@ -106,15 +106,8 @@ class Experiment:
 
     def config(self, variant: str, scale: str, seed: int, device: str = "auto") -> TrainingConfig:
         """The settings of one training."""
-        return TrainingConfig(
-            **{
-                **self.settings,
-                **self.scales[scale].settings,
-                **self.variants[variant],
-                "seed": seed,
-                "device": device,
-            }
-        )
+        settings = {**self.settings, **self.scales[scale].settings, **self.variants[variant]}
+        return TrainingConfig(**settings, seed=seed, device=device)
 
     def architecture_at(self, scale: str) -> Architecture:
         """The model of a scale."""
@@ -173,46 +166,43 @@ def _smoke(data: str, architecture: Architecture | None = None, **settings: Any)
     )  # fmt: skip
 
 
-def _cnn(name: str, title: str, quick: Scale) -> Experiment:
+# Name for people, training and test images, pixels, what stands in at scale smoke, milliseconds of a visit by the CNN.
+_DATA = {
+    "mnist": ("MNIST", (60_000, 10_000), 28 * 28, "fashion-mnist-sample", 0.31),
+    "fashion-mnist": ("Fashion-MNIST", (60_000, 10_000), 28 * 28, "fashion-mnist-sample", 0.31),
+    "cifar10": ("CIFAR-10", (50_000, 10_000), 32 * 32, "shapes", 0.47),
+    "cifar100": ("CIFAR-100", (50_000, 10_000), 32 * 32, "shapes", 0.47),
+    "shapes": ("shapes", (10_000, 2_000), 32 * 32, "shapes", 0.47),
+}
+
+
+def _cnn(
+    name: str, data: str, quick: Scale, variants: Mapping[str, Mapping[str, Any]] = _THREE_METHODS
+) -> Experiment:
+    title, full, n_pixels, stand_in, milliseconds = _DATA[data]
+    scales = {"smoke": _smoke(stand_in), "quick": quick, "paper": _PAPER}
     return Experiment(
-        name,
-        name,
-        title,
-        (60_000, 10_000),
-        28 * 28,
-        Architecture("cnn"),
-        _CNN_SETTINGS,
-        _THREE_METHODS,
-        {
-            "smoke": _smoke("fashion-mnist-sample"),
-            "quick": quick,
-            "paper": _PAPER,
-        },
-        visit_milliseconds=0.31,
-    )  # fmt: skip
+        name, data, title, full, n_pixels, Architecture("cnn"), _CNN_SETTINGS, variants, scales, milliseconds
+    )
 
 
-def _transformer(name: str, data: str, title: str) -> Experiment:
+def _transformer(data: str) -> Experiment:
+    title, full, n_pixels, stand_in, _ = _DATA[data]
     from_scratch = {"optimizer": "adamw", "learning_rate": 1e-3, "batch_size": 64}
-    return Experiment(
-        name,
-        data,
-        title,
-        (50_000, 10_000),
-        32 * 32,
-        Architecture("deit_tiny_patch16_224", pretrained=True),
-        _TRANSFORMER_SETTINGS,
-        _THREE_METHODS,
-        {
-            "smoke": _smoke("shapes", _SMALL_TRANSFORMER, **from_scratch),
-            "quick": Scale(
-                2_000, 1_000, {**from_scratch, "epochs": 6}, curve_images=200, few_images=100,
-                slow_down=True, architecture=_SMALL_TRANSFORMER,
-            ),
-            "paper": _PAPER,
-        },
-        visit_milliseconds=2.0,
+    quick = Scale(
+        2_000, 1_000, {**from_scratch, "epochs": 6}, curve_images=200, few_images=100, slow_down=True,
+        architecture=_SMALL_TRANSFORMER,
     )  # fmt: skip
+    scales = {"smoke": _smoke(stand_in, _SMALL_TRANSFORMER, **from_scratch), "quick": quick, "paper": _PAPER}
+    return Experiment(
+        f"{data}-transformer", data, title, full, n_pixels, Architecture("deit_tiny_patch16_224", pretrained=True),
+        _TRANSFORMER_SETTINGS, _THREE_METHODS, scales, visit_milliseconds=2.0,
+    )  # fmt: skip
+
+
+def _quick(train: int, test: int, epochs: int, slow_down: bool = True, **limits: Any) -> Scale:
+    """A reduced size for the CNN, which two CPU cores can train."""
+    return Scale(train, test, {"epochs": epochs, "batch_size": 64}, slow_down=slow_down, **limits)
 
 
 # α = 10 read as per cent of the 784 pixels for a Δ of 1, instead of as pixels.
@@ -244,58 +234,18 @@ _K_SPREAD: dict[str, dict[str, Any]] = {
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
+        _cnn("mnist", "mnist", _quick(6_000, 2_000, 6, curve_images=500, few_images=50)),
+        _cnn("fashion-mnist", "fashion-mnist", _quick(12_000, 2_000, 8, curve_images=500, few_images=100)),
         _cnn(
-            "mnist", "MNIST",
-            Scale(6_000, 2_000, {"epochs": 6, "batch_size": 64}, curve_images=500, few_images=50, slow_down=True),
-        ),
-        _cnn(
-            "fashion-mnist", "Fashion-MNIST",
-            Scale(12_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=500, few_images=100, slow_down=True),
-        ),
-        Experiment(
-            "cifar10-cnn", "cifar10", "CIFAR-10", (50_000, 10_000), 32 * 32, Architecture("cnn"), _CNN_SETTINGS,
+            "cifar10-cnn",
+            "cifar10",
+            _quick(20_000, 2_000, 8, curve_images=1_000),
             {"traditional": {"method": "traditional"}},
-            {
-                "smoke": _smoke("shapes"),
-                "quick": Scale(
-                    20_000, 2_000, {"epochs": 8, "batch_size": 64}, curve_images=1_000, slow_down=True
-                ),
-                "paper": _PAPER,
-            },
-            visit_milliseconds=0.47,
         ),
-        _transformer("cifar10-transformer", "cifar10", "CIFAR-10"),
-        _transformer("cifar100-transformer", "cifar100", "CIFAR-100"),
-        Experiment(
-            "choices", "fashion-mnist", "Fashion-MNIST", (60_000, 10_000), 28 * 28, Architecture("cnn"), _CNN_SETTINGS,
-            _CHOICES,
-            {
-                "smoke": _smoke("fashion-mnist-sample"),
-                "quick": Scale(
-                    4_000, 1_000, {"epochs": 5, "batch_size": 64}, curve_images=300, slow_down=True
-                ),
-                "paper": _PAPER,
-            },
-            visit_milliseconds=0.31,
-        ),
-        Experiment(
-            "k-spread", "fashion-mnist", "Fashion-MNIST", (60_000, 10_000), 28 * 28, Architecture("cnn"), _CNN_SETTINGS,
-            _K_SPREAD,
-            {
-                "smoke": _smoke("fashion-mnist-sample"),
-                "quick": Scale(1_000, 1_000, {"epochs": paper.EPOCHS, "batch_size": 64}),
-                "paper": _PAPER,
-            },
-            visit_milliseconds=0.31,
-        ),
-        Experiment(
-            "shapes", "shapes", "shapes", (10_000, 2_000), 32 * 32, Architecture("cnn"), _CNN_SETTINGS, _THREE_METHODS,
-            {
-                "smoke": _smoke("shapes"),
-                "quick": Scale(10_000, 1_000, {"epochs": 12, "batch_size": 64}, slow_down=True),
-                "paper": _PAPER,
-            },
-            visit_milliseconds=0.47,
-        ),
+        _transformer("cifar10"),
+        _transformer("cifar100"),
+        _cnn("choices", "fashion-mnist", _quick(4_000, 1_000, 5, curve_images=300), _CHOICES),
+        _cnn("k-spread", "fashion-mnist", _quick(1_000, 1_000, paper.EPOCHS, slow_down=False), _K_SPREAD),
+        _cnn("shapes", "shapes", _quick(10_000, 1_000, 12)),
     )
-}  # fmt: skip
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ class Use:
     experiment: str
     curves: tuple[str, ...] = ()
     map_metrics: tuple[str, ...] = ()
+
+    @property
+    def of(self) -> Experiment:
+        """The experiment."""
+        return EXPERIMENTS[self.experiment]
 
 
 class _Job(NamedTuple):
@@ -192,7 +198,7 @@ class Runner:
             When a folder holds a run with other settings, data or model.
         """
         for use in uses:
-            self.data(EXPERIMENTS[use.experiment])  # what cannot be had is said before an hour of training
+            self.data(use.of)  # what cannot be had is said before an hour of training
         jobs = [job for use in uses for job in self._jobs(use)]
         done, total = 0.0, sum(job.cost for job in jobs)
         for job in jobs:
@@ -205,49 +211,39 @@ class Runner:
     def cost(self, uses: Sequence[Use]) -> float:
         """The work that these uses take from nothing, in image visits of traditional training."""
         return sum(
-            self._training_cost(EXPERIMENTS[use.experiment], variant)
-            + sum(self._curves_cost(EXPERIMENTS[use.experiment], MEASUREMENTS[name]) for name in use.curves)
-            + sum(self._examination_cost(EXPERIMENTS[use.experiment], name) for name in use.map_metrics)
+            self._training_cost(use.of, variant)
+            + sum(self._curves_cost(use.of, MEASUREMENTS[name]) for name in use.curves)
+            + sum(self._examination_cost(use.of, name) for name in use.map_metrics)
             for use in uses
-            for variant in EXPERIMENTS[use.experiment].variants
-            for _ in self.seeds(EXPERIMENTS[use.experiment])
+            for variant in use.of.variants
+            for _ in self.seeds(use.of)
         )
 
     def minutes(self, uses: Sequence[Use]) -> float:
         """The time that these uses take from nothing on two CPU cores; an estimate."""
-        return sum(self.cost([use]) * EXPERIMENTS[use.experiment].visit_milliseconds for use in uses) / 60_000
+        return sum(self.cost([use]) * use.of.visit_milliseconds for use in uses) / 60_000
 
     def _jobs(self, use: Use) -> Iterator[_Job]:
         """What is missing, seed by seed, so that a stop leaves whole seeds."""
-        experiment = EXPERIMENTS[use.experiment]
-        for seed in self.seeds(experiment):
-            for variant in experiment.variants:
-                folder = self._run_folder(experiment, variant, seed)
-                run = self._known_run(experiment, variant, seed)
-                if run is None or not run.finished:
-                    share_left = (
-                        1 - (run.epochs if run else 0) / experiment.config(variant, self.scale, seed).epochs
-                    )
+        experiment = use.of
+        for seed, variant in itertools.product(self.seeds(experiment), experiment.variants):
+            folder = self._run_folder(experiment, variant, seed)
+            run = self._known_run(experiment, variant, seed)
+            if run is None or not run.finished:
+                share_done = (run.epochs if run else 0) / experiment.config(variant, self.scale, seed).epochs
+                cost = (1 - share_done) * self._training_cost(experiment, variant)
+                yield _Job(f"train {folder.name}", cost, partial(self._train, experiment, variant, seed))
+            for name in use.curves:
+                if run is None or not run.finished or not self._has_curves(run, experiment, name):
+                    cost = self._curves_cost(experiment, MEASUREMENTS[name])
+                    measure = partial(self._measure, folder, experiment, MEASUREMENTS[name])
+                    yield _Job(f"curves {name!r} of {folder.name}", cost, measure)
+            for name in use.map_metrics:
+                if run is None or self._kept_examination(run, experiment, name) is None:
+                    cost = self._examination_cost(experiment, name)
                     yield _Job(
-                        f"train {folder.name}",
-                        share_left * self._training_cost(experiment, variant),
-                        partial(self._train, experiment, variant, seed),
+                        f"{name} of {folder.name}", cost, partial(self._examine, folder, experiment, name)
                     )
-                for name in use.curves:
-                    if run is None or not run.finished or not self._has_curves(run, experiment, name):
-                        yield _Job(
-                            f"curves {name!r} of {folder.name}",
-                            self._curves_cost(experiment, MEASUREMENTS[name]),
-                            partial(self._measure, folder, experiment, MEASUREMENTS[name]),
-                        )
-                for name in use.map_metrics:
-                    kept = run is not None and self._kept_examination(run, experiment, name) is not None
-                    if not kept:
-                        yield _Job(
-                            f"{name} of {folder.name}",
-                            self._examination_cost(experiment, name),
-                            partial(self._examine, folder, experiment, name),
-                        )
 
     def _run_folder(self, experiment: Experiment, variant: str, seed: int) -> Path:
         return self.folder / "runs" / f"{experiment.name}-{variant}-seed{seed}"
@@ -271,19 +267,15 @@ class Runner:
         ]
         if run.config.epochs != config.epochs:
             different.append(f"epochs {run.config.epochs} instead of {config.epochs}")
-        last_rate = run.config.learning_rate
-        expected_rate = config.learning_rate
+        last_rate, expected_rate = run.config.learning_rate, config.learning_rate
         if self.size(experiment).slow_down:
             expected_rate = settled_learning_rate(expected_rate, config.epochs - 1, config.epochs)
         if run.finished and last_rate != expected_rate:
             different.append(f"last learning_rate {last_rate!r} instead of {expected_rate!r}")
-        architecture = experiment.architecture_at(self.scale)
-        model = run.description["model"]
+        asked_model, model = experiment.architecture_at(self.scale), run.description["model"]
         found_model = Architecture(model["name"], model.get("options", {}), model.get("pretrained", False))
-        if found_model != Architecture(
-            architecture.name, dict(architecture.options), architecture.pretrained
-        ):
-            different.append(f"model {found_model} instead of {architecture}")
+        if found_model != asked_model:
+            different.append(f"model {found_model} instead of {asked_model}")
         if run.description["data"]["fingerprint"] != self.data(experiment).fingerprint:
             different.append("other images (another fingerprint)")
         if different:
@@ -330,16 +322,8 @@ class Runner:
         attributions = self._attributions(experiment, measurement)
         parts = []
         for i, attribution in enumerate(attributions, start=1):
-            part = masking_curves(
-                model,
-                split,
-                self.size(experiment).levels,
-                measurement.order,
-                measurement.fills,
-                [attribution],
-                signed=measurement.signed,
-            )
-            parts.append(part)
+            protocol = (self.size(experiment).levels, measurement.order, measurement.fills, [attribution])
+            parts.append(masking_curves(model, split, *protocol, signed=measurement.signed))
             yield i / len(attributions)
         curves = xr.concat(parts, "attribution", combine_attrs="identical", data_vars="minimal")
         run.save_curves(curves, measurement.name)
@@ -369,17 +353,12 @@ class Runner:
 
     def _kept_examination(self, run: Run, experiment: Experiment, name: str) -> Values | None:
         file = self._examination_file(run, name)
-        if not file.is_file():
-            return None
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        return kept["values"] if kept["of"] == self._examined(run, experiment) else None
+        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return kept["values"] if kept.get("of") == self._examined(run, experiment) else None
 
     def _examined(self, run: Run, experiment: Experiment) -> dict[str, Any]:
-        return {
-            "created": run.description["created"],
-            "epoch": run.epochs,
-            "images": len(self.few(experiment)),
-        }
+        n_images = len(self.few(experiment))
+        return {"created": run.description["created"], "epoch": run.epochs, "images": n_images}
 
     def _examination_file(self, run: Run, name: str) -> Path:
         return self.folder / "map_metrics" / f"{run.name}-{name}.json"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 
 
 class Spread(NamedTuple):
@@ -19,7 +19,7 @@ class Spread(NamedTuple):
     def text(self, digits: int = 2) -> str:
         """``"12.34 ± 0.56"``, or the mean alone where there is no spread to tell."""
         mean = number(self.mean, digits)
-        constant = self.sd == 0 and float(self.mean).is_integer()
+        constant = self.sd == 0 and self.mean.is_integer()
         return mean if math.isnan(self.sd) or constant else f"{mean} ± {number(self.sd, digits)}"
 
 
@@ -39,27 +39,21 @@ class Difference(NamedTuple):
         else:
             side, count = ("above", self.above) if self.mean > 0 else ("below", self.below)
         sign = "+" if self.mean > 0 else ""
-        return f"{sign}{Spread(self.mean, self.sd, self.n).text(digits)} ({count} of {self.n} {side} 0)"
+        return f"{sign}{Spread(*self[:3]).text(digits)} ({count} of {self.n} {side} 0)"
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean and sample standard deviation (n − 1) of the values of several seeds.
-
-    Raises
-    ------
-    ValueError
-        Without any value.
+    """Mean and sample standard deviation (n − 1) of the values of several seeds; NaN when one of them is.
 
     Examples
     --------
     >>> spread([1.0, 2.0, 3.0])
     Spread(mean=2.0, sd=1.0, n=3)
     """
-    array = np.array(list(values), float)
-    if not len(array):
+    series = pd.Series(list(values), dtype=float)
+    if series.empty:
         raise ValueError("a mean over seeds needs at least one seed, given none")
-    sd = float(array.std(ddof=1)) if len(array) > 1 else math.nan
-    return Spread(float(array.mean()), sd, len(array))
+    return Spread(float(series.mean(skipna=False)), float(series.std(skipna=False)), len(series))
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
@@ -69,33 +63,25 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     Parameters
     ----------
     first, second
-        A value for each seed, of the same seeds.
-
-    Raises
-    ------
-    ValueError
-        When the seeds are not the same.
+        A value for each seed, of the same seeds; also a `pandas.Series`.
 
     Examples
     --------
     >>> paired_difference({0: 1.0, 1: 2.0}, {0: 3.0, 1: 3.0}).text(1)
     '−1.5 ± 0.7 (2 of 2 below 0)'
     """
-    if set(first) != set(second):
-        raise ValueError(f"paired methods need the same seeds, given {sorted(first)} and {sorted(second)}")
-    differences = [first[seed] - second[seed] for seed in first]
-    mean, sd, n = spread(differences)
-    return Difference(mean, sd, n, sum(d < 0 for d in differences), sum(d > 0 for d in differences))
-
-
-def signed_number(value: float, digits: int = 2) -> str:
-    """`number` with a plus where it is one."""
-    return f"{'+' if round(value, digits) > 0 else ''}{number(value, digits)}"
+    one, other = pd.Series(first), pd.Series(second)
+    if set(one.index) != set(other.index):
+        raise ValueError(
+            f"paired methods need the same seeds, given {sorted(one.index)} and {sorted(other.index)}"
+        )
+    differences = one - other
+    return Difference(*spread(differences), int((differences < 0).sum()), int((differences > 0).sum()))
 
 
 def number(value: float, digits: int = 2) -> str:
     """A number for a table, with a proper minus; an en dash for NaN."""
     if math.isnan(value):
         return "–"
-    rounded = round(value, digits) + 0.0  # no −0.00
+    rounded = round(float(value), digits) + 0.0  # no −0.00; NumPy's own rounding is not exact
     return f"{rounded:,.{digits}f}".replace("-", "−")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smoot_explore.reproduction.experiments import EXPERIMENTS, Experiment
+from smoot_explore.reproduction.experiments import Experiment
 from smoot_explore.reproduction.runner import Use
 
 
@@ -32,13 +32,17 @@ class Target:
     @property
     def experiments(self) -> list[Experiment]:
         """The experiments, in the order of the uses."""
-        return [EXPERIMENTS[use.experiment] for use in self.uses]
+        return [use.of for use in self.uses]
 
 
 _TABLE_CURVES = ("test", "magnitude", "insertion", "attributions")
 _OPEN_AUC = (
     "It does not say which fill, attribution method and ranking (signed or magnitude) its AUC is measured with, nor "
     "over how many trainings; so our AUC is given for several, and none is chosen to match."
+)
+_FINE_TUNED = (
+    "The paper fine-tunes DeiT-tiny, pretrained on ImageNet, and finds SMOOT above SGT above traditional training. It "
+    "reports no AUC here, and one training each."
 )
 
 TARGETS = {
@@ -67,15 +71,13 @@ TARGETS = {
         Target(
             "table4",
             "Table 4: CIFAR-10, transformer, k and accuracy",
-            "The paper fine-tunes DeiT-tiny, pretrained on ImageNet, and finds SMOOT above SGT above traditional "
-            "training. It reports no AUC here, and one training each.",
+            _FINE_TUNED,
             (Use("cifar10-transformer", ("test",)),),
         ),
         Target(
             "table5",
             "Table 5: CIFAR-100, transformer, k and accuracy",
-            "The paper fine-tunes DeiT-tiny, pretrained on ImageNet, and finds SMOOT above SGT above traditional "
-            "training. It reports no AUC here, and one training each.",
+            _FINE_TUNED,
             (Use("cifar100-transformer", ("test",)),),
         ),
         Target(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,44 +11,26 @@ import xarray as xr
 from smoot_explore.core.classes import drop_auc, image_class
 from smoot_explore.runs.run import Run
 
+PROTOCOL = ("fill", "attribution", "ranking", "masked_first", "precision", "test_images")
+"""All that an area under the accuracy drop depends on."""
 
-class Protocol(NamedTuple):
-    """All that an area under the accuracy drop depends on."""
-
-    fill: str
-    attribution: str
-    ranking: str  # "signed" or "magnitude"
-    masked_first: str  # "highest" or "lowest"
-    precision: str
-    test_images: int
-
-
-class Auc(NamedTuple):
-    """Area under the accuracy drop, with the protocol it was measured under."""
-
-    protocol: Protocol
-    value: float  # per cent
-
-
-class Row(NamedTuple):
-    """One run in the table."""
-
-    run: str
-    method: str
-    epochs: int
-    seed: int
-    k_min: float  # pixels, over the training images
-    k_median: float
-    k_max: float
-    test_accuracy: float  # per cent
-    n_test: int
-    aucs: tuple[Auc, ...]
-    class_ii_share: float  # per cent; NaN without curves
-    class_ii_protocol: str
+_ATTRS = {  # variable → long_name, units
+    "method": ("training method", ""),
+    "epochs": ("completed epochs", "1"),
+    "seed": ("seed", "1"),
+    "k_smallest": ("smallest k of the training images", "pixels"),
+    "k_median": ("median k of the training images", "pixels"),
+    "k_largest": ("largest k of the training images", "pixels"),
+    "test_accuracy": ("test accuracy", "%"),
+    "n_test": ("test images of the accuracy", "1"),
+    "drop_auc": ("area under the accuracy drop", "%"),
+    "class_ii_share": ("share of class II", "%"),
+    "class_ii_protocol": ("protocol of the share of class II", ""),
+}
 
 
-def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "test") -> list[Row]:
-    """A row for each run: k, accuracy, AUC for each fill and attribution, and the share of class II.
+def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "test") -> xr.Dataset:
+    """k, accuracy, AUC for each fill and attribution, and the share of class II, of each run.
 
     Parameters
     ----------
@@ -58,58 +40,89 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
         Of class II, in probability.
     curves
         Name of the masking curves to read from each run; a run without them gets no AUC.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `compare_measured`.
     """
-    return [
-        compare_run(run, run.curves(curves) if run.has_curves(curves) else None, tolerance) for run in runs
-    ]
+    return compare_measured(
+        ((run, [run.curves(curves)] if run.has_curves(curves) else []) for run in runs), tolerance
+    )
 
 
-def compare_run(run: Run, measured: xr.Dataset | None, tolerance: float = 0.01) -> Row:
-    """One run's row, with masking curves that were measured of it; None leaves AUC and class II out."""
+def compare_measured(
+    measured: Iterable[tuple[Run, Sequence[xr.Dataset]]], tolerance: float = 0.01
+) -> xr.Dataset:
+    """`compare_runs` with masking curves that are given with each run.
+
+    Parameters
+    ----------
+    measured
+        Runs, each with any number of masking curves; the first of them tell the share of class II.
+    tolerance
+        Of class II, in probability.
+
+    Returns
+    -------
+    xarray.Dataset
+        A number for each ``run``; ``drop_auc`` for each ``run`` and ``protocol``, NaN where a run was not measured
+        under a protocol. `PROTOCOL` names the coordinates of a protocol.
+    """
+    columns: dict[str, list] = {name: [] for name in ("run", *_ATTRS)}
+    areas: list[dict[tuple, float]] = columns.pop("drop_auc")
+    for run, curves in measured:
+        areas.append({})
+        for one in curves:
+            for protocol, area in _areas(one):
+                areas[-1].setdefault(protocol, area)
+        for name, value in _numbers(run, curves[0] if curves else None, tolerance).items():
+            columns[name].append(value)
+    protocols = list(dict.fromkeys(protocol for found in areas for protocol in found))
+    values = [[found.get(protocol, np.nan) for protocol in protocols] for found in areas]
+    table = xr.Dataset(
+        {name: ("run", column) for name, column in columns.items()}
+        | {"drop_auc": (("run", "protocol"), np.reshape(values, (len(areas), len(protocols))))},
+        {name: ("protocol", [p[i] for p in protocols]) for i, name in enumerate(PROTOCOL)},
+    )
+    for name, (long_name, units) in _ATTRS.items():
+        table[name].attrs = {"long_name": long_name, **({"units": units} if units else {})}
+    return table
+
+
+def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str, Any]:
     if run.epochs == 0:
         raise ValueError(f"{run.path} has no completed epoch to compare; resume its training first")
     record = run.record().isel(epoch=-1)
-    aucs: tuple[Auc, ...] = ()
+    k = record.k.values
     share, protocol = np.nan, ""
-    if measured is not None:
-        aucs = tuple(_aucs(measured))
+    if curves is not None:
         # Class II by the first fill and attribution of the curves: the share depends on both, so it names them.
-        first = measured.isel({d: 0 for d in ("fill", "attribution") if d in measured.dims})
+        first = curves.isel({d: 0 for d in ("fill", "attribution") if d in curves.dims})
         share = 100 * float((image_class(first, tolerance) == "II").mean())
         protocol = (
             f"{first.attribution.item()}, {first.attrs['ranking']}, {first.fill.item()} fill, "
             f"tolerance {tolerance:g}"
         )
-    k = record.k.values
-    return Row(
-        run.name,
-        run.start_config["method"],
-        run.epochs,
-        run.start_config["seed"],
-        float(k.min()),
-        float(np.median(k)),
-        float(k.max()),
-        float(record.test_accuracy),
-        run.description["data"]["n_test"],
-        aucs,
-        share,
-        protocol,
-    )
+    return {
+        "run": run.name,
+        "method": run.start_config["method"],
+        "epochs": run.epochs,
+        "seed": run.start_config["seed"],
+        "k_smallest": float(k.min()),
+        "k_median": float(np.median(k)),
+        "k_largest": float(k.max()),
+        "test_accuracy": float(record.test_accuracy),
+        "n_test": run.description["data"]["n_test"],
+        "class_ii_share": share,
+        "class_ii_protocol": protocol,
+    }
 
 
-def _aucs(curves: xr.Dataset) -> Iterable[Auc]:
+def _areas(curves: xr.Dataset) -> Iterable[tuple[tuple, float]]:
+    """The areas under the accuracy drop, each with its values of `PROTOCOL`."""
     areas, attrs = drop_auc(curves), curves.attrs
-    for name in ("attribution", "fill"):
-        if name not in areas.dims:
-            areas = areas.expand_dims(name)
-    for attribution in areas.attribution.values:
-        for fill in areas.fill.values:
-            protocol = Protocol(
-                fill=str(fill),
-                attribution=str(attribution),
-                ranking=attrs["ranking"],
-                masked_first=attrs["order"],
-                precision=attrs["precision"],
-                test_images=curves.sizes["image"],
-            )
-            yield Auc(protocol, float(areas.sel(attribution=attribution, fill=fill)))
+    areas = areas.expand_dims([name for name in ("attribution", "fill") if name not in areas.dims])
+    for area in areas.stack(one=("attribution", "fill")).transpose("one"):
+        measured = (attrs["ranking"], attrs["order"], attrs["precision"], curves.sizes["image"])
+        yield (area.fill.item(), area.attribution.item(), *measured), float(area)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,8 @@ from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
 from smoot_explore.explorer.opened_runs import OpenedRun
-from smoot_explore.runs.compare import Row, compare_run
+from smoot_explore.runs.compare import compare_measured
+from smoot_explore.runs.table import columns
 from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
@@ -79,30 +79,28 @@ class CompareState(param.Parameterized):
             taken[opened.label] = free[0] if colour in taken.values() else colour
         return taken
 
-    def rows(self) -> list[Row]:
-        """The paper's table: a row for each run, with an AUC for each fill measured for the attribution method."""
-        return [compare_run(s.run, self._measured(s)) for s in self.opened_runs]
+    def results(self) -> xr.Dataset:
+        """The paper's table, from `compare_measured`: an AUC for each fill measured for the attribution method."""
+        return compare_measured((s.run, self._measured(s)) for s in self.opened_runs)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heads and cells of the table, as text."""
-        rows = self.rows()
-        fills = [f for f in FILLS if any(a.protocol.fill == f for row in rows for a in row.aucs)]
+        results = self.results()
+        # The class is judged by the first fill, black where it is measured.
+        is_black = results.fill == "black"
+        with_black = results.drop_auc.notnull()[:, is_black.values].any("protocol")
+        results["class_ii_share"] = results.class_ii_share.where(with_black)
+        order = np.argsort([FILLS.index(fill) for fill in results.fill.values], kind="stable")
+        numbers = columns(results.isel(protocol=order), ["fill"])
         heads = [
-            "run", "method", "epochs", "k min", "k median", "k max", "accuracy (%)",
-            *(f"AUC {in_words(fill)} (%)" for fill in fills), "class II (%)", "test images",
-        ]  # fmt: skip
-        cells = []
-        for opened, row in zip(self.opened_runs, rows, strict=True):
-            areas = {auc.protocol.fill: f"{auc.value:.2f}" for auc in row.aucs}
-            black = "black" in areas  # the class is judged by the first fill, black where it is measured
-            share = "–" if math.isnan(row.class_ii_share) or not black else f"{row.class_ii_share:.1f}"
-            n = next((str(auc.protocol.test_images) for auc in row.aucs), "–")
-            cells.append([
-                opened.label, METHOD_NAMES[row.method], str(row.epochs),
-                *(f"{k:.0f}" for k in (row.k_min, row.k_median, row.k_max)), f"{row.test_accuracy:.2f}",
-                *(areas.get(fill, "–") for fill in fills), share, n,
-            ])  # fmt: skip
-        return heads, cells
+            " ".join([column.quantity, *map(in_words, column.of)])
+            + (f" ({column.unit})" if column.unit else "")
+            for column in numbers
+        ]
+        labels = [opened.label for opened in self.opened_runs]
+        methods = [METHOD_NAMES[method] for method in results.method.values]
+        cells = zip(labels, methods, *(column.cells for column in numbers), strict=True)
+        return ["run", "method", *heads], [list(row) for row in cells]
 
     def note(self) -> str:
         """What the numbers of the table depend on, as plain text."""
@@ -160,14 +158,11 @@ class CompareState(param.Parameterized):
                 continue
         return maps
 
-    def _measured(self, opened: OpenedRun) -> xr.Dataset | None:
+    def _measured(self, opened: OpenedRun) -> list[xr.Dataset]:
         """All curves of the run under the chosen attribution method, black fill first."""
-        found = [
-            curves.expand_dims(fill=[fill])
-            for fill in sorted(FILLS, key=lambda f: f != "black")
-            if (curves := opened.curves(fill, self.attribution)) is not None
-        ]
-        return xr.concat(found, "fill", combine_attrs="override") if found else None
+        fills = sorted(FILLS, key=lambda fill: fill != "black")
+        found = [opened.curves(fill, self.attribution) for fill in fills]
+        return [curves for curves in found if curves is not None]
 
 
 def compared_images(opened: OpenedRun) -> Split:

@@ -2,123 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.saliency import saliency
-from smoot_explore.reproduction.document import Document, Picture, Table
-from smoot_explore.reproduction.experiments import Experiment
-from smoot_explore.reproduction.runner import Runner, Trial
-from smoot_explore.reproduction.sections import PAIRS, Results, name_of, what_was_run
-from smoot_explore.reproduction.statistics import number, paired_difference, spread
-from smoot_explore.reproduction.targets import Target
+from smoot_explore.reproduction.circumstances import what_was_run
+from smoot_explore.reproduction.document import Part, Picture, Table
+from smoot_explore.reproduction.results import Results, differences
+from smoot_explore.reproduction.runner import Runner, Use
+from smoot_explore.reproduction.statistics import number, spread
+from smoot_explore.reproduction.words import name_of, upper_first
 from smoot_explore.views import figures
 from smoot_explore.views.palette import in_words
 
 SHOWN_CLASSES = 10
 
 
-def saliency_report(document: Document, target: Target, runner: Runner) -> None:
-    for experiment, use in zip(target.experiments, target.uses, strict=True):
-        trials = runner.trials(experiment)
-        document.parts += [
-            f"## {experiment.title}\n\n{what_was_run(runner, experiment)}",
-            _saliency_picture(runner, experiment, trials),
-        ]
-        document.numbers["experiments"][experiment.name] = Results(trials).numbers()
-        if "background" in use.map_metrics:
-            document.parts += _background(document, runner, experiment, trials)
-    if not any(use.map_metrics for use in target.uses):
-        document.parts.append("Nothing is measured on these maps, in the paper or here: they are pictures.")
+def saliency_report(runner: Runner, *uses: Use) -> Iterator[Part]:
+    numbers = {}
+    for use in uses:
+        name = use.experiment
+        results = Results(runner, use.of)
+        numbers[name] = results.numbers()
+        yield what_was_run(runner, use.of, use.of.title)
+        yield _saliency_picture(results)
+        if "background" not in use.map_metrics:
+            continue
+        shares = results.map_metric("background", "gradient")
+        numbers[f"{name}, background"] = shares.to_dict()
+        black = spread(results.map_metric("background", "pixels")["smoot"]).mean
+        yield Table(
+            f"Share of the gradient's magnitude on black pixels, which are {black:.1f} % of all; "
+            f"{_measured_on(results)}",
+            ["method", "on black pixels %"],
+            [[name_of(method), spread(shares[method]).text(1)] for method in shares],
+        )
+        yield f"A background gradient close to zero would be a low share. Differences: {differences(shares)}."
+    yield {"experiments": numbers}
+    if not any(use.map_metrics for use in uses):
+        yield "Nothing is measured on these maps, in the paper or here: they are pictures."
 
 
-def shapes_report(document: Document, target: Target, runner: Runner) -> None:
-    (experiment,) = target.experiments
-    trials = runner.trials(experiment)
-    results = Results(trials)
-    kinds = ("gradient", "integrated_gradients", "random")
-    rates = {kind: _examined(runner, trials, "hits", kind) for kind in kinds}
-    objects = spread(_examined(runner, trials, "hits", "objects")["smoot"].values()).mean
-    document.numbers |= {"runs": results.numbers(), "hit_rates": rates, "object_share": objects}
-    rows = [
-        [name_of(m), spread(results.accuracy(m).values()).text(),
-         *(spread(rates[kind][m].values()).text(1) for kind in kinds)]
-        for m in results.variants
-    ]  # fmt: skip
-    n = len(runner.few(experiment))
-    told = []
-    for kind in kinds[:2]:
-        differences = [
-            f"{name_of(a)} − {name_of(b)} {paired_difference(rates[kind][a], rates[kind][b]).text(1)}"
-            for a, b in PAIRS
-        ]
-        told.append(f"{in_words(kind)}: {'; '.join(differences)}")
-    document.parts += [
-        "## What was run\n\n" + what_was_run(runner, experiment),
-        "## Table",
-        Table(
-            "Hit rate: of as many of the most salient pixels (by magnitude) as the object has, the share on the "
-            f"object; {n:,} test images, mean ± standard deviation of {results.n_seeds} seeds. Objects cover "
-            f"{objects:.1f} % of the pixels: chance hits as often",
-            ["method", "accuracy %", "gradient %", "integrated gradients %", "random map %"],
-            rows,
-        ),
-        "Differences in hit rate, in points of per cent. "
-        + ". ".join(t[0].upper() + t[1:] for t in told)
-        + ".",
-        _saliency_picture(runner, experiment, trials),
-    ]
-
-
-def sanity_report(document: Document, target: Target, runner: Runner) -> None:
-    (experiment,) = target.experiments
-    trials = runner.trials(experiment)
-    keys = list(runner.map_metric(trials[0], "sanity"))
-    values = {key: _examined(runner, trials, "sanity", key) for key in keys}
-    document.numbers |= {"runs": Results(trials).numbers(), "rank_correlations": values}
-    kinds = list(dict.fromkeys(key.rsplit(", ", 1)[0] for key in keys))
-    depths = list(dict.fromkeys(key.rsplit(", ", 1)[1] for key in keys))
-    rows = [
+def shapes_report(runner: Runner, use: Use) -> Iterator[Part]:
+    results = Results(runner, use.of)
+    rates = {key: results.map_metric("hits", key) for key in ("gradient", "integrated_gradients", "random")}
+    objects = spread(results.map_metric("hits", "objects")["smoot"]).mean
+    yield {"runs": results.numbers(), "hit_rates": {key: rate.to_dict() for key, rate in rates.items()}}
+    yield {"object_share": objects}
+    yield what_was_run(runner, use.of)
+    yield "## Table"
+    yield Table(
+        "Hit rate: of as many of the most salient pixels (by magnitude) as the object has, the share on the "
+        f"object; {_measured_on(results)}. Objects cover {objects:.1f} % of the pixels: chance hits as often",
+        ["method", "accuracy %", "gradient %", "integrated gradients %", "random map %"],
         [
-            f"{name_of(method)}, {in_words(kind)}",
-            *(spread(values[f"{kind}, {n}"][method].values()).text() for n in depths),
-        ]
-        for kind in kinds
-        for method in METHODS
-    ]  # fmt: skip
-    n_images = len(runner.few(experiment))
-    whole = {
-        (kind, m): spread(values[f"{kind}, {depths[-1]}"][m].values()).mean for kind in kinds for m in METHODS
+            [
+                name_of(m),
+                spread(results["test_accuracy"][m]).text(),
+                *(spread(rate[m]).text(1) for rate in rates.values()),
+            ]
+            for m in results.variants
+        ],
+    )
+    told = [f"{upper_first(in_words(key))}: {differences(rates[key])}" for key in rates if key != "random"]
+    yield f"Differences in hit rate, in points of per cent. {'. '.join(told)}."
+    yield _saliency_picture(results)
+
+
+def sanity_report(runner: Runner, use: Use) -> Iterator[Part]:
+    results = Results(runner, use.of)
+    values = {
+        key: results.map_metric("sanity", key) for key in runner.map_metric(results.trials[0], "sanity")
     }
-    (kind, method), largest = max(whole.items(), key=lambda item: abs(item[1]))
-    document.parts += [
-        "## What was run\n\n" + what_was_run(runner, experiment),
-        "## Table",
-        Table(
-            "Rank correlation (Spearman's ρ) of the maps with those of the same model whose last 1, 2, … layers have "
-            f"random weights: 1 the same order of pixels, 0 none in common. {n_images:,} test images, mean ± standard "
-            f"deviation of {len(runner.seeds(experiment))} seeds",
-            ["method, map, ranking", *(f"{n} of {depths[-1]} layers" for n in depths)],
-            rows,
-        ),
-        f"With all layers random, the correlation farthest from 0 is {number(largest)} ({name_of(method)}, "
-        f"{in_words(kind)}). What remains there is told by the image and the architecture, not by what was learned.",
-    ]
+    kinds, depths = (dict.fromkeys(key.rsplit(", ", 1)[i] for key in values) for i in (0, 1))
+    layers = list(depths)[-1]
+    whole = {
+        f"{name_of(m)}, {in_words(kind)}": spread(values[f"{kind}, {layers}"][m]).mean
+        for kind in kinds
+        for m in METHODS
+    }
+    largest = max(whole, key=lambda name: abs(whole[name]))
+    yield {
+        "runs": results.numbers(),
+        "rank_correlations": {key: correlation.to_dict() for key, correlation in values.items()},
+    }
+    yield what_was_run(runner, use.of)
+    yield "## Table"
+    yield Table(
+        "Rank correlation (Spearman's ρ) of the maps with those of the same model whose last 1, 2, … layers have "
+        f"random weights: 1 the same order of pixels, 0 none in common. {_measured_on(results)}",
+        ["method, map, ranking", *(f"{n} of {layers} layers" for n in depths)],
+        [
+            [f"{name_of(m)}, {in_words(kind)}", *(spread(values[f"{kind}, {n}"][m]).text() for n in depths)]
+            for kind in kinds
+            for m in METHODS
+        ],
+    )
+    yield (
+        f"With all layers random, the correlation farthest from 0 is {number(whole[largest])} ({largest}). What "
+        "remains there is told by the image and the architecture, not by what was learned."
+    )
 
 
-def _saliency_picture(runner: Runner, experiment: Experiment, trials: Sequence[Trial]) -> Picture:
-    data = runner.data(experiment)
+def _measured_on(results: Results) -> str:
+    n_images = len(results.runner.few(results.experiment))
+    return f"{n_images:,} test images, mean ± standard deviation of {len(results.seeds)} seeds"
+
+
+def _saliency_picture(results: Results) -> Picture:
+    runner, experiment = results.runner, results.experiment
+    data, seed = runner.data(experiment), results.seeds[0]
     labels = data.test.labels
     present = [label for label in range(data.n_classes) if bool((labels == label).any())][:SHOWN_CLASSES]
     shown = data.test[[int((labels == label).nonzero()[0]) for label in present]]
-    seed = trials[0].seed
     maps = {}
-    for trial in (t for t in trials if t.seed == seed):
+    for trial in (t for t in results.trials if t.seed == seed):
         model = runner.model(trial.run)
         device = next(model.parameters()).device
-        maps[trial.variant] = (
-            saliency(model, shown.normalize().to(device), shown.labels.to(device)).cpu().numpy()
-        )
+        found = saliency(model, shown.normalize().to(device), shown.labels.to(device))
+        maps[trial.variant] = found.cpu().numpy()
     titles = [data.class_names[label] for label in present]
     figure = figures.saliency_figure(shown.images.numpy(), maps, titles, own_scales=True)
     classes = "each class" if len(present) == data.n_classes else f"{len(present)} classes"
@@ -127,35 +129,3 @@ def _saliency_picture(runner: Runner, experiment: Experiment, trials: Sequence[T
         f"label's logit by the three methods, each with its own colour scale, seed {seed}"
     )
     return Picture(f"{experiment.name}-saliency", figure, caption)
-
-
-def _background(
-    document: Document, runner: Runner, experiment: Experiment, trials: Sequence[Trial]
-) -> list[str | Table | Picture]:
-    shares = _examined(runner, trials, "background", "gradient")
-    pixels = spread(_examined(runner, trials, "background", "pixels")["smoot"].values())
-    document.numbers["experiments"][f"{experiment.name}, background"] = shares
-    rows = [[name_of(method), spread(values.values()).text(1)] for method, values in shares.items()]
-    n = len(runner.few(experiment))
-    table = Table(
-        f"Share of the gradient's magnitude on black pixels, which are {pixels.mean:.1f} % of all; {n:,} test images, "
-        f"mean ± standard deviation of {len(runner.seeds(experiment))} seeds",
-        ["method", "on black pixels %"],
-        rows,
-    )
-    told = []
-    for first, second in PAIRS:
-        difference = paired_difference(shares[first], shares[second])
-        told.append(f"{name_of(first)} − {name_of(second)} {difference.text(1)}")
-    return [
-        table,
-        f"A background gradient close to zero would be a low share. Differences: {'; '.join(told)}.",
-    ]
-
-
-def _examined(runner: Runner, trials: Sequence[Trial], name: str, key: str) -> dict[str, dict[int, float]]:
-    """A number of a map metric: variant → seed → value."""
-    values: dict[str, dict[int, float]] = {}
-    for trial in trials:
-        values.setdefault(trial.variant, {})[trial.seed] = runner.map_metric(trial, name)[key]
-    return values

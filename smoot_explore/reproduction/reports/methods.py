@@ -2,202 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.reproduction import paper
-from smoot_explore.reproduction.document import Document, Picture, Table
+from smoot_explore.reproduction.circumstances import what_was_run
+from smoot_explore.reproduction.document import Part, Picture, Table
 from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, Experiment
-from smoot_explore.reproduction.runner import Runner
-from smoot_explore.reproduction.sections import (
-    NOT_YET_RUN,
-    PAIRS,
-    BySeed,
-    Results,
-    auc_difference,
-    drop_protocols,
-    k_text,
-    listed,
-    name_of,
-    order_of_auc,
-    protocol_text,
-    what_was_run,
-)
-from smoot_explore.reproduction.statistics import (
-    Difference,
-    number,
-    paired_difference,
-    signed_number,
-    spread,
-)
-from smoot_explore.reproduction.targets import Target
-from smoot_explore.runs.compare import Protocol
+from smoot_explore.reproduction.results import PAIRS, Results, order_of_means
+from smoot_explore.reproduction.runner import Runner, Use
+from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
+from smoot_explore.reproduction.words import NOT_YET_RUN, k_text, listed, name_of, protocol_text
+from smoot_explore.runs.compare import PROTOCOL
+from smoot_explore.runs.table import counted
 from smoot_explore.views import figures
 from smoot_explore.views.palette import in_words
 
+_NOT_IN_THE_PAPER = "not in the paper"
 
-def methods_report(document: Document, target: Target, runner: Runner) -> None:
-    (experiment,) = target.experiments
-    (use,) = target.uses
-    results = Results(runner.trials(experiment), use.curves)
-    document.numbers["runs"] = results.numbers()
-    document.parts += [
-        "## What was run\n\n" + what_was_run(runner, experiment),
-        "## Table",
-        methods_table(experiment, results),
-        "## Differences between methods, seed by seed",
-        _differences_table(experiment, results),
-        _signs_finding(experiment, results),
-        _by_chance(results.n_seeds),
-        _k_finding(experiment, results),
-    ]
+
+def methods_report(runner: Runner, use: Use) -> Iterator[Part]:
+    experiment = use.of
+    results = Results(runner, experiment, use.curves)
+    differences = _differences(results)
+    yield {"runs": results.numbers()}
+    yield what_was_run(runner, experiment)
+    yield "## Table"
+    yield methods_table(experiment, results)
+    yield "## Differences between methods, seed by seed"
+    yield Table(
+        "Differences in points of per cent: mean ± standard deviation over the seeds",
+        list(differences),
+        differences.values.tolist(),
+    )
+    yield _signs_finding(differences)
+    yield _by_chance(len(results.seeds))
+    yield _k_finding(results)
     if "attributions" in use.curves:
-        document.parts += _every_protocol(results)
-    trial = next(t for t in results.trials if t.variant == "smoot" and t.seed == runner.seeds(experiment)[0])
+        yield from _every_protocol(results)
+    trial = next(trial for trial in results.trials if trial.variant == "smoot")
     figure = figures.k_trajectories_figure(trial.run.record())
-    caption = f"k of all training images under SMOOT, seed {trial.seed}"
-    document.parts.append(Picture("k", figure, caption))
+    yield Picture("k", figure, f"k of all training images under SMOOT, seed {trial.seed}")
 
 
-def drop_report(document: Document, target: Target, runner: Runner) -> None:
-    for experiment in target.experiments:
-        trials = runner.trials(experiment)
-        results = Results(trials, ("test",))
-        drops = {t.run.name: _drops(t.run.curves()) for t in trials}
-        document.numbers["experiments"][experiment.name] = {"runs": results.numbers(), "accuracy_drop": drops}
-        curves = {
-            m: [t.run.curves().sel({"fill": list(MAIN_FILLS)}) for t in trials if t.variant == m]
+def drop_report(runner: Runner, *uses: Use) -> Iterator[Part]:
+    numbers = {}
+    for use in uses:
+        experiment, title = use.of, runner.data_title(use.of)
+        results = Results(runner, experiment, use.curves)
+        curves = [(trial, trial.run.curves()) for trial in results.trials]
+        numbers[experiment.name] = {
+            "runs": results.numbers(),
+            "accuracy_drop": {trial.run.name: _drops(measured) for trial, measured in curves},
+        }
+        shown = {
+            m: [measured.sel(fill=list(MAIN_FILLS)) for trial, measured in curves if trial.variant == m]
             for m in METHODS
         }
-        title = runner.data_title(experiment)
-        figure = figures.accuracy_drop_spread_figure(curves, title)
-        document.parts += [
-            f"## {experiment.title}\n\n{what_was_run(runner, experiment)}",
-            Picture(
-                experiment.name,
-                figure,
-                f"Accuracy drop on {title}, masking the highest first",
-            ),
-            methods_table(experiment, results),
-            _order_finding(results),
-        ]
+        figure = figures.accuracy_drop_spread_figure(shown, title)
+        yield what_was_run(runner, experiment, experiment.title)
+        yield Picture(experiment.name, figure, f"Accuracy drop on {title}, masking the highest first")
+        yield methods_table(experiment, results)
+        yield _order_finding(results)
+    yield {"experiments": numbers}
 
 
 def methods_table(experiment: Experiment, results: Results | None) -> Table:
     """The paper's table beside ours; without results, with "not yet run" in our cells."""
     published = paper.RESULTS[experiment.name]
     with_auc = published["smoot"].auc is not None
-    drop = [] if results is None else drop_protocols(results, signed=True)
-    heads = ["method", "k min / median / max", "paper", "accuracy %", "paper"]
-    heads += [f"AUC {in_words(p.fill)}" for p in drop] or (["AUC"] if with_auc else [])
-    heads += ["paper's AUC"] if with_auc else []
+    drops = [] if results is None else results.drops("signed")
+    auc_heads = [f"AUC {in_words(p.fill)}" for p in drops] or ["AUC"] * with_auc
+    heads = ["method", "k min / median / max", "paper", "accuracy %", "paper", *auc_heads]
     rows = []
     for method, row in published.items():
-        cells = [name_of(method)]
-        if results is None:
-            ours_k, ours_accuracy, ours_auc = NOT_YET_RUN, NOT_YET_RUN, [NOT_YET_RUN] * with_auc
-        else:
-            ours_k = k_text(results.k(method))
-            ours_accuracy = spread(results.accuracy(method).values()).text()
-            ours_auc = [spread(results.auc(method, p).values()).text() for p in drop]
-        cells += [ours_k, " / ".join(map(str, row.k)), ours_accuracy, f"{row.accuracy:.2f}", *ours_auc]
-        cells += [f"{row.auc:.2f}"] if row.auc is not None else []
-        rows.append(cells)
-    n_seeds = "" if results is None else f"; mean ± standard deviation of {results.n_seeds} seeds"
-    protocol = f"; {protocol_text(drop[0], ('fill',))}" if drop else ""
-    auc = (
-        f". AUC: area under the accuracy drop in per cent, lower is steeper{protocol}"
-        if drop or with_auc
-        else ""
-    )
+        k, accuracy, *aucs = [NOT_YET_RUN] * (2 + len(auc_heads))
+        if results is not None:
+            k = k_text(results.k(method))
+            accuracy, *aucs = (
+                spread(quantity[method]).text()
+                for quantity in (results["test_accuracy"], *map(results.auc, drops))
+            )
+        rows.append([name_of(method), k, k_text(row.k), accuracy, f"{row.accuracy:.2f}", *aucs])
+        rows[-1] += [f"{row.auc:.2f}"] if with_auc else []
     caption = (
         f"k in pixels over the training images after the last epoch. The paper's accuracy: {paper.TEST_IMAGES:,} test "
-        f"images{auc}{n_seeds}"
+        "images"
     )
-    return Table(caption, heads, rows)
+    if auc_heads:
+        caption += ". AUC: area under the accuracy drop in per cent, lower is steeper"
+    if drops:
+        caption += f"; {protocol_text(drops[0], ('fill',))}"
+    if results is not None:
+        caption += f"; mean ± standard deviation of {len(results.seeds)} seeds"
+    return Table(caption, heads + ["paper's AUC"] * with_auc, rows)
 
 
-class _Compared(NamedTuple):
-    """A difference between two methods beside the paper's."""
-
-    quantity: str
-    pair: tuple[str, str]
-    here: Difference
-    paper: float | None
-
-    @property
-    def pair_name(self) -> str:
-        return f"{name_of(self.pair[0])} − {name_of(self.pair[1])}"
-
-
-def _compared(experiment: Experiment, results: Results) -> list[_Compared]:
-    """Accuracy, and the AUC of every fill by both rankings, of each pair of methods."""
-    published = paper.RESULTS[experiment.name]
-    quantities: list[tuple[str, Callable[[str], BySeed], dict[str, float | None]]] = [
-        ("accuracy", results.accuracy, {m: published[m].accuracy for m in METHODS})
-    ]
-    for signed in (True, False) if _has_magnitude(results) else (True,):
-        for protocol in drop_protocols(results, signed):
-            name = f"AUC {in_words(protocol.fill)} ({protocol.ranking})"
-            aucs = {m: published[m].auc for m in METHODS}
-            quantities.append((name, partial(results.auc, protocol=protocol), aucs))
-    compared = []
+def _differences(results: Results) -> pd.DataFrame:
+    """Differences in accuracy, and in the AUC of every fill by both rankings, beside the paper's; as text."""
+    published = pd.DataFrame(paper.RESULTS[results.experiment.name], ["k", "accuracy", "auc"]).T
+    quantities = [("accuracy", results["test_accuracy"], published.accuracy)]
+    for ranking in ("signed", "magnitude"):
+        for protocol in results.drops(ranking):
+            name = f"AUC {in_words(protocol.fill)} ({ranking})"
+            quantities.append((name, results.auc(protocol), published.auc))
+    rows = []
     for name, measured, reported in quantities:
         for first, second in PAIRS:
-            one, other = reported[first], reported[second]
-            expected = None if one is None or other is None else one - other
-            here = paired_difference(measured(first), measured(second))
-            compared.append(_Compared(name, (first, second), here, expected))
-    return compared
+            expected = None if reported.isna().any() else reported[first] - reported[second]
+            here = paired_difference(measured[first], measured[second])
+            there = "–" if expected is None else number(expected)
+            rows.append(
+                [name, f"{name_of(first)} − {name_of(second)}", here.text(), there, _verdict(here, expected)]
+            )
+    return pd.DataFrame(rows, columns=["quantity", "pair", "here", "paper", "sign"])
 
 
-def _differences_table(experiment: Experiment, results: Results) -> Table:
-    rows = [
-        [
-            c.quantity,
-            c.pair_name,
-            c.here.text(),
-            "–" if c.paper is None else number(c.paper),
-            _verdict(c.here, c.paper),
-        ]
-        for c in _compared(experiment, results)
-    ]
-    heads = ["quantity", "pair", "here", "paper", "sign"]
-    return Table("Differences in points of per cent: mean ± standard deviation over the seeds", heads, rows)
-
-
-def _signs_finding(experiment: Experiment, results: Results) -> str:
-    """What agrees with the paper and what does not, from the table above."""
+def _signs_finding(differences: pd.DataFrame) -> str:
+    """What agrees with the paper and what does not."""
     told = []
-    for pair in PAIRS:
-        by_verdict: dict[str, list[str]] = {}
-        for c in _compared(experiment, results):
-            if c.pair == pair and c.paper is not None:
-                by_verdict.setdefault(_verdict(c.here, c.paper), []).append(c.quantity)
-        signs = "; ".join(f"{verdict}: {', '.join(quantities)}" for verdict, quantities in by_verdict.items())
-        told.append(f"- {name_of(pair[0])} − {name_of(pair[1])}: {signs}")
+    for pair, of_pair in differences[differences.sign != _NOT_IN_THE_PAPER].groupby("pair", sort=False):
+        by_sign = of_pair.groupby("sign", sort=False).quantity.agg(", ".join)
+        told.append(f"- {pair}: {'; '.join(f'{sign}: {quantities}' for sign, quantities in by_sign.items())}")
     return "The signs of the differences, against the paper's:\n\n" + "\n".join(told)
-
-
-def _has_magnitude(results: Results) -> bool:
-    return any(p.ranking == "magnitude" for p in results.protocols)
 
 
 def _verdict(difference: Difference, expected: float | None) -> str:
     """Whether all seeds have the paper's sign."""
     if expected is None:
-        return "not in the paper"
+        return _NOT_IN_THE_PAPER
     if round(expected, 6) == 0:
         return "none in the paper"
     if difference.n == 1:
         return "one seed decides nothing"
-    agreeing = difference.below if expected < 0 else difference.above
-    opposite = difference.above if expected < 0 else difference.below
+    agreeing, opposite = difference.above, difference.below
+    if expected < 0:
+        agreeing, opposite = opposite, agreeing
     if agreeing == difference.n:
         return "as in the paper"
     return "against the paper" if opposite == difference.n else "undecided"
@@ -212,124 +157,101 @@ def _by_chance(n_seeds: int) -> str:
     )
 
 
-def _k_finding(experiment: Experiment, results: Results) -> str:
-    epochs = next(iter(results.rows["smoot"].values())).epochs
-    ours, theirs = results.k("smoot"), paper.RESULTS[experiment.name]["smoot"].k
-    widths = ours[2].mean - ours[0].mean, theirs[2] - theirs[0]
+def _k_finding(results: Results) -> str:
+    epochs = int(results["epochs"]["smoot"].iloc[0])
+    ours, theirs = results.k("smoot"), paper.RESULTS[results.experiment.name]["smoot"].k
+    differing = ". The lengths differ, so these k cannot be held against each other."
     return (
-        f"k of SMOOT after {epochs} {'epoch' if epochs == 1 else 'epochs'}: {k_text(ours)}, a range of "
-        f"{widths[0]:.0f} pixels. The paper, after {paper.EPOCHS} epochs: {' / '.join(map(str, theirs))}, a range of "
-        f"{widths[1]} pixels"
-        + (
-            ". The lengths differ, so these k cannot be held against each other."
-            if epochs != paper.EPOCHS
-            else "."
-        )
+        f"k of SMOOT after {counted(epochs, 'epoch')}: {k_text(ours)}, a range of "
+        f"{ours[2].mean - ours[0].mean:.0f} pixels. The paper, after {paper.EPOCHS} epochs: {k_text(theirs)}, a range "
+        f"of {theirs[2] - theirs[0]} pixels{'.' if epochs == paper.EPOCHS else differing}"
     )
 
 
-def _every_protocol(results: Results) -> list[str | Table | Picture]:
+def _every_protocol(results: Results) -> Iterator[Part]:
     """AUC under every attribution, ranking and fill, and where SMOOT does not have the lowest."""
-    parts: list[str | Table | Picture] = ["## What the paper does not report: every protocol"]
-    most = max(p.test_images for p in results.protocols)
-    drops = [  # the gradient is also measured on fewer images, beside the others: once is enough to count
-        p
-        for p in results.protocols
-        if p.masked_first == "highest"
-        and p.attribution != "random"
-        and (p.attribution != "gradient" or p.test_images == most)
-    ]
-    means = {p: {m: spread(results.auc(m, p).values()).mean for m in METHODS} for p in results.protocols}
-    lowest = [p for p in drops if means[p]["smoot"] < min(means[p]["sgt"], means[p]["traditional"])]
-    always = [p for p in drops if all(_below(results, "smoot", m, p) for m in ("sgt", "traditional"))]
-    lost = [f for f in ALL_FILLS if not any(p.fill == f for p in lowest)]
-    parts.append(
-        f"Of {len(drops)} protocols of the accuracy drop (attribution × ranking × fill, the random control left out), "
-        f"SMOOT has the lowest mean AUC of the three in {len(lowest)}, and in all seeds in {len(always)}. It does "
-        f"**not** win in the other {len(drops) - len(lowest)}"
-        + (
-            f"; with no attribution at all for the fill {listed([in_words(f) for f in lost])}."
-            if lost
-            else "."
-        )
+    p, means = results.protocols, results.aucs.mean().unstack("variant")
+    smoot, others = means["smoot"], means[["sgt", "traditional"]]
+    below = {
+        m: results.aucs.xs("smoot", axis=1, level="variant") - results.aucs.xs(m, axis=1, level="variant")
+        for m in others
+    }
+    highest = p.masked_first == "highest"
+    # The gradient is also measured on fewer images, beside the others: once is enough to count.
+    most = (p.attribution != "gradient") | (p.test_images == p.test_images.max())
+    drops = highest & (p.attribution != "random") & most
+    lowest = drops & (smoot < others.min(axis=1))
+    always = drops & (below["sgt"] < 0).all() & (below["traditional"] < 0).all()
+    lost = [in_words(fill) for fill in ALL_FILLS if not lowest[p.fill == fill].any()]
+    yield "## What the paper does not report: every protocol"
+    yield (
+        f"Of {drops.sum()} protocols of the accuracy drop (attribution × ranking × fill, the random control left out), "
+        f"SMOOT has the lowest mean AUC of the three in {lowest.sum()}, and in all seeds in {always.sum()}. It does "
+        f"**not** win in the other {drops.sum() - lowest.sum()}"
+        + (f"; with no attribution at all for the fill {listed(lost)}." if lost else ".")
     )
-    for heading, cell in (
-        ("traditional / SGT / SMOOT, means over the seeds",
-         lambda p: " / ".join(number(means[p][m], 1) for m in METHODS)),
-        ("SMOOT − SGT", lambda p: auc_difference(results, "smoot", "sgt", p)),
-        ("SMOOT − traditional", lambda p: auc_difference(results, "smoot", "traditional", p)),
-    ):  # fmt: skip
-        parts.append(_protocol_table(f"AUC of the accuracy drop: {heading}", results, "highest", cell))
-    parts += _against_random(results, means)
-    insertions = [p for p in results.protocols if p.masked_first == "lowest"]
-    best = [p for p in insertions if means[p]["smoot"] > max(means[p]["sgt"], means[p]["traditional"])]
-    parts.append(
+
+    def of_three(values: pd.DataFrame) -> Callable[[int], str]:
+        return lambda protocol: " / ".join(number(values.loc[protocol, m], 1) for m in METHODS)
+
+    def against(other: str) -> Callable[[int], str]:
+        return lambda i: paired_difference(results.auc(i)["smoot"], results.auc(i)[other]).text(1)
+
+    three = "traditional / SGT / SMOOT, means over the seeds"
+    caption = "AUC of the accuracy drop: "
+    yield _protocol_table(caption + three, p[highest], of_three(means))
+    yield _protocol_table(caption + "SMOOT − SGT", p[highest], against("sgt"))
+    yield _protocol_table(caption + "SMOOT − traditional", p[highest], against("traditional"))
+
+    # How far each attribution falls below a random order of the same images: what is due to the ranking.
+    random = p[p.attribution == "random"]
+    n_images = random.test_images.iloc[0]
+    ranked = p[highest & (p.attribution != "random") & (p.test_images == n_images)]
+    by_fill = means.loc[random.index].set_index(random.fill)
+    gains = by_fill.loc[ranked.fill].set_index(ranked.index) - means.loc[ranked.index]
+    best = (gains["smoot"] > gains[["sgt", "traditional"]].max(axis=1)).sum()
+    moved = "; ".join(
+        f"{in_words(fill)} {'+' if round(float(value), 1) > 0 else ''}{number(value, 1)}"
+        for fill, value in (by_fill["smoot"] - by_fill["traditional"]).items()
+    )
+    yield (
+        "How much of an AUC is due to the saliency? A random order of the pixels has an AUC too, and it differs "
+        f"between the networks: from traditional training to SMOOT it moves by {moved} points (by fill). That is how "
+        "the networks take masking as such. What a ranking adds is how far it falls **below the random order** of the "
+        f"same images; by that measure SMOOT is best of the three in {best} of {len(ranked)} combinations of "
+        "attribution and fill."
+    )
+    yield _protocol_table(
+        f"AUC of a random order minus AUC of the ranking, {three}; higher is better, below 0 is worse than chance; "
+        f"{n_images:,} test images, highest first, {ranked.ranking.iloc[0]}",
+        ranked,
+        of_three(gains),
+        named=["attribution"],
+    )
+
+    insertions = p[~highest]
+    best = (smoot > others.max(axis=1))[insertions.index].sum()
+    yield (
         "Insertion: the lowest-ranked share m of the pixels is masked, which leaves the highest-ranked 1 − m; read "
         "backwards, the most salient pixels are inserted first. The area under this accuracy is better when it is "
-        f"**higher**. SMOOT has the highest mean of the three with {len(best)} of {len(insertions)} fills."
+        f"**higher**. SMOOT has the highest mean of the three with {best} of {len(insertions)} fills."
     )
-    cell = lambda p: " / ".join(number(means[p][m], 1) for m in METHODS)  # noqa: E731
-    heading = "Area under insertion: traditional / SGT / SMOOT, means over the seeds"
-    parts.append(_protocol_table(heading, results, "lowest", cell))
-    return parts
-
-
-def _against_random(results: Results, means: Mapping[Protocol, Mapping[str, float]]) -> list[str | Table]:
-    """How far each attribution falls below a random order of the same images: what is due to the ranking."""
-    random = {p.fill: p for p in results.protocols if p.attribution == "random"}
-    n_images = random[ALL_FILLS[0]].test_images
-    ranked = [
-        p
-        for p in results.protocols
-        if p.test_images == n_images and p.masked_first == "highest" and p.attribution != "random"
-    ]
-
-    def gain(method: str, protocol: Protocol) -> float:
-        return means[random[protocol.fill]][method] - means[protocol][method]
-
-    rows = [
-        [in_words(attribution),
-         *(" / ".join(number(gain(m, p), 1) for m in METHODS)
-           for fill in ALL_FILLS for p in ranked if (p.attribution, p.fill) == (attribution, fill))]
-        for attribution in dict.fromkeys(p.attribution for p in ranked)
-    ]  # fmt: skip
-    moved = [
-        f"{in_words(fill)} {signed_number(means[p]['smoot'] - means[p]['traditional'], 1)}"
-        for fill, p in random.items()
-    ]
-    best = [p for p in ranked if gain("smoot", p) > max(gain("sgt", p), gain("traditional", p))]
-    return [
-        "How much of an AUC is due to the saliency? A random order of the pixels has an AUC too, and it differs "
-        "between the networks: from traditional training to SMOOT it moves by "
-        f"{'; '.join(moved)} points (by fill). That is how the networks take masking as such. What a ranking adds is "
-        "how far it falls **below the random order** of the same images; by that measure SMOOT is best of the three in "
-        f"{len(best)} of {len(ranked)} combinations of attribution and fill.",
-        Table(
-            "AUC of a random order minus AUC of the ranking, traditional / SGT / SMOOT, means over the seeds; higher "
-            f"is better, below 0 is worse than chance; {n_images:,} test images, highest first, "
-            f"{ranked[0].ranking}",
-            ["ranked by", *map(in_words, ALL_FILLS)],
-            rows,
-        ),
-    ]
+    yield _protocol_table(f"Area under insertion: {three}", insertions, of_three(means))
 
 
 def _protocol_table(
-    caption: str, results: Results, masked_first: str, cell: Callable[[Protocol], str]
+    caption: str,
+    protocols: pd.DataFrame,
+    cell: Callable[[int], str],
+    named: Sequence[str] = ("attribution", "ranking", "test_images"),
 ) -> Table:
-    """A row for each attribution, ranking and number of images, a column for each fill."""
-    by_row: dict[str, dict[str, str]] = {}
-    for protocol in results.protocols:
-        if protocol.masked_first == masked_first:
-            row = protocol_text(protocol, ("fill", "masked_first", "precision"))
-            by_row.setdefault(row, {})[protocol.fill] = cell(protocol)
-    rows = [[row, *(cells[fill] for fill in ALL_FILLS)] for row, cells in by_row.items()]
+    """A row for each of what is ``named`` of the protocols, a column for each fill."""
+    but = [name for name in PROTOCOL if name not in named]
+    rows = [
+        [protocol_text(of_row.iloc[0], but), *map(cell, of_row.index)]
+        for _, of_row in protocols.groupby(list(named), sort=False)
+    ]
     return Table(caption, ["ranked by", *map(in_words, ALL_FILLS)], rows)
-
-
-def _below(results: Results, first: str, second: str, protocol: Protocol) -> bool:
-    difference = paired_difference(results.auc(first, protocol), results.auc(second, protocol))
-    return difference.below == difference.n
 
 
 def _drops(curves: xr.Dataset) -> dict[str, Any]:
@@ -342,7 +264,8 @@ def _drops(curves: xr.Dataset) -> dict[str, Any]:
 def _order_finding(results: Results) -> str:
     """With which fills the three methods fall in the paper's order."""
     orders: dict[str, list[str]] = {}
-    for protocol in drop_protocols(results, signed=True):
-        orders.setdefault(order_of_auc(results, METHODS, protocol), []).append(in_words(protocol.fill))
+    for protocol in results.drops("signed"):
+        order = order_of_means(results.auc(protocol), METHODS)
+        orders.setdefault(order, []).append(in_words(protocol.fill))
     told = "; ".join(f"{order} with {listed(fills)} fill" for order, fills in orders.items())
     return f"The paper's order of the AUC is SMOOT < SGT < traditional. The order of the means here: {told}."

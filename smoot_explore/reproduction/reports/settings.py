@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.reproduction import paper
-from smoot_explore.reproduction.document import Document, Table
+from smoot_explore.reproduction.document import Part, Table
 from smoot_explore.reproduction.experiments import EXPERIMENTS, SCALES
 from smoot_explore.reproduction.runner import Runner
-from smoot_explore.reproduction.targets import Target
+
+_TOLD_ABOVE = ("device", "seed", "method", "epochs", "k_init", "learning_rate", "beta", "kl_weight")
 
 
-def settings_report(document: Document, target: Target, runner: Runner) -> None:
+def settings_report(runner: Runner) -> Iterator[Part]:
     rows = []
     for name, published in paper.SETTINGS.items():
         experiment = EXPERIMENTS[name]
@@ -19,12 +22,10 @@ def settings_report(document: Document, target: Target, runner: Runner) -> None:
             experiment.title,
             f"{published.model}: {experiment.architecture}",
             f"{published.k_init} / {config.k_init * experiment.n_pixels:.0f}",
-            f"{published.learning_rate:g} / {config.learning_rate:g}",
-            f"{published.beta:g} / {config.beta:g}",
-            f"{published.kl_weight:g} / {config.kl_weight:g}",
+            *(f"{getattr(published, n):g} / {getattr(config, n):g}" for n in ("learning_rate", "beta", "kl_weight")),
         ])  # fmt: skip
     heads = ["data", "model", "initial k (pixels)", "learning rate", "β", "λ"]
-    document.parts.append(Table("Settings of SMOOT: the paper's / ours at scale paper", heads, rows))
+    yield Table("Settings of SMOOT: the paper's / ours at scale paper", heads, rows)
     sizes = []
     for name, experiment in EXPERIMENTS.items():
         for scale in SCALES[1:]:
@@ -38,10 +39,10 @@ def settings_report(document: Document, target: Target, runner: Runner) -> None:
             ])  # fmt: skip
     heads = ["experiment, scale", "model", "training images", "test images", "epochs", "batch", "optimiser and rate",
              "slower at the end", "seeds"]  # fmt: skip
-    document.parts.append(Table("The experiments and their scales", heads, sizes))
+    yield Table("The experiments and their scales", heads, sizes)
     defaults = [
         [f"`{name}`", str(getattr(TrainingConfig(), name)), TrainingConfig.param[name].doc]
         for name in setting_names()
-        if name not in ("device", "seed", "method", "epochs", "k_init", "learning_rate", "beta", "kl_weight")
+        if name not in _TOLD_ABOVE
     ]
-    document.parts.append(Table("All other settings", ["setting", "default", "meaning"], defaults))
+    yield Table("All other settings", ["setting", "default", "meaning"], defaults)
