@@ -898,7 +898,7 @@ def test_moving_the_slider_computes_saliency_and_curve_only_once(image, monkeypa
     np.testing.assert_array_equal(first.effect.saliency, second.effect.saliency)
     image.image = 3
     image.view()
-    assert counted[3:] == ["look", "masking_curves"]
+    assert counted[3:] == ["masking_effect", "masking_curves"]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -7,7 +7,7 @@ import pytest
 
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.trainings import TrainingPool
-from smoot_explore.explorer import page as page_module
+from smoot_explore.explorer import changes, clock
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
@@ -22,28 +22,30 @@ def page(tmp_path):
 
 def test_what_the_background_computes_waits_until_the_page_is_drawn_and_keeps_its_order(page, monkeypatch):
     made, drawn = [], False
-    monkeypatch.setattr(page_module, "page_takes_changes", lambda: drawn)
-    page._change(lambda: made.append("first"))
-    page.tick()
+    monkeypatch.setattr(changes, "page_takes_changes", lambda: drawn)
+    monkeypatch.setattr(clock, "page_takes_changes", lambda: drawn)
+    page.changes.make(lambda: made.append("first"))
+    page.clock.tick()
     assert made == []
     drawn = True
-    page._change(lambda: made.append("second"))
+    page.changes.make(lambda: made.append("second"))
     assert made == []  # the first is older
-    page.tick()
+    page.clock.tick()
     assert made == ["first", "second"]
-    page._change(lambda: made.append("third"))
+    page.changes.make(lambda: made.append("third"))
     assert made == ["first", "second", "third"]
 
 
 def test_a_change_that_fails_takes_no_other_with_it(page, monkeypatch):
     made, drawn = [], False
-    monkeypatch.setattr(page_module, "page_takes_changes", lambda: drawn)
-    page._change(lambda: 1 / 0)
-    page._change(lambda: made.append("next"))
+    monkeypatch.setattr(changes, "page_takes_changes", lambda: drawn)
+    monkeypatch.setattr(clock, "page_takes_changes", lambda: drawn)
+    page.changes.make(lambda: 1 / 0)
+    page.changes.make(lambda: made.append("next"))
     drawn = True
     with pytest.raises(ZeroDivisionError):
-        page.tick()
-    page.tick()
+        page.clock.tick()
+    page.clock.tick()
     assert made == ["next"]
 
 
@@ -58,7 +60,7 @@ def test_maps_that_take_long_keep_no_slider_waiting(page, monkeypatch):
     monkeypatch.setattr(page.state.compare, "maps", long_maps)
 
     async def ask() -> str:
-        page._make("compare")._ask()
+        page.layout.make("compare")._ask()
         assert await asyncio.to_thread(begun.wait, 10)
         picture = asyncio.get_running_loop().run_in_executor(QUICK, lambda: "the slider's picture")
         return await asyncio.wait_for(picture, 10)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 
-from smoot_explore.engine.background import MAPS
+from smoot_explore.engine.background import FILES, MAPS
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.download import download
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import (
@@ -20,6 +20,7 @@ from smoot_explore.explorer.state.compare import (
     CompareState,
     compared_images,
     map_limits,
+    missing_maps,
 )
 from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.maps import SaliencyGrid
@@ -44,14 +45,11 @@ class CompareTab:
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
         self._grid: SaliencyGrid | None = None
-        csv = pmui.FileDownload(
-            label="Table as CSV", filename="comparison.csv", callback=lambda: io.StringIO(state.to_csv()),
-            size="small", variant="outlined", margin=(8, 10), auto=True,
-        )  # fmt: skip
-        page = pmui.FileDownload(
-            label="This view as one HTML file", filename="comparison.html", callback=self._page, size="small",
-            variant="outlined", margin=(8, 10), auto=True,
-        )  # fmt: skip
+        self.missing = small_text(margin=(0, 10), visible=False)
+        self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
+        self.page = download(
+            "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
+        )
         self.panel = pn.Column(
             chooser,
             pn.Row(
@@ -59,8 +57,9 @@ class CompareTab:
             ),
             self.table,
             self.note,
-            pn.Row(csv, page),
+            pn.Row(self.csv, self.page),
             pn.pane.Bokeh(self.drops.figure, sizing_mode="stretch_width", margin=0),
+            self.missing,
             self.maps,
             sizing_mode="stretch_width",
         )
@@ -103,9 +102,11 @@ class CompareTab:
 
     def _show_maps(self, answer: Any) -> None:
         if isinstance(answer, BaseException):
-            self._complain(str(answer))
+            self._complain(reason(answer))
             return
         images, maps, attribution, scale = answer
+        missing = missing_maps(maps.problems)
+        self.missing.param.update(object=html.escape(missing), visible=bool(missing))
         if images is None:
             self.maps.objects = []
             return
@@ -125,5 +126,10 @@ class CompareTab:
         self.refresh()
         self._measure()
 
-    def _page(self) -> io.StringIO:
-        return io.StringIO(compare_page(self.state))
+    def _csv(self) -> Callable[[], bytes]:
+        shown = self.state.snapshot()
+        return lambda: shown.to_csv().encode()
+
+    def _page(self) -> Callable[[], bytes]:
+        shown = self.state.snapshot()
+        return lambda: compare_page(shown).encode()
