@@ -98,10 +98,7 @@ class ExplorerPage:
         state.param.watch(lambda event: self._show_tab(), "tab")
         state.param.watch(lambda event: self.opening.open_run(), "run_key")
         state.param.watch(lambda event: self._compared_chosen(), "compared")
-        self._compared_due, self._compared_there = (
-            True,
-            False,
-        )  # to be opened when Compare is seen; opened once
+        self._compared_due = True  # to be opened when Compare is seen
         self._beginning = True
         self._complaints: list[str] = []  # of the beginning
         self._asked = self.location.asked()  # what the address says, as far as it is still to be read
@@ -155,7 +152,6 @@ class ExplorerPage:
         self._show_tab()
 
     def _compared_opened(self) -> None:
-        self._compared_there = True
         self.layout.outdate("compare")
         self._show_tab()
 
@@ -188,8 +184,7 @@ class ExplorerPage:
         if tab == "compare" and self._compared_due and "runs" not in self._asked:
             self._compared_due = False
             self.opening.open_compared()
-        opened = self._compared_there if tab == "compare" else self.state.image.opened is not None
-        self.layout.show(tab, ready=opened)
+        self.layout.show(tab, ready=tab not in OF_ONE_RUN or self.state.image.opened is not None)
         self.measuring.begin()
 
     def _compared_chosen(self) -> None:

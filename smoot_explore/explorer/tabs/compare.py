@@ -75,7 +75,7 @@ class CompareTab:
         """Draw the table and the accuracy drops."""
         state = self.state
         if not state.opened_runs:
-            self.table.object = "Choose at least one run."
+            self.table.object = "No run is open to compare: choose at least one."
             self.note.object = ""
         else:
             self.table.object = table_html(*state.table())
