@@ -82,6 +82,7 @@ class ExplorerPage:
         self.measuring = Measuring(state, say, tell, self._measured)
         self.sidebar = Sidebar(state.train, self._cleared, tell)
         self.train = TrainTab(state.train, self._open_training_image, schedule, tell)
+        self.rows: list[RunRow] = []
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
         self.layout = Layout(
             self.sidebar.objects, self.messages.panel, self.train, heads, self._tab_makers(), self._choose_tab
@@ -173,7 +174,8 @@ class ExplorerPage:
 
     def _run_row(self) -> Any:
         line = self.activity.line(margin=(14, 10))
-        return RunRow(self.state, self.changes.schedule, self.messages.tell, line).panel
+        self.rows.append(RunRow(self.state, self.changes.schedule, self.messages.tell, line))
+        return self.rows[-1].panel
 
     def _choose_tab(self, tab: str) -> None:
         self.state.tab = tab
