@@ -162,6 +162,15 @@ def test_runs_that_take_long_to_open_for_compare_keep_nobody_waiting(page, nothi
     assert longest_wait(look, opened) < LONG / 2
 
 
+def test_the_table_of_compare_is_read_beside_the_page(page, monkeypatch):
+    page.state.tab = "compare"
+    tab = page.layout.made["compare"]
+    before = tab.table.object
+    monkeypatch.setattr(CompareState, "table", slow(lambda state: (["run", "of"], [["SGT", "here"]])))
+    assert longest_wait(tab.show_measured, lambda: tab.table.object != before) < LONG / 2
+    assert "SGT" in tab.table.object
+
+
 def test_the_run_chosen_last_is_shown_also_when_an_earlier_one_fails(page, nothing_open, monkeypatch):
     nothing_open()
     real, opening, gate = OpenedRun.open, threading.Event(), threading.Event()
@@ -308,6 +317,17 @@ def test_a_run_that_comes_into_the_folder_otherwise_is_offered_soon(page, tmp_pa
     until(lambda: page.clock.tick() or kept_keys(page) == ["kept/elsewhere"])
     shutil.rmtree(tmp_path / "runs" / "elsewhere")
     until(lambda: page.clock.tick() or kept_keys(page) == [])
+
+
+def test_an_address_leads_to_a_run_that_came_into_the_folder_just_now(visit, tmp_path, monkeypatch):
+    visit()
+    shutil.copytree(bundled_runs()[0].path, tmp_path / "runs" / "new")
+    monkeypatch.setattr(
+        type(pn.state), "session_args", {"run": [b"kept/new"], "runs": [b"kept/new,bundled/sgt"]}
+    )
+    state = visit().state
+    assert (state.run_key, state.image.opened.key) == ("kept/new", "kept/new")
+    assert state.compared == ["kept/new", "bundled/sgt"]
 
 
 def test_however_many_pages_there_are_the_folder_is_looked_at_every_few_seconds(visit, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -11,15 +11,6 @@ import panel_material_ui as pmui
 from smoot_explore.explorer.state.session import TABS
 
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
-
-
-class Tab(Protocol):
-    """What the layout asks of a tab."""
-
-    panel: Any
-
-    def refresh(self) -> None:
-        """Draw everything anew."""
 
 
 class Layout:
@@ -32,7 +23,7 @@ class Layout:
     above
         What stands above the tabs.
     first
-        The tab that is there from the beginning.
+        The tab that is there from the beginning; a tab has a ``panel``, and ``refresh`` draws it.
     heads
         What stands above each of the other tabs, made when it is first seen.
     makers
@@ -45,9 +36,9 @@ class Layout:
         self,
         sidebar: Sequence[Any],
         above: Any,
-        first: Tab,
+        first: Any,
         heads: Mapping[str, Callable[[], Any]],
-        makers: Mapping[str, Callable[[], Tab]],
+        makers: Mapping[str, Callable[[], Any]],
         chosen: Callable[[str], None],
     ) -> None:
         self._heads, self._makers = heads, makers

@@ -117,7 +117,12 @@ class ExplorerPage:
         self._show_tab()
         schedule = self.changes.schedule
         Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
-        Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
+        if any(
+            "kept/" in self._asked.get(name, "") for name in ("run", "runs")
+        ):  # maybe one that came just now
+            Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
+        else:
+            self._open_asked()
 
     def _read_address(self, *names: str) -> None:
         values = {name: self._asked.pop(name) for name in names if name in self._asked}
@@ -133,6 +138,9 @@ class ExplorerPage:
         if answer is not None:
             self._complain(f"The runs kept on this server cannot be listed: {reason(answer)}")
         self.state.catalogue.follow()
+        self._open_asked()
+
+    def _open_asked(self) -> None:
         self._read_address("run", "runs")
         self.opening.open_run()
         self._show_tab()

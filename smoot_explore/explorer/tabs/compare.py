@@ -41,6 +41,7 @@ class CompareTab:
         self.state, self._measure, self._complain = state, measure, complain
         self.drops = DropsView(height=340)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
+        self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
@@ -74,12 +75,7 @@ class CompareTab:
     def show_measured(self) -> None:
         """Draw the table and the accuracy drops."""
         state = self.state
-        if not state.opened_runs:
-            self.table.object = "No run is open to compare: choose at least one."
-            self.note.object = ""
-        else:
-            self.table.object = table_html(*state.table())
-            self.note.object = html.escape(state.note())
+        self._tabulating.ask(state.snapshot())
         curves = state.curves()
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
@@ -91,6 +87,18 @@ class CompareTab:
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
         self.drops.show(title, curves, state.colours())
+
+    def _tabulate(self, state: CompareState) -> tuple[str, str]:
+        """The table and its note; beside the page, because it reads the runs' records."""
+        if not state.opened_runs:
+            return "No run is open to compare: choose at least one.", ""
+        return table_html(*state.table()), html.escape(state.note())
+
+    def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
+        if isinstance(answer, BaseException):
+            self._complain(reason(answer))
+        else:
+            self.table.object, self.note.object = answer
 
     def _ask(self) -> None:
         state = self.state
