@@ -1,4 +1,4 @@
-"""Error texts shared by every place that accepts a name."""
+"""Error texts: for names that are not known, and for people."""
 
 from __future__ import annotations
 
@@ -19,3 +19,14 @@ def unknown_name(kind: str, given: object, accepted: Iterable[str], hint: str = 
     guess = f"; did you mean {close[0]!r}?" if close else ";"
     tail = f". {hint}" if hint else ""
     return ValueError(f"unknown {kind} {given!r}{guess} accepted: {', '.join(accepted)}{tail}")
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, for people; some say nothing but their name.
+
+    Examples
+    --------
+    >>> reason(ValueError("no pixels")), reason(MemoryError())
+    ('no pixels', 'MemoryError')
+    """
+    return str(error) or type(error).__name__

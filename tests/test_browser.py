@@ -327,7 +327,7 @@ def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
     )
     assert visitor.data("accuracy-drop", 2)["label"][0].startswith("SMOOT, bundled: AUC")
     assert not visitor.data("accuracy-drop", 3)["x"]
-    assert visitor.page.locator("table tr").count() == 4
+    visitor.wait_until(lambda: visitor.page.locator("table tr").count() == 4)
     drop = visitor.data("accuracy-drop")["y"]
     visitor.choose("Fill", "mean")
     visitor.wait_until(lambda: visitor.data("accuracy-drop")["y"] != drop)

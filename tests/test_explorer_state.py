@@ -34,8 +34,9 @@ from smoot_explore import (
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.records import Change
 from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.explorer.export import compare_page
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits
+from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
@@ -517,6 +518,21 @@ def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
     assert (state.preview, len(state.epochs), len(state.k)) == (None, 2, 40)
 
 
+def test_the_bounds_of_a_preview_move_where_they_moved_in_its_training(session):
+    train_to_end(session.train)
+    opened = session.catalogue.open(session.adopt_training())
+    changes = [
+        Change(2, 1, "alpha", 10.0, 20.0),
+        Change(3, 2, "k_min", 0.2, 0.3),
+        Change(4, 2, "k_max", 0.8, 0.6),
+    ]
+    opened.run.journal["changes"] = [vars(change) for change in changes]
+    opened.run.journal["live"] |= {"k_min": 0.3, "k_max": 0.6}
+    session.train.show_preview(opened)
+    assert session.train.bounds == [(0.0, 0.2, 0.8), (1.0, 0.3, 0.8), (1.5, 0.3, 0.6)]
+    assert [mark.name for mark in session.train.marks()] == ["alpha", "k_min", "k_max"]
+
+
 def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(session):
     state = session.train
     state.watch = "k rose most"
@@ -621,6 +637,18 @@ def test_only_own_runs_are_kept_and_only_where_the_operator_allows_it(visit, tmp
     with pytest.raises(ValueError, match="this server keeps no runs; download the record"):
         visit(keep_runs=False).catalogue.keep("bundled/smoot", "mine")
     assert not (tmp_path / "runs").exists()
+
+
+def test_why_a_run_could_not_be_copied_is_told(session, monkeypatch):
+    import shutil
+
+    def full(source, target):
+        raise shutil.Error([("a", "b", "No space left on device"), ("c", "d", "No space left on device")])
+
+    train_to_end(session.train)
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(ValueError, match=r"try again \(No space left on device\)"):
+        session.catalogue.keep(session.adopt_training(), "full")
 
 
 @pytest.mark.parametrize("accident", ["lost file", "no space"])
@@ -1180,7 +1208,38 @@ def test_runs_of_other_classes_have_no_maps_beside_these(session):
         test=replace(first.data.test, class_names=names), class_names=names,
     )  # fmt: skip
     session.compare.opened_runs = [first, other]
-    assert list(session.compare.maps()) == [first.label]
+    maps = session.compare.maps()
+    assert list(maps) == [first.label]
+    assert maps.problems == {"of others": "it was trained on other images or classes"}
+
+
+def test_a_map_that_cannot_be_made_says_which_and_why(session, monkeypatch):
+    session.show_compared()
+    labels = [opened.label for opened in session.compare.opened_runs]
+    real = saliency
+
+    def without_sgt(model, *arguments):
+        if model is session.compare.opened_runs[1].model:
+            raise RuntimeError("no layer to look at")
+        return real(model, *arguments)
+
+    monkeypatch.setattr("smoot_explore.explorer.state.compare.saliency", without_sgt)
+    maps = session.compare.maps()
+    assert list(maps) == [labels[0], labels[2]]
+    assert maps.problems == {labels[1]: "no layer to look at"}
+    told = "no saliency of SGT, bundled (no layer to look at)"
+    assert missing_maps(maps.problems) == told
+    assert told in compare_page(session.compare)
+
+
+def test_where_no_map_can_be_made_the_exported_page_says_so(session, monkeypatch):
+    session.show_compared()
+
+    def none(*arguments):
+        raise ValueError("none")
+
+    monkeypatch.setattr("smoot_explore.explorer.state.compare.saliency", none)
+    assert compare_page(session.compare).count("(none)") == 3
 
 
 def test_comparing_nothing_is_an_empty_table(session):

@@ -1,8 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 
-from smoot_explore import masking_curves
+from smoot_explore import bundled_runs, masking_curves
+from smoot_explore.core.records import Change
 from smoot_explore.views import figures
+from smoot_explore.views.bounds import Bounds
+from smoot_explore.views.progress import ProgressFigure
 
 
 @pytest.fixture
@@ -50,3 +55,37 @@ def test_figures_are_saved_as_png_and_svg(tmp_path, curves):
     assert [path.name for path in written] == ["drop.png", "drop.svg"]
     assert written[0].read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in written[1].read_bytes()
+
+
+def steps(axis) -> list[tuple[list, list]]:
+    """What the step lines of an axis go through."""
+    lines = [line for line in axis.get_lines() if line.get_drawstyle() == "steps-post"]
+    return [(list(line.get_xdata()), list(line.get_ydata())) for line in lines]
+
+
+def test_the_bounds_of_k_move_where_they_moved_in_training():
+    record = bundled_runs()[-1].record()
+    n_pixels, config = record.attrs["n_pixels"], json.loads(record.attrs["config"])
+    per_epoch = -(-record.sizes["image"] // config["start"]["batch_size"])
+    low, high = config["start"]["k_min"] * n_pixels, config["start"]["k_max"] * n_pixels
+    lowest = float(record.k.min()) / n_pixels
+    moves = [
+        Change(1 + 2 * per_epoch, 3, "k_min", low, lowest),
+        Change(1 + 3 * per_epoch, 4, "beta", 0.9, 0.5),
+    ]
+    config["changes"] = [vars(change) for change in moves]
+    figure = figures.k_trajectories_figure(record.assign_attrs(config=json.dumps(config)))
+    assert steps(figure.axes[0]) == [
+        ([0, 2, 8], [low, lowest * n_pixels, lowest * n_pixels]), ([0, 2, 8], [high] * 3),
+    ]  # fmt: skip
+    assert [line.get_ydata()[0] for line in figure.axes[1].get_lines()] == [lowest * n_pixels, high]
+    assert f"bounds {low:.0f} and {high:.0f}, in the end {lowest * n_pixels:.0f} and" in figure.get_suptitle()
+
+
+def test_the_bounds_of_a_live_training_move_and_are_none_where_k_has_none(data):
+    progress = ProgressFigure(data.train[:2], epochs=4, n_pixels=100)
+    k = progress.figure.axes[1]
+    progress.show([], None, (), [Bounds(0.0, 0.2, 0.8), Bounds(1.5, 0.2, 0.5)])
+    assert steps(k) == [([0, 1.5, 4], [20, 20, 20]), ([0, 1.5, 4], [80, 50, 50])]
+    progress.show([], None)
+    assert steps(k) == [([], []), ([], [])]

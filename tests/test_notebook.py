@@ -183,6 +183,20 @@ def test_a_slider_moved_while_it_trains_is_in_the_record(live):
     assert training.status == "stopped"
 
 
+def test_bounds_moved_while_it_trains_are_drawn_from_where_they_moved(live):
+    training = live(epochs=400)
+    training.start()
+    until(lambda: training.records)
+    training.config.k_min = 0.3
+    until(lambda: training.changes)
+    training.stop()
+    ((epoch, _),) = training._changes
+    lowest = training._figure._bounds[0]
+    assert lowest.get_drawstyle() == "steps-post"
+    np.testing.assert_allclose(lowest.get_xdata(), [0, epoch, 400])
+    np.testing.assert_allclose(lowest.get_ydata(), np.array([0.2, 0.3, 0.3]) * training.data.n_pixels)
+
+
 def test_paused_it_stands_still_and_goes_on(live):
     training = live(epochs=400)
     training.start()

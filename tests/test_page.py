@@ -1,49 +1,76 @@
-"""The page between its being sent and its being drawn, without a browser."""
+"""The page without a browser: between its being sent and its being drawn, and what it does beside itself."""
 
 import asyncio
+import shutil
 import threading
+import time
+from collections import OrderedDict
+from io import BytesIO
 
+import numpy as np
+import panel as pn
 import pytest
+from PIL import Image
+from waiting import until
 
+from smoot_explore import bundled_runs, open_run
 from smoot_explore.engine.background import QUICK
-from smoot_explore.engine.trainings import TrainingPool
-from smoot_explore.explorer import page as page_module
+from smoot_explore.engine.trainings import Prepared, TrainingPool
+from smoot_explore.explorer import changes, clock, kept_runs
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state import catalogue
+from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.tabs import compare, image
 
 
 @pytest.fixture
-def page(tmp_path):
-    state = SessionState(ServerSettings(runs=str(tmp_path)), TrainingPool())
-    yield ExplorerPage(state)
-    state.close()
+def visit(tmp_path):
+    """Opens pages of one server."""
+    states = []
+
+    def visit() -> ExplorerPage:
+        states.append(SessionState(ServerSettings(runs=tmp_path / "runs"), TrainingPool()))
+        return ExplorerPage(states[-1])
+
+    yield visit
+    for state in states:
+        state.close()
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
 
 
 def test_what_the_background_computes_waits_until_the_page_is_drawn_and_keeps_its_order(page, monkeypatch):
     made, drawn = [], False
-    monkeypatch.setattr(page_module, "page_takes_changes", lambda: drawn)
-    page._change(lambda: made.append("first"))
-    page.tick()
+    monkeypatch.setattr(changes, "page_takes_changes", lambda: drawn)
+    monkeypatch.setattr(clock, "page_takes_changes", lambda: drawn)
+    page.changes.make(lambda: made.append("first"))
+    page.clock.tick()
     assert made == []
     drawn = True
-    page._change(lambda: made.append("second"))
+    page.changes.make(lambda: made.append("second"))
     assert made == []  # the first is older
-    page.tick()
+    page.clock.tick()
     assert made == ["first", "second"]
-    page._change(lambda: made.append("third"))
+    page.changes.make(lambda: made.append("third"))
     assert made == ["first", "second", "third"]
 
 
 def test_a_change_that_fails_takes_no_other_with_it(page, monkeypatch):
     made, drawn = [], False
-    monkeypatch.setattr(page_module, "page_takes_changes", lambda: drawn)
-    page._change(lambda: 1 / 0)
-    page._change(lambda: made.append("next"))
+    monkeypatch.setattr(changes, "page_takes_changes", lambda: drawn)
+    monkeypatch.setattr(clock, "page_takes_changes", lambda: drawn)
+    page.changes.make(lambda: 1 / 0)
+    page.changes.make(lambda: made.append("next"))
     drawn = True
     with pytest.raises(ZeroDivisionError):
-        page.tick()
-    page.tick()
+        page.clock.tick()
+    page.clock.tick()
     assert made == ["next"]
 
 
@@ -58,7 +85,7 @@ def test_maps_that_take_long_keep_no_slider_waiting(page, monkeypatch):
     monkeypatch.setattr(page.state.compare, "maps", long_maps)
 
     async def ask() -> str:
-        page._make("compare")._ask()
+        page.layout.make("compare")._ask()
         assert await asyncio.to_thread(begun.wait, 10)
         picture = asyncio.get_running_loop().run_in_executor(QUICK, lambda: "the slider's picture")
         return await asyncio.wait_for(picture, 10)
@@ -67,3 +94,275 @@ def test_maps_that_take_long_keep_no_slider_waiting(page, monkeypatch):
         assert asyncio.run(ask()) == "the slider's picture"
     finally:
         gate.set()
+
+
+# What takes long is done beside the page
+
+LONG = 1.5  # seconds
+
+
+@pytest.fixture
+def nothing_open(monkeypatch):
+    """No bundled run is open yet; to be asked for when the page is there."""
+    return lambda: monkeypatch.setattr(catalogue, "_opened_runs", OrderedDict())
+
+
+def slow(function):
+    """The same, after a long time in which Python may do something else."""
+
+    def slowed(*arguments, **options):
+        time.sleep(LONG)
+        return function(*arguments, **options)
+
+    return slowed
+
+
+def longest_wait(act, done, seconds=30) -> float:
+    """How long the event loop was deaf, at most, from an act until something is done."""
+
+    async def wait() -> float:
+        longest, end = 0.0, time.monotonic() + seconds
+        began = time.monotonic()
+        act()
+        while not done():
+            assert time.monotonic() < end, "waited in vain"
+            await asyncio.sleep(0.01)
+            longest, began = max(longest, time.monotonic() - began), time.monotonic()
+        return longest
+
+    return asyncio.run(wait())
+
+
+def test_a_run_that_takes_long_to_open_keeps_nobody_waiting(page, nothing_open, monkeypatch):
+    nothing_open()
+    monkeypatch.setattr(OpenedRun, "open", slow(OpenedRun.open))
+    line, told = page.activity.line(), []
+
+    def choose():
+        page.state.run_key = "bundled/sgt"
+        told.append(line.object)
+
+    assert longest_wait(choose, lambda: page.state.image.opened.key == "bundled/sgt") < LONG / 2
+    assert told == ["Opening SGT, bundled …"]
+    assert not line.visible
+
+
+def test_runs_that_take_long_to_open_for_compare_keep_nobody_waiting(page, nothing_open, monkeypatch):
+    page.state.tab = "compare"
+    page.state.tab = "train"
+    nothing_open()
+    monkeypatch.setattr(OpenedRun, "open", slow(OpenedRun.open))
+    page.state.compared = ["bundled/sgt"]
+    shown = page.state.compare
+
+    def look():
+        page.state.tab = "compare"
+
+    opened = lambda: [run.key for run in shown.opened_runs] == ["bundled/sgt"]  # noqa: E731
+    assert longest_wait(look, opened) < LONG / 2
+
+
+def test_the_table_of_compare_is_read_beside_the_page(page, monkeypatch):
+    page.state.tab = "compare"
+    tab = page.layout.made["compare"]
+    before = tab.table.object
+    monkeypatch.setattr(CompareState, "table", slow(lambda state: (["run", "of"], [["SGT", "here"]])))
+    assert longest_wait(tab.show_measured, lambda: tab.table.object != before) < LONG / 2
+    assert "SGT" in tab.table.object
+
+
+def test_the_run_chosen_last_is_shown_also_when_an_earlier_one_fails(page, nothing_open, monkeypatch):
+    nothing_open()
+    real, opening, gate = OpenedRun.open, threading.Event(), threading.Event()
+
+    def open_run(key, *arguments, **options):
+        if key == "bundled/sgt":
+            opening.set()
+            assert gate.wait(30)
+            raise ValueError("it is damaged")
+        return real(key, *arguments, **options)
+
+    monkeypatch.setattr(OpenedRun, "open", open_run)
+
+    async def choose():
+        page.state.run_key = "bundled/sgt"
+        assert await asyncio.to_thread(opening.wait, 30)
+        page.state.run_key = "bundled/traditional"
+        gate.set()
+        while page.state.image.opened.key != "bundled/traditional":
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(choose(), 30))
+    assert page.state.run_key == "bundled/traditional"
+    assert "damaged" not in page.messages.panel.object
+
+
+def test_a_run_that_cannot_be_opened_is_told_of_and_the_one_shown_stays_chosen(
+    page, nothing_open, monkeypatch
+):
+    nothing_open()
+    real = OpenedRun.open
+
+    def open_run(key, *arguments, **options):
+        if key == "bundled/sgt":
+            raise ValueError("it is damaged")
+        return real(key, *arguments, **options)
+
+    monkeypatch.setattr(OpenedRun, "open", open_run)
+    page.state.run_key = "bundled/sgt"
+    assert page.messages.panel.object == "SGT, bundled cannot be opened: it is damaged"
+    assert (page.state.run_key, page.state.image.opened.key) == ("bundled/smoot", "bundled/smoot")
+
+
+def test_the_runs_of_an_address_are_opened_beside_the_page(visit, nothing_open, monkeypatch):
+    """And labels, which the run alone knows, are read when it is open."""
+    asked = {"run": [b"bundled/sgt"], "label": [b"boot"], "alpha": [b"7"], "tab": [b"image"], "beta": [b"8"]}
+    nothing_open()
+    monkeypatch.setattr(type(pn.state), "session_args", asked)
+    monkeypatch.setattr(OpenedRun, "open", slow(OpenedRun.open))
+    pages = []
+
+    def done() -> bool:
+        return pages[0].state.image.label == "boot"
+
+    assert longest_wait(lambda: pages.append(visit()), done) < LONG / 2
+    state = pages[0].state
+    assert (state.run_key, state.image.opened.key, state.train.config.alpha) == (
+        "bundled/sgt",
+        "bundled/sgt",
+        7,
+    )
+    assert "beta=8, which is left out" in pages[0].messages.panel.object
+    assert (state.tab, "image" in pages[0].layout.made) == ("image", True)
+
+
+def test_files_to_download_are_made_beside_the_page(page, monkeypatch):
+    page.state.tab = "image"
+    monkeypatch.setattr(page.state.catalogue, "record_file", slow(page.state.catalogue.record_file))
+    monkeypatch.setattr(CompareState, "to_csv", slow(CompareState.to_csv))
+    monkeypatch.setattr(compare, "compare_page", slow(compare.compare_page))
+    page.state.tab = "compare"
+    tab = page.layout.made["compare"]
+    for button in (page.rows[0].record, tab.csv, tab.page):
+        assert longest_wait(button._handle_click, lambda button=button: button.data is not None) < LONG / 2
+
+
+def test_a_file_that_cannot_be_made_is_told_of(page, monkeypatch):
+    page.state.tab = "image"
+    monkeypatch.setattr(page.state.catalogue, "record_file", lambda key: 1 / 0)
+    longest_wait(page.rows[0].record._handle_click, lambda: page.messages.panel.object == "division by zero")
+
+
+def test_an_uploaded_picture_is_read_and_predicted_beside_the_page(page, monkeypatch):
+    page.state.tab = "image"
+    content = BytesIO()
+    Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28)).save(content, "PNG")
+    monkeypatch.setattr(image, "read_picture", slow(image.read_picture))
+    monkeypatch.setattr(image, "predicted", slow(image.predicted))
+    tab, state = page.layout.made["image"], page.state.image
+
+    def upload():
+        tab.upload.value = content.getvalue()
+
+    assert longest_wait(upload, lambda: state.half == "own picture") < LONG / 2
+    assert state.upload.images.flatten().tolist() == [value % 256 for value in range(784)]
+
+
+def test_a_picture_uploaded_while_a_run_is_opened_is_predicted_by_that_run(page, nothing_open, monkeypatch):
+    page.state.tab = "image"
+    nothing_open()
+    tests = page.state.image.opened.data.test[:300]
+    other = OpenedRun.open("x", "x", bundled_runs()[0])
+    mine, theirs = (image.predicted(tests.images, run).labels for run in (page.state.image.opened, other))
+    differs = int((mine != theirs).nonzero()[0])
+    content = BytesIO()
+    Image.fromarray(tests.images[differs, 0].numpy()).save(content, "PNG")
+    monkeypatch.setattr(OpenedRun, "open", slow(OpenedRun.open))
+
+    def choose_and_upload():
+        page.state.run_key = "bundled/traditional"
+        page.layout.made["image"].upload.value = content.getvalue()
+
+    longest_wait(choose_and_upload, lambda: page.state.image.opened.key == "bundled/traditional")
+    assert page.state.image.upload.labels.tolist() == [int(theirs[differs])]
+
+
+# Kept runs
+
+
+def kept_keys(page: ExplorerPage) -> list[str]:
+    return [key for key in page.state.param.run_key.objects.values() if key.startswith("kept/")]
+
+
+def test_a_run_that_one_page_keeps_is_offered_by_the_others_at_their_next_tick(visit, tmp_path, monkeypatch):
+    one, two = visit(), visit()
+    one.state.tab = "image"
+    run = bundled_runs()[0]
+    shutil.copytree(run.path, tmp_path / "own")  # as if it had been trained here
+    one.state.run_key = one.state.catalogue.add(
+        Prepared(None, one.state.image.opened.data, open_run(tmp_path / "own"))
+    )
+    monkeypatch.setattr(shutil, "copytree", slow(shutil.copytree))
+    row = one.rows[0]
+    row.name.value = "lesson"
+    assert longest_wait(row._keep, lambda: kept_keys(one) == ["kept/lesson"]) < LONG / 2
+    two.clock.tick()
+    assert kept_keys(two) == ["kept/lesson"]
+    assert (row.name.value, row.keep.disabled) == ("traditional-1", False)
+
+
+def test_a_run_that_comes_into_the_folder_otherwise_is_offered_soon(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_runs, "LOOK_SECONDS", 0.05)
+    shutil.copytree(bundled_runs()[0].path, tmp_path / "runs" / "elsewhere")
+    until(lambda: page.clock.tick() or kept_keys(page) == ["kept/elsewhere"])
+    shutil.rmtree(tmp_path / "runs" / "elsewhere")
+    until(lambda: page.clock.tick() or kept_keys(page) == [])
+
+
+def test_an_address_leads_to_a_run_that_came_into_the_folder_just_now(visit, tmp_path, monkeypatch):
+    visit()
+    shutil.copytree(bundled_runs()[0].path, tmp_path / "runs" / "new")
+    monkeypatch.setattr(
+        type(pn.state), "session_args", {"run": [b"kept/new"], "runs": [b"kept/new,bundled/sgt"]}
+    )
+    state = visit().state
+    assert (state.run_key, state.image.opened.key) == ("kept/new", "kept/new")
+    assert state.compared == ["kept/new", "bundled/sgt"]
+
+
+def test_however_many_pages_there_are_the_folder_is_looked_at_every_few_seconds(visit, monkeypatch):
+    pages, looks = [visit() for _ in range(3)], []
+    shared = pages[0].state.catalogue.shared
+    monkeypatch.setattr(shared, "look", lambda: looks.append(threading.current_thread().name))
+    for _ in range(20):
+        for page in pages:
+            page.clock.tick()
+    until(lambda: looks)
+    assert [name.split("_")[0] for name in looks] == ["files"]
+
+
+# Errors are told
+
+
+def test_watched_images_that_cannot_be_looked_at_are_told_of(page, monkeypatch):
+    monkeypatch.setattr(page.state.train, "watch_now", lambda: 1 / 0)
+    page.train.watch_anew()
+    assert page.messages.panel.object == "The watched images cannot be shown: division by zero"
+
+
+def test_a_run_that_has_no_maps_in_compare_is_told_of(page, monkeypatch):
+    real = compare.CompareState.maps
+
+    def maps(state, opened_runs, attribution):
+        found = real(state, opened_runs, attribution)
+        del found["SGT, bundled"]
+        found.problems["SGT, bundled"] = "it has no <layer>"
+        return found
+
+    monkeypatch.setattr(compare.CompareState, "maps", maps)
+    page.state.tab = "compare"
+    missing = page.layout.made["compare"].missing
+    assert (missing.object, missing.visible) == (
+        "no saliency of SGT, bundled (it has no &lt;layer&gt;)",
+        True,
+    )

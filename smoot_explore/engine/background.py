@@ -1,4 +1,4 @@
-"""Work beside the page: computations for a slider, maps of several runs, long measurements, a thread for each."""
+"""Work beside the page: computations for a slider, maps of several runs, long measurements, runs and files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from smoot_explore.compute.cores import compute_on_one_core
+from smoot_explore.errors import reason
 
-# One thread each, for all sessions: neither a long measurement nor maps by occlusion (seconds for each run) keep
-# a slider waiting, and none takes more than a core from trainings.
+# One thread each, for all sessions: neither a long measurement nor maps by occlusion (seconds for each run) nor a
+# run with large data keep a slider waiting, and none takes more than a core from trainings.
 QUICK = ThreadPoolExecutor(1, "quick", initializer=compute_on_one_core)
 MAPS = ThreadPoolExecutor(1, "maps", initializer=compute_on_one_core)
 SLOW = ThreadPoolExecutor(1, "slow", initializer=compute_on_one_core)
+OPENING = ThreadPoolExecutor(1, "opening", initializer=compute_on_one_core)  # runs, with their data
+FILES = ThreadPoolExecutor(1, "files", initializer=compute_on_one_core)  # what is listed, kept, downloaded
 
 
 class Measurement:
@@ -43,9 +46,7 @@ class Measurement:
         if not self.done or self._future.cancelled():
             return ""
         error = self._future.exception()
-        return (
-            "" if error is None or isinstance(error, CancelledError) else str(error) or type(error).__name__
-        )
+        return "" if error is None or isinstance(error, CancelledError) else reason(error)
 
     def cancel(self) -> None:
         """End it as soon as possible."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from typing import Any
 
 
@@ -36,18 +36,26 @@ class Coalescer:
         self._question: tuple = ()
 
     def ask(self, *question: Any) -> None:
-        """Ask anew; called on the event loop."""
+        """Ask anew; called on the event loop. Without one, nobody else is kept waiting: the answer is waited for."""
         self._wanted, self._question = True, question
         if not self._running:
             self._begin()
 
     def _begin(self) -> None:
         self._running, self._wanted = True, False
-        self._loop = asyncio.get_running_loop()
-        self._executor.submit(self._compute, *self._question).add_done_callback(self._computed)
+        future = self._executor.submit(self._compute, *self._question)
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            wait([future])
+            self._finish(future)
+        else:
+            future.add_done_callback(self._computed)
 
     def _computed(self, future: Future) -> None:
-        if self._loop is not None and not self._loop.is_closed():
+        if (
+            self._loop is not None and not self._loop.is_closed()
+        ):  # else the page is gone, and nobody would see it
             self._loop.call_soon_threadsafe(self._finish, future)
 
     def _finish(self, future: Future) -> None:

@@ -22,6 +22,7 @@ from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.records import Change, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData, Split
+from smoot_explore.errors import reason
 from smoot_explore.runs.run import Run
 
 REPORT_SECONDS = 0.25  # between two looks at the progress
@@ -64,7 +65,7 @@ Report = StepReport | WatchReport | EpochRecord
 
 
 class Training:
-    """One training: the page gives orders, a worker of the pool carries them out and reports.
+    """One training: the page gives commands, a worker of the pool carries them out and reports.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ class Training:
         self.seconds = 0.0  # of computing
         self._prepare = prepare
         self._max_seconds = 60 * max_minutes
-        self._order = "run"  # run, pause, stop
+        self._command = "run"  # run, pause, stop
         self._lock = threading.Lock()
         self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
         self._records: Iterator[EpochRecord | StepRecord] | None = None
@@ -117,20 +118,20 @@ class Training:
     def work(self) -> None:
         """Go on until paused, stopped or finished. Called by a worker."""
         with self._lock:
-            if self._order != "run" or self.status != "queued":  # paused or stopped while it waited
+            if self._command != "run" or self.status != "queued":  # paused or stopped while it waited
                 return
             self.status = "running" if self._records else "preparing"
         try:
             self._train()
         except Exception as error:  # whatever it is, the visitor reads it and the worker goes on
-            self.problem = str(error) or type(error).__name__
+            self.problem = reason(error)
             self._end("failed")
 
     def pause(self) -> None:
         """Stop after the step in progress; the pool may serve others meanwhile."""
         with self._lock:
-            if self._order == "run" and not self.ended:
-                self._order = "pause"
+            if self._command == "run" and not self.ended:
+                self._command = "pause"
                 if self.status == "queued":
                     self.status = "paused"
 
@@ -138,14 +139,14 @@ class Training:
         """End after the step in progress. Completed epochs stay in the run."""
         with self._lock:
             waiting = self.status in ("queued", "paused")
-            self._order = "stop"
+            self._command = "stop"
         if waiting:
             self._end("stopped")
 
     def wake(self) -> None:
         """Allow it to go on. Called by the pool, which queues it."""
         with self._lock:
-            self._order, self.status = "run", "queued"
+            self._command, self.status = "run", "queued"
 
     def _train(self) -> None:
         if self._records is None:
@@ -158,7 +159,7 @@ class Training:
             self.status = "running"
         started = time.perf_counter()
         while True:
-            if self._order != "run":
+            if self._command != "run":
                 break
             record = next(self._records, None)
             now = time.perf_counter()
@@ -175,7 +176,7 @@ class Training:
                     "Completed epochs are kept; train fewer images or epochs"
                 )
         with self._lock:
-            stopping = self._order == "stop"
+            stopping = self._command == "stop"
             if not stopping:
                 self.status = "paused"
         if stopping:

@@ -11,7 +11,7 @@ from bokeh.layouts import column
 from bokeh.resources import Resources
 from jinja2 import Template
 
-from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, map_limits
+from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, map_limits, missing_maps
 from smoot_explore.views.drops import DropsView
 from smoot_explore.views.maps import SaliencyGrid
 
@@ -30,7 +30,8 @@ body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding:
 <h1>{{ title }}</h1>
 {{ table }}
 <p><small>{{ note }}</small></p>
-{{ figures }}{{ script }}
+{% if missing %}<p><small>{{ missing }}</small></p>
+{% endif %}{{ figures }}{{ script }}
 </body>
 </html>
 """
@@ -86,6 +87,7 @@ def compare_page(state: CompareState) -> str:
         bokeh="\n".join(Resources(mode="inline", components=["bokeh"]).js_raw),
         table=table_html(*state.table()),
         note=html.escape(state.note()),
+        missing=html.escape(missing_maps(maps.problems)),
         figures=placed,
         script=script,
     )

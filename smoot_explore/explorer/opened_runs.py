@@ -20,6 +20,7 @@ from smoot_explore.core.landscape import k_landscape
 from smoot_explore.data.images import ImageData, Split, balanced
 from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
+from smoot_explore.errors import reason
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
@@ -172,7 +173,7 @@ class OpenedRun:
         except CancelledError:
             raise
         except Exception as error:
-            self.problems[what] = str(error) or type(error).__name__
+            self.problems[what] = reason(error)
             raise
 
     def _take_over_measured(self) -> None:

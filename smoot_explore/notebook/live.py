@@ -22,6 +22,7 @@ from smoot_explore.core.records import Change, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
+from smoot_explore.views.bounds import moving_bounds
 from smoot_explore.views.figures import png
 from smoot_explore.views.progress import Moment, ProgressFigure
 
@@ -238,6 +239,7 @@ class LiveTraining(widgets.VBox):
         self.records, self._error = [], None
         self._history: list[Moment] = []
         self._changes: list[tuple[float, Change]] = []
+        self._start_bounds = (self.config.k_min, self.config.k_max)
         self._stopping.clear()
         self._going.set()
         self._watched = self.data.train[self._positions]
@@ -317,8 +319,7 @@ class LiveTraining(widgets.VBox):
                 self.model, self._watched, k_watched,
                 fill=config.fill, signed=config.signed, top_n=config.top_n, delta_class=config.delta_class,
             )  # fmt: skip
-        n_pixels = self.data.n_pixels
-        bounds = (config.k_min * n_pixels, config.k_max * n_pixels) if config.method == "smoot" else None
+        bounds = moving_bounds(*self._start_bounds, self._changes) if config.method == "smoot" else []
         self._figure.show(self._history, seen, self._changes, bounds)
         self.picture.value = png(self._figure.figure)
 

@@ -18,6 +18,7 @@ from matplotlib.image import AxesImage
 from smoot_explore.core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
 from smoot_explore.schema import start_config
+from smoot_explore.views.bounds import recorded_bounds
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, in_words
 from smoot_explore.views.pixels import saliency_limit
 
@@ -108,16 +109,22 @@ def k_trajectories_figure(record: xr.Dataset, n_images: int = 40, seed: int = 0)
     left.legend(frameon=True, framealpha=1, edgecolor="none", fontsize="small", loc="upper left")
     right.hist(values[-1], bins=40, orientation="horizontal", color="#D55E00", alpha=0.7)
     right.set_xlabel(f"images at epoch {epochs[-1]}")
-    low, high = config["k_min"] * n_pixels, config["k_max"] * n_pixels
-    bounds_in_view = values.min() < low + 0.1 * n_pixels or values.max() > high - 0.1 * n_pixels
-    for axis in (left, right):
+    bounds = recorded_bounds(record)
+    margin = 0.1 * n_pixels
+    lowest, highest = max(b.k_min for b in bounds) + margin, min(b.k_max for b in bounds) - margin
+    bounds_in_view = values.min() < lowest or values.max() > highest
+    places = [*(b.epoch for b in bounds), epochs[-1]]
+    for path in zip(*((b.k_min, b.k_max) for b in (*bounds, bounds[-1])), strict=True):
         if bounds_in_view:
-            for bound in (low, high):
-                axis.axhline(bound, color="#555555", lw=0.8, ls=":")
+            left.step(places, path, where="post", color="#555555", lw=0.8, ls=":")
+            right.axhline(path[-1], color="#555555", lw=0.8, ls=":")
+    for axis in (left, right):
         plain(axis)
+    told = f"{bounds[0].k_min:.0f} and {bounds[0].k_max:.0f}"
+    if len(bounds) > 1:
+        told += f", in the end {bounds[-1].k_min:.0f} and {bounds[-1].k_max:.0f}"
     figure.suptitle(
-        f"k of {values.shape[1]:,} training images, bounds {low:.0f} and {high:.0f} of {n_pixels} pixels",
-        fontsize="medium",
+        f"k of {values.shape[1]:,} training images, bounds {told} of {n_pixels} pixels", fontsize="medium"
     )
     return figure
 

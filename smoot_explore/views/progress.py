@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from smoot_explore.core.effect import MaskingEffect
 from smoot_explore.core.records import Change
 from smoot_explore.data.images import Split
+from smoot_explore.views.bounds import Bounds
 from smoot_explore.views.figures import plain
 from smoot_explore.views.lessons import show_picture, show_saliency
 from smoot_explore.views.palette import COLOURS, NEUTRAL, SERIES
@@ -23,9 +24,9 @@ class Moment(NamedTuple):
     epoch: float
     cross_entropy: float
     kl: float  # NaN for traditional training
-    k_min: float
+    k_smallest: float
     k_median: float
-    k_max: float
+    k_largest: float
     watched: np.ndarray  # (W,) k of the watched images
 
 
@@ -43,7 +44,7 @@ class ProgressFigure:
     """
 
     def __init__(self, watched: Split, epochs: int, n_pixels: int) -> None:
-        self._watched = watched
+        self._watched, self._epochs, self._n_pixels = watched, epochs, n_pixels
         n = len(watched)
         self.figure = Figure(figsize=(10.6, 5.6), layout="constrained")
         above, below = self.figure.subfigures(2, 1, height_ratios=(1, 1.15))  # type: ignore[misc]
@@ -68,7 +69,7 @@ class ProgressFigure:
             single.plot([], [], color=SERIES[i % len(SERIES)], lw=1.3, label=self._name(i))[0]
             for i in range(n)
         ]
-        self._bounds = [k.axhline(np.nan, color=NEUTRAL, ls=":", lw=1) for _ in range(2)]
+        self._bounds = [k.step([], [], where="post", color=NEUTRAL, ls=":", lw=1)[0] for _ in range(2)]
         self._bounds[0].set_label("bounds")
         loss.legend(frameon=False, fontsize="x-small", loc="upper right")
         k.legend(frameon=False, fontsize="x-small", loc="upper center", ncols=3)
@@ -83,15 +84,15 @@ class ProgressFigure:
         history: Sequence[Moment],
         seen: MaskingEffect | None,
         changes: Sequence[tuple[float, Change]] = (),
-        bounds: tuple[float, float] | None = None,
+        bounds: Sequence[Bounds] = (),
     ) -> None:
-        """Draw all that there is: ``changes`` with the epochs at which they took effect, bounds in pixels."""
+        """Draw all that there is: ``changes`` with the epochs at which they took effect, bounds as fractions."""
         if history:
             columns = _columns(history)
             for name, line in self._losses.items():
                 line.set_data(columns["epoch"], columns[name])
             self._median.set_data(columns["epoch"], columns["k_median"])
-            self._range.set_data(columns["epoch"], columns["k_min"], columns["k_max"])
+            self._range.set_data(columns["epoch"], columns["k_smallest"], columns["k_largest"])
             for line, one in zip(self._single, columns["watched"].T, strict=True):
                 line.set_data(columns["epoch"], one)
             self._loss.relim()
@@ -100,8 +101,9 @@ class ProgressFigure:
             low, high = columns["watched"].min(), columns["watched"].max()
             reach = max(high - low, 10.0)  # so that small moves of k do not look large
             self._watched_k.set_ylim(low - 0.1 * reach, high + 0.9 * reach)  # room for the legend
-        for line, bound in zip(self._bounds, bounds or (np.nan, np.nan), strict=True):
-            line.set_ydata([bound, bound])
+        for line, name in zip(self._bounds, ("k_min", "k_max"), strict=True):
+            levels = [self._n_pixels * getattr(one, name) for one in (*bounds, *bounds[-1:])]
+            line.set_data([*(one.epoch for one in bounds), self._epochs][: len(levels)], levels)
         for mark in self._marks:
             mark.remove()
         self._marks = [

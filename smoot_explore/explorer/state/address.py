@@ -51,7 +51,11 @@ class Address:
                 elif name in owners:
                     owner, parameter = owners[name]
                     setattr(owner, parameter, _parsed(owner.param[parameter], text))
-            except (ValueError, TypeError, OSError) as error:
+            except (
+                ValueError,
+                TypeError,
+                OSError,
+            ) as error:  # why a run cannot be opened, `show_run` tells too
                 accepted = _accepted(*owners[name]) if name in owners else str(error)
                 complaints.append(f"The address says {name}={text}, which is left out: {accepted}.")
         return complaints

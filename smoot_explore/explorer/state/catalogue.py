@@ -7,18 +7,20 @@ import re
 import shutil
 import tempfile
 import threading
-import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from smoot_explore.engine.background import FILES
 from smoot_explore.engine.trainings import Prepared
+from smoot_explore.errors import reason
+from smoot_explore.explorer.kept_runs import kept_runs
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.checkpoint import RunError
-from smoot_explore.runs.run import Run, bundled_runs, list_runs, open_run
+from smoot_explore.runs.run import Run, bundled_runs, open_run
 from smoot_explore.schema import write_dataset
 from smoot_explore.views.palette import METHOD_NAMES
 
@@ -44,21 +46,24 @@ class Catalogue:
 
     def __init__(self, settings: ServerSettings, changed: Callable[[], None]) -> None:
         self.labels: dict[str, str] = {}  # by key
+        self.shared = kept_runs(settings.runs.absolute())
         self._settings, self._changed = settings, changed
         self._runs: dict[str, Run] = {}
-        self._kept: list[Run] = []
+        self._kept: list[Run] | None = None  # of the shared ones, those offered
         self._own: dict[str, _Own] = {}
         self._own_opened: dict[str, OpenedRun] = {}
         self._trained = 0  # runs so far
 
     def refresh(self) -> None:
-        """Look into the server's folder again."""
-        self._kept = []
-        if self._settings.runs.is_dir():
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # folders that are no runs are simply not offered
-                self._kept = [run for run in list_runs(self._settings.runs) if run.epochs]
-        self._collect()
+        """Look into the server's folder again. Reads the disk: on a page, others have looked (`follow`)."""
+        self.shared.look()
+        self.follow()
+
+    def follow(self) -> None:
+        """Offer the kept runs as they were last found, when these are others than before."""
+        if self._kept is not self.shared.runs:
+            self._kept = self.shared.runs
+            self._collect()
 
     def label_of(self, key: str) -> str:
         """A run's name for people."""
@@ -72,13 +77,21 @@ class Catalogue:
         ValueError
             When it cannot be opened, with the reason.
         """
-        run = self._runs.get(key)
-        if run is None:
-            raise ValueError(f"there is no run {key!r} any more; choose another")
+        run = self._run(key)
         try:
             return self._opened(key, run)
         except (OSError, RuntimeError, ValueError) as error:
             raise ValueError(f"{self.label_of(key)} cannot be opened: {error}") from error
+
+    def open_all(self, keys: Iterable[str]) -> tuple[list[OpenedRun], list[str]]:
+        """The runs of some keys, and why others of them cannot be opened."""
+        opened_runs, complaints = [], []
+        for key in keys:
+            try:
+                opened_runs.append(self.open(key))
+            except ValueError as error:
+                complaints.append(str(error))
+        return opened_runs, complaints
 
     def key_of(self, run: Run) -> str | None:
         """The key of a run trained on this page; None before it was added."""
@@ -93,18 +106,24 @@ class Catalogue:
         for old in list(self._own)[:-MOST_OWN_RUNS]:  # models and data are large
             forgotten = self._own.pop(old)
             self._own_opened.pop(old, None)
-            shutil.rmtree(forgotten.run.path, ignore_errors=True)
+            # Silently: what cannot be deleted goes with the session's folder.
+            FILES.submit(shutil.rmtree, forgotten.run.path, ignore_errors=True)
         self._collect()
         return key
 
     def keep(self, key: str, name: str) -> None:
-        """Copy a run trained here to the server's folder, where every visitor finds it.
+        """Copy a run trained here to the server's folder, where every visitor finds it, and offer it.
 
         Raises
         ------
         ValueError
             When the operator does not allow it, or for a name that cannot be.
         """
+        self.store(key, name)
+        self.follow()
+
+    def store(self, key: str, name: str) -> None:
+        """What `keep` does on the disk: all but to offer it, for a thread beside the page."""
         if not self._settings.keep_runs:
             raise ValueError("this server keeps no runs; download the record instead")
         if key not in self._own:
@@ -121,21 +140,23 @@ class Catalogue:
             open_run(hidden)
             os.replace(hidden, target)
         except (shutil.Error, RunError) as error:
-            raise ValueError("the training wrote to the run just now; pause it, or try again") from error
+            raise ValueError(
+                f"the training wrote to the run just now; pause it, or try again ({_reason(error)})"
+            ) from error
         finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-        self.refresh()
+            shutil.rmtree(hidden, ignore_errors=True)  # there is none after a success
+        self.shared.look()
 
     def free_name(self, key: str) -> str:
         """A name that no kept run has yet, to propose: the method and a number."""
         method = self._runs[key].start_config["method"]
-        numbers = range(1, 2 + len(self._kept))
-        taken = {run.name for run in self._kept}
+        numbers = range(1, 2 + len(self._kept or ()))
+        taken = {run.name for run in self._kept or ()}
         return next(name for n in numbers if (name := f"{method}-{n}") not in taken)
 
     def record_file(self, key: str) -> bytes:
         """A run's record as the content of a NetCDF file."""
-        run = open_run(self._runs[key].path)
+        run = open_run(self._run(key).path)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "record.nc"
             write_dataset(path, run.record())
@@ -146,27 +167,34 @@ class Catalogue:
         for held in (self._runs, self._own, self._own_opened):
             held.clear()
 
+    def _run(self, key: str) -> Run:
+        run = self._runs.get(key)
+        if run is None:
+            raise ValueError(f"there is no run {key!r} any more; choose another")
+        return run
+
     def _collect(self) -> None:
-        self._runs, self.labels = {}, {}
+        offered = {}
         for run in _bundled():
-            self._runs[f"bundled/{run.name}"] = run
-            self.labels[f"bundled/{run.name}"] = f"{METHOD_NAMES[run.start_config['method']]}, bundled"
-        for run in self._kept:
-            self._runs[f"kept/{run.name}"] = run
-            self.labels[f"kept/{run.name}"] = f"{run.name}, kept"
+            offered[f"bundled/{run.name}"] = run, f"{METHOD_NAMES[run.start_config['method']]}, bundled"
+        for run in self._kept or ():
+            offered[f"kept/{run.name}"] = run, f"{run.name}, kept"
         for key, own in self._own.items():
-            self._runs[key], self.labels[key] = own.run, own.label
+            offered[key] = own.run, own.label
+        # At once: a thread that opens a run reads them meanwhile.
+        self._runs = {key: run for key, (run, _) in offered.items()}
+        self.labels = {key: label for key, (_, label) in offered.items()}
         self._changed()
 
     def _opened(self, key: str, run: Run) -> OpenedRun:
-        label = self.label_of(key)
-        if key in self._own:
+        label, own = self.label_of(key), self._own.get(key)
+        if own is not None:
             opened = self._own_opened.get(key)
             if opened is None or opened.run.epochs != open_run(run.path).epochs:
-                prepared = self._own[key].prepared
-                model = prepared.model if run.description["model"]["name"] is None else None
-                opened = OpenedRun.open(key, label, run, data=prepared.data, model=model)
-                self._own_opened[key] = opened
+                model = own.prepared.model if run.description["model"]["name"] is None else None
+                opened = OpenedRun.open(key, label, run, data=own.prepared.data, model=model)
+                if key in self._own:  # not forgotten meanwhile
+                    self._own_opened[key] = opened
             return opened
         with _opening_lock:
             stamp = (key, str(run.path), (run.path / "journal.json").stat().st_mtime_ns)
@@ -176,3 +204,10 @@ class Catalogue:
             while len(_opened_runs) > _KEPT_OPEN:
                 _opened_runs.popitem(last=False)
             return _opened_runs[stamp]
+
+
+def _reason(error: Exception) -> str:
+    """Why a folder was not copied: `shutil.Error` lists its files, each with from, to and why."""
+    if isinstance(error, shutil.Error):
+        return "; ".join(sorted({str(why) for _, _, why in error.args[0]}))
+    return reason(error)

@@ -13,6 +13,7 @@ import xarray as xr
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
+from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
 from smoot_explore.runs.table import columns
@@ -21,6 +22,14 @@ from smoot_explore.views.pixels import saliency_limit
 
 N_COMPARED_IMAGES = 8
 SCALES = ("one for all", "one for each run", "one for each map")
+
+
+class Maps(dict[str, np.ndarray]):
+    """Saliency ``(n, H, W)`` by the run's label; ``problems`` says of each other run why it has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: dict[str, str] = {}
 
 
 class CompareState(param.Parameterized):
@@ -131,10 +140,15 @@ class CompareState(param.Parameterized):
             return None
         return compared_images(self.opened_runs[0])
 
-    def maps(
-        self, opened_runs: Sequence[OpenedRun] | None = None, attribution: str | None = None
-    ) -> dict[str, np.ndarray]:
-        """Saliency ``(n, H, W)`` by the run's label, of the runs that know these images and can give it.
+    def snapshot(self) -> CompareState:
+        """The same choices in a state of their own, to compute with while the page goes on."""
+        same = CompareState()
+        same.param.update(fill=self.fill, attribution=self.attribution, scale=self.scale)
+        same.opened_runs = list(self.opened_runs)
+        return same
+
+    def maps(self, opened_runs: Sequence[OpenedRun] | None = None, attribution: str | None = None) -> Maps:
+        """Saliency by the run's label, of the runs that know these images and can give it.
 
         Beside the page, with ``opened_runs`` and ``attribution`` from when it was asked for.
         """
@@ -142,20 +156,25 @@ class CompareState(param.Parameterized):
             self.opened_runs if opened_runs is None else opened_runs,
             attribution or self.attribution,
         )
-        maps: dict[str, np.ndarray] = {}
+        maps = Maps()
         if not opened_runs:
             return maps
         split = compared_images(opened_runs[0])
         for opened in opened_runs:
             same = opened.data.image_shape == split.image_shape
             if not same or opened.data.class_names != split.class_names:
+                maps.problems[opened.label] = "it was trained on other images or classes"
                 continue
             normalised = opened.data.normalize(split.images)
             try:
                 with opened.lock:
                     maps[opened.label] = saliency(opened.model, normalised, split.labels, attribution).numpy()
-            except (ValueError, RuntimeError, AssertionError):  # a method that this model does not allow
-                continue
+            except (
+                ValueError,
+                RuntimeError,
+                AssertionError,
+            ) as error:  # a method that this model does not allow
+                maps.problems[opened.label] = reason(error)
         return maps
 
     def _measured(self, opened: OpenedRun) -> list[xr.Dataset]:
@@ -163,6 +182,11 @@ class CompareState(param.Parameterized):
         fills = sorted(FILLS, key=lambda fill: fill != "black")
         found = [opened.curves(fill, self.attribution) for fill in fills]
         return [curves for curves in found if curves is not None]
+
+
+def missing_maps(problems: Mapping[str, str]) -> str:
+    """Which runs show no saliency and why, as plain text; empty when all do."""
+    return "; ".join(f"no saliency of {label} ({why})" for label, why in problems.items())
 
 
 def compared_images(opened: OpenedRun) -> Split:

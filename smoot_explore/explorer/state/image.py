@@ -127,15 +127,18 @@ class ImageState(param.Parameterized):
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Any, Any]] = {}  # the last saliency and curve, each with what it is of
 
-    def show(self, opened: OpenedRun) -> None:
-        """Look at the images of another run; the place is kept where it exists."""
+    def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
+        """Look at the images of another run; the place is kept where it exists.
+
+        ``upload`` is the own picture as this run predicts it (`predicted`), where that was computed already.
+        """
         self.opened = opened
         self.param.label.objects = [ALL, *opened.data.class_names]
         if self.label not in self.param.label.objects:
             self.label = ALL
         if self.upload is not None:
             fits = self.upload.image_shape == opened.data.image_shape
-            self.upload = self._predicted(self.upload.images) if fits else None
+            self.upload = (upload or predicted(self.upload.images, opened)) if fits else None
             self._uploads += 1
         self._offer_upload()
         if self.image >= len(self.split):
@@ -143,7 +146,11 @@ class ImageState(param.Parameterized):
 
     def take_upload(self, picture: torch.Tensor) -> None:
         """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
-        self.upload = self._predicted(picture.unsqueeze(0))
+        self.show_upload(predicted(picture.unsqueeze(0), self._opened()))
+
+    def show_upload(self, upload: Split) -> None:
+        """Look at a picture of the visitor's own, as the run predicts it."""
+        self.upload = upload
         self._uploads += 1  # after it: a view in progress may keep what it computes as of the upload before
         self._offer_upload()
         self.param.update(half=HALVES[2], image=0)
@@ -249,20 +256,20 @@ class ImageState(param.Parameterized):
             _title(q, one, seen), one.images.numpy(), seen, opened.data.class_names, explained, k, curve
         )
 
-    def _predicted(self, images: torch.Tensor) -> Split:
-        """Images without labels, labelled by what the model says of them."""
-        opened = self._opened()
-        data = opened.data
-        split = Split(images, torch.zeros(len(images), dtype=torch.int64), mean=data.mean, std=data.std,
-                      class_names=data.class_names)  # fmt: skip
-        with opened.lock:
-            predicted = masking_effect(opened.model, split, 0).clean_probabilities.argmax(1)
-        return replace(split, labels=torch.from_numpy(predicted))
-
     def _opened(self) -> OpenedRun:
         if self.opened is None:
             raise ValueError("no run is open; choose one")
         return self.opened
+
+
+def predicted(images: torch.Tensor, opened: OpenedRun) -> Split:
+    """Images without labels, labelled by what the run's model says of them."""
+    data = opened.data
+    split = Split(images, torch.zeros(len(images), dtype=torch.int64), mean=data.mean, std=data.std,
+                  class_names=data.class_names)  # fmt: skip
+    with opened.lock:
+        labels = masking_effect(opened.model, split, 0).clean_probabilities.argmax(1)
+    return replace(split, labels=torch.from_numpy(labels))
 
 
 def _title(q: Question, one: Split, seen: MaskingEffect) -> str:

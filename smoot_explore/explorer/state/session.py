@@ -5,6 +5,7 @@ from __future__ import annotations
 import param
 
 from smoot_explore.core.config import setting_names
+from smoot_explore.data.images import Split
 from smoot_explore.engine.background import Measurement
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -52,33 +53,34 @@ class SessionState(param.Parameterized):
         self.compare = CompareState()
         self.measurement: Measurement | None = None
         self.catalogue = Catalogue(settings, self._offer)
-        self.catalogue.refresh()
+        self.catalogue.follow()
         self.compared = [key for key in self.catalogue.labels if key.startswith("bundled/")]
         self.address = Address(
             self._in_the_address(),
             (self, "compared"),
-            lambda: self.image.show(self.catalogue.open(self.run_key)),
+            self._show_labels,
         )
 
     def show_run(self) -> OpenedRun:
         """Open the chosen run in the tabs that look at one."""
         opened = self.catalogue.open(self.run_key)
+        self.show(opened)
+        return opened
+
+    def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
+        """Show a run in the tabs that look at one; ``upload`` as for `ImageState.show`."""
         chosen = self.whatif.picked
-        for state in (self.image, self.images, self.whatif):
+        self.image.show(opened, upload)
+        for state in (self.images, self.whatif):
             state.show(opened)
         if chosen == 0:  # the page has picked an image itself: nothing that an address need hold
             self.address.remember_defaults("whatif_image")
-        return opened
 
     def show_compared(self) -> None:
         """Open the runs to compare; one that cannot be opened is left out, with a message."""
-        opened_runs = []
-        for key in self.compared:
-            try:
-                opened_runs.append(self.catalogue.open(key))
-            except ValueError as error:
-                self.message = str(error)
-        self.compare.opened_runs = opened_runs
+        self.compare.opened_runs, complaints = self.catalogue.open_all(self.compared)
+        if complaints:
+            self.message = " ".join(complaints)
 
     def adopt_training(self) -> str | None:
         """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
@@ -125,6 +127,11 @@ class SessionState(param.Parameterized):
             state.opened = None
         self.compare.opened_runs = []
         self.catalogue.clear()
+
+    def _show_labels(self) -> None:
+        """Have the labels of the chosen run to choose from."""
+        if self.image.opened is None or self.image.opened.key != self.run_key:
+            self.image.show(self.catalogue.open(self.run_key))
 
     def _offer(self) -> None:
         """Let the visitor choose among the runs that there are now."""

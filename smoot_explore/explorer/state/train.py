@@ -34,6 +34,7 @@ from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run
+from smoot_explore.views.bounds import Bounds, moving_bounds
 
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
@@ -67,9 +68,9 @@ class Point(NamedTuple):
     epoch: float
     cross_entropy: float
     kl: float  # NaN for traditional training
-    k_min: float
+    k_smallest: float  # pixels, of all training images
     k_median: float
-    k_max: float
+    k_largest: float
 
 
 class TrainState(param.Parameterized):
@@ -145,9 +146,6 @@ class TrainState(param.Parameterized):
         self.seconds_left = float("nan")
         self.images_per_second = float("nan")
         self.step = self.steps_per_epoch = 0
-        self.bounds: list[
-            tuple[float, float, float]
-        ] = []  # (epoch, k_min, k_max) in fractions, from there on
         self._folder: Path | None = None
         self._stride = self._moments = 0
 
@@ -185,7 +183,6 @@ class TrainState(param.Parameterized):
         self.reset()  # only now: what is shown stays when the training is refused
         self.started = TrainingConfig(**self.config.to_dict())
         self.training = training
-        self.bounds = [(0.0, self.config.k_min, self.config.k_max)]
         self.status = "queued"
 
     def pause(self) -> None:
@@ -204,7 +201,7 @@ class TrainState(param.Parameterized):
             self.training.stop()
         self.training, self.data, self.seen = None, None, None
         self.preview = self.k = None
-        self.history, self.points, self.epochs, self.changes, self.bounds = [], [], [], [], []
+        self.history, self.points, self.epochs, self.changes = [], [], [], []
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
         self._stride, self._moments = 1, 0
@@ -228,7 +225,6 @@ class TrainState(param.Parameterized):
             self.data = training.prepared.data
             # Sliders may have moved while it waited: what counts is the start of the run.
             self.started = TrainingConfig(**training.prepared.run.start_config)
-            self.bounds = [(0.0, self.started.k_min, self.started.k_max)]
             self.choose_watched()
         for report in reports:
             if isinstance(report, WatchReport):
@@ -249,7 +245,7 @@ class TrainState(param.Parameterized):
                     Point(epoch, record.cross_entropy, record.kl, *np.quantile(record.k, (0, 0.5, 1)))
                 )
                 self._remember(epoch, record.k)
-        self._note(training.changes[len(self.changes) :])
+        self.changes += training.changes[len(self.changes) :]
         if training.ended and training.status == "finished":
             self.seconds_left = 0.0
         changed = self.status != training.status
@@ -293,16 +289,26 @@ class TrainState(param.Parameterized):
                 marks.append(change)
         return marks
 
+    @property
+    def bounds(self) -> list[Bounds]:
+        """The bounds of k as fractions, at the start and after each live change; empty while nothing is shown."""
+        if self.training is None and self.preview is None:
+            return []
+        moved = [(self.epoch_of(change.step), change) for change in self.changes]
+        return moving_bounds(self.started.k_min, self.started.k_max, moved)
+
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""
         return (step - 1) / self.steps_per_epoch if self.steps_per_epoch else 0.0
 
-    def show_preview(self, opened: OpenedRun) -> None:
-        """Show a finished run until the visitor trains one."""
+    def show_preview(self, opened: OpenedRun, look: bool = True) -> None:
+        """Show a finished run until the visitor trains one; ``look`` at its watched images, or do so later."""
         self.reset()
         record = opened.run.record()
-        config = opened.run.config
+        config = TrainingConfig(**opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config
+        self.changes = opened.run.changes
+        self.steps_per_epoch = -(-len(opened.data.train) // config.batch_size)
         n_pixels = opened.data.n_pixels
         start = np.full(record.sizes["image"], config.k_init * n_pixels)
         self._remember(0.0, start, always=True)
@@ -314,8 +320,7 @@ class TrainState(param.Parameterized):
             spread = np.quantile(one.k.values, (0, 0.5, 1))
             self.points.append(Point(float(epoch), float(one.cross_entropy), float(one.kl), *spread))
             self.epochs.append(EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy)))
-        self.bounds = [(0.0, config.k_min, config.k_max)]
-        self.seen = self.watch_now()
+        self.seen = self.watch_now() if look else None
 
     def choose_watched(self) -> bool:
         """Have the worker watch the images that ``watch`` names; False when no training runs that could.
@@ -429,14 +434,6 @@ class TrainState(param.Parameterized):
         if len(self.history) > MAX_HISTORY:
             self.history = [*self.history[:-1:2], self.history[-1]]
             self._stride *= 2
-
-    def _note(self, changes: list[Change]) -> None:
-        for change in changes:
-            self.changes.append(change)
-            if change.name in ("k_min", "k_max"):
-                _, low, high = self.bounds[-1]
-                moved = (change.new, high) if change.name == "k_min" else (low, change.new)
-                self.bounds.append((self.epoch_of(change.step), *moved))
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:

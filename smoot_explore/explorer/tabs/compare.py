@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 
-from smoot_explore.engine.background import MAPS
+from smoot_explore.engine.background import FILES, MAPS
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.download import download
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import (
@@ -20,6 +20,7 @@ from smoot_explore.explorer.state.compare import (
     CompareState,
     compared_images,
     map_limits,
+    missing_maps,
 )
 from smoot_explore.views.drops import MOST_RUNS, DropsView
 from smoot_explore.views.maps import SaliencyGrid
@@ -40,18 +41,16 @@ class CompareTab:
         self.state, self._measure, self._complain = state, measure, complain
         self.drops = DropsView(height=340)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
+        self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
         self.maps = pn.Column(sizing_mode="stretch_width")
         self._grid: SaliencyGrid | None = None
-        csv = pmui.FileDownload(
-            label="Table as CSV", filename="comparison.csv", callback=lambda: io.StringIO(state.to_csv()),
-            size="small", variant="outlined", margin=(8, 10), auto=True,
-        )  # fmt: skip
-        page = pmui.FileDownload(
-            label="This view as one HTML file", filename="comparison.html", callback=self._page, size="small",
-            variant="outlined", margin=(8, 10), auto=True,
-        )  # fmt: skip
+        self.missing = small_text(margin=(0, 10), visible=False)
+        self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
+        self.page = download(
+            "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
+        )
         self.panel = pn.Column(
             chooser,
             pn.Row(
@@ -59,8 +58,9 @@ class CompareTab:
             ),
             self.table,
             self.note,
-            pn.Row(csv, page),
+            pn.Row(self.csv, self.page),
             pn.pane.Bokeh(self.drops.figure, sizing_mode="stretch_width", margin=0),
+            self.missing,
             self.maps,
             sizing_mode="stretch_width",
         )
@@ -75,12 +75,7 @@ class CompareTab:
     def show_measured(self) -> None:
         """Draw the table and the accuracy drops."""
         state = self.state
-        if not state.opened_runs:
-            self.table.object = "Choose at least one run."
-            self.note.object = ""
-        else:
-            self.table.object = table_html(*state.table())
-            self.note.object = html.escape(state.note())
+        self._tabulating.ask(state.snapshot())
         curves = state.curves()
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
@@ -93,6 +88,18 @@ class CompareTab:
         )
         self.drops.show(title, curves, state.colours())
 
+    def _tabulate(self, state: CompareState) -> tuple[str, str]:
+        """The table and its note; beside the page, because it reads the runs' records."""
+        if not state.opened_runs:
+            return "No run is open to compare: choose at least one.", ""
+        return table_html(*state.table()), html.escape(state.note())
+
+    def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
+        if isinstance(answer, BaseException):
+            self._complain(reason(answer))
+        else:
+            self.table.object, self.note.object = answer
+
     def _ask(self) -> None:
         state = self.state
         self.latest.ask(tuple(state.opened_runs), state.attribution, state.scale)
@@ -103,9 +110,11 @@ class CompareTab:
 
     def _show_maps(self, answer: Any) -> None:
         if isinstance(answer, BaseException):
-            self._complain(str(answer))
+            self._complain(reason(answer))
             return
         images, maps, attribution, scale = answer
+        missing = missing_maps(maps.problems)
+        self.missing.param.update(object=html.escape(missing), visible=bool(missing))
         if images is None:
             self.maps.objects = []
             return
@@ -125,5 +134,10 @@ class CompareTab:
         self.refresh()
         self._measure()
 
-    def _page(self) -> io.StringIO:
-        return io.StringIO(compare_page(self.state))
+    def _csv(self) -> Callable[[], bytes]:
+        shown = self.state.snapshot()
+        return lambda: shown.to_csv().encode()
+
+    def _page(self) -> Callable[[], bytes]:
+        shown = self.state.snapshot()
+        return lambda: compare_page(shown).encode()

@@ -9,11 +9,14 @@ import panel as pn
 import panel_material_ui as pmui
 from bokeh.events import Tap
 
+from smoot_explore.data.images import Split
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View
+from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.uploads import read_picture
 from smoot_explore.views.grid import PictureGrid
 from smoot_explore.views.image import CurveView, ProbabilityBars
@@ -59,6 +62,7 @@ class ImageTab:
             description="A picture of your own, cut and resized to the data's shape. It stays on this server's memory "
             "until you leave.",
         )  # fmt: skip
+        self._reading = Coalescer(self._read, self._show_upload, QUICK, schedule)
         self.upload.param.watch(self._uploaded, "value")
         filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
         self.position = number(state, "image", width=94)
@@ -148,19 +152,29 @@ class ImageTab:
             self.state.image = int(self._shown[cell])
 
     def _uploaded(self, event: Any) -> None:
-        if not event.new or self.state.opened is None:
+        if event.new and self.state.opened is not None:
+            self._reading.ask(event.new, self.state.opened)
+
+    def _read(self, content: bytes, opened: OpenedRun) -> tuple[bytes, OpenedRun, Split]:
+        picture = read_picture(content, opened.data.image_shape, self._upload_megabytes)
+        return content, opened, predicted(picture.unsqueeze(0), opened)
+
+    def _show_upload(self, answer: tuple[bytes, OpenedRun, Split] | BaseException) -> None:
+        if isinstance(answer, BaseException):
+            self._complain(reason(answer))
             return
-        try:
-            picture = read_picture(event.new, self.state.opened.data.image_shape, self._upload_megabytes)
-            self.state.take_upload(picture)
-        except ValueError as error:
-            self._complain(str(error))
+        content, opened, picture = answer
+        if (
+            opened is not self.state.opened
+        ):  # another run was opened meanwhile, which may predict something else
+            self._reading.ask(content, self.state.opened)
             return
+        self.state.show_upload(picture)
         self.refresh()
 
     def _show(self, view: View | BaseException) -> None:
         if isinstance(view, BaseException):
-            self._complain(str(view))
+            self._complain(reason(view))
             return
         limit = saliency_limit([view.effect.saliency])
         self.pictures.figure.title.text = view.title

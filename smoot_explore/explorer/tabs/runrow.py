@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.engine.background import FILES
+from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.errors import reason
+from smoot_explore.explorer.controls import control
+from smoot_explore.explorer.download import download
 from smoot_explore.explorer.state.session import SessionState
 
 
 class RunRow:
-    """Chooses the run that a tab looks at. ``tell`` is called with a message and whether it is a complaint."""
+    """Chooses the run that a tab looks at.
 
-    def __init__(self, state: SessionState, tell: Callable[[str, bool], None]) -> None:
+    ``tell`` is called with a message and whether it is a complaint; ``going_on`` says what the run waits for.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        schedule: Callable[[Callable[[], None]], object],
+        tell: Callable[[str, bool], None],
+        going_on: Any,
+    ) -> None:
         self.state, self._tell = state, tell
-        self.measuring = small_text("", margin=(14, 10), visible=False)
+        self._storing = Coalescer(self._store, self._stored, FILES, schedule)
         self.name = pmui.TextInput(
             label="Keep it as", width=160, size="small", margin=(4, 6),
             description="Kept runs are seen by everyone who uses this server; others end with this page.",
         )  # fmt: skip
-        button = pmui.Button(
+        self.keep = pmui.Button(
             label="Keep", size="small", variant="outlined", margin=(8, 4), on_click=self._keep
         )
-        self.keeping = pn.Row(self.name, button, visible=False, margin=0)
-        self.record = pmui.FileDownload(
-            label="Download record", filename="record.nc", callback=self._record, size="small",
-            variant="outlined", margin=(8, 6), auto=True,
+        self.keeping = pn.Row(self.name, self.keep, visible=False, margin=0)
+        self.record = download(
+            "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
+            schedule, lambda text: tell(text, True),
         )  # fmt: skip
         self.panel = pn.Row(
             control(state, "run_key", width=260, sizing_mode=None),
-            self.record, self.keeping, self.measuring, sizing_mode="stretch_width", margin=(8, 0, 0, 0),
+            self.record, self.keeping, going_on, sizing_mode="stretch_width", margin=(8, 0, 0, 0),
         )  # fmt: skip
         state.param.watch(self._chosen, "run_key")
         self._chosen()
-
-    def show_measuring(self, words: str) -> None:
-        """What is being measured, or nothing."""
-        if self.measuring.object != words:
-            self.measuring.param.update(object=words, visible=bool(words))
 
     def _chosen(self, *events: Any) -> None:
         key = self.state.run_key
@@ -51,17 +59,18 @@ class RunRow:
         self.record.filename = f"{key.replace('/', '-')}-record.nc"
 
     def _keep(self, *events: Any) -> None:
-        try:
-            self.state.catalogue.keep(self.state.run_key, name := self.name.value.strip())
-        except (ValueError, OSError) as error:
-            self._tell(str(error), True)
-        else:
-            self._tell(f"Kept. Everyone who uses this server finds it among the runs: {name}, kept.", False)
-            self._chosen()  # another name for the next one
+        self.keep.disabled = True
+        self._storing.ask(self.state.run_key, self.name.value.strip())
 
-    def _record(self) -> io.BytesIO | None:
-        try:
-            return io.BytesIO(self.state.catalogue.record_file(self.state.run_key))
-        except (ValueError, OSError) as error:
-            self._tell(str(error), True)
-            return None
+    def _store(self, key: str, name: str) -> str:
+        self.state.catalogue.store(key, name)
+        return name
+
+    def _stored(self, answer: str | BaseException) -> None:
+        self.keep.disabled = False
+        if isinstance(answer, BaseException):
+            self._tell(reason(answer), True)
+            return
+        self.state.catalogue.follow()
+        self._tell(f"Kept. Everyone who uses this server finds it among the runs: {answer}, kept.", False)
+        self._chosen()  # another name for the next one

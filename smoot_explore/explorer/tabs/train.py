@@ -15,6 +15,7 @@ from smoot_explore.core.records import Change
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.trainings import WatchReport
+from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
@@ -37,8 +38,9 @@ class TrainTab:
         state: TrainState,
         open_image: Callable[[int], None],
         schedule: Callable[[Callable[[], None]], object],
+        complain: Callable[[str], None],
     ) -> None:
-        self.state, self._open_image = state, open_image
+        self.state, self._open_image, self._complain = state, open_image, complain
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self.loss, self.accuracy = LossView(height=158), AccuracyView(height=158)
         self.k_range, self.k_watched = KRangeView(height=190), WatchedKView(height=190)
@@ -55,14 +57,14 @@ class TrainTab:
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
         self.watch = control(state, "watch", width=190, sizing_mode=None)
         again = pmui.Button(
-            label="Choose again", variant="text", size="small", margin=(8, 2), on_click=self._watch_anew
+            label="Choose again", variant="text", size="small", margin=(8, 2), on_click=self.watch_anew
         )
         self.open = pmui.Button(
             label="Open in Image", variant="outlined", size="small", margin=(12, 4), on_click=self._open
         )
         self._drawn_points = self._drawn_epochs = 0
         self._limit = 0.0
-        state.param.watch(self._watch_anew, "watch")
+        state.param.watch(self.watch_anew, "watch")
         state.param.watch(self._explain_another, "explained")
         state.config.param.watch(
             lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
@@ -119,7 +121,7 @@ class TrainTab:
             self.loss.add(epochs, [p.cross_entropy for p in new], [p.kl for p in new])
             if state.started.method != "traditional":
                 self.k_range.add(
-                    epochs, [p.k_min for p in new], [p.k_median for p in new], [p.k_max for p in new]
+                    epochs, *zip(*((p.k_smallest, p.k_median, p.k_largest) for p in new), strict=True)
                 )
         for scores in state.epochs[self._drawn_epochs :]:
             self.accuracy.add(*scores)
@@ -212,7 +214,8 @@ class TrainTab:
         moved = f" Moved: {'; '.join(told)}." if told else ""
         return f"{describe(state.started)}.{moved}"
 
-    def _watch_anew(self, *events: Any) -> None:
+    def watch_anew(self, *events: Any) -> None:
+        """Look at the watched images again: others, or the same as the model sees them now."""
         if not self.state.choose_watched():
             self._latest.ask(self.state.training, self.state.preview)
 
@@ -221,6 +224,7 @@ class TrainTab:
 
     def _show_anew(self, answer: tuple[tuple, WatchReport | None] | BaseException) -> None:
         if isinstance(answer, BaseException):
+            self._complain(f"The watched images cannot be shown: {reason(answer)}")
             return
         shown, seen = answer
         if seen is not None and shown == (self.state.training, self.state.preview):  # still the same training

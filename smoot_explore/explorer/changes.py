@@ -1,0 +1,39 @@
+"""Changes of a page that are asked for beside it: made in their order, once the page takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import panel as pn
+from bokeh.document import Document
+
+from smoot_explore.explorer.page_ready import page_takes_changes
+
+
+class Changes:
+    """Lets the background change a page; ``document`` is None where there is no browser."""
+
+    def __init__(self, document: Document | None) -> None:
+        self._document = document
+        self._waiting: list[Callable[[], None]] = []
+
+    def schedule(self, change: Callable[[], None]) -> None:
+        """Make a change under the document's lock, once the page is drawn."""
+        if self._document is None:
+            change()
+        else:
+            self._document.add_next_tick_callback(lambda: self.make(change))
+
+    def make(self, change: Callable[[], None]) -> None:
+        """Make a change now, or later when the page takes none yet."""
+        if self._waiting or not page_takes_changes():  # those that wait come first: they are older
+            self._waiting.append(change)
+            return
+        # Held, as all that makes new models is: what changes a figure outside of a hold can overtake them.
+        with pn.io.hold():
+            change()
+
+    def catch_up(self) -> None:
+        """Make what waits; called by the clock, in its hold."""
+        while self._waiting:
+            self._waiting.pop(0)()

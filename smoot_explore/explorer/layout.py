@@ -1,0 +1,94 @@
+"""How the page is laid out: its sidebar, and tabs that are made when they are first seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from smoot_explore.explorer.state.session import TABS
+
+TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
+
+
+class Layout:
+    """The page with its tabs. A tab stays once made: the first page is there sooner, and costs less memory.
+
+    Parameters
+    ----------
+    sidebar
+        What stands in the sidebar.
+    above
+        What stands above the tabs.
+    first
+        The tab that is there from the beginning; a tab has a ``panel``, and ``refresh`` draws it.
+    heads
+        What stands above each of the other tabs, made when it is first seen.
+    makers
+        Make the other tabs.
+    chosen
+        Called with the tab that the visitor chose.
+    """
+
+    def __init__(
+        self,
+        sidebar: Sequence[Any],
+        above: Any,
+        first: Any,
+        heads: Mapping[str, Callable[[], Any]],
+        makers: Mapping[str, Callable[[], Any]],
+        chosen: Callable[[str], None],
+    ) -> None:
+        self._heads, self._makers = heads, makers
+        self.made: dict[str, Any] = {TABS[0]: first}
+        self._stale = set(TABS[1:])
+        self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in TABS}
+        self._places[TABS[0]].append(first.panel)
+        self._tabs = pmui.Tabs(
+            *zip(TAB_NAMES, self._places.values(), strict=True),
+            dynamic=False,
+            sizing_mode="stretch_width",
+            sx={
+                "& .MuiTab-root": {"textTransform": "none", "fontSize": "15px", "minHeight": "40px"},
+                "minHeight": "40px",
+            },
+        )
+        self._tabs.param.watch(lambda event: chosen(TABS[event.new]), "active")
+        self.page = pmui.Page(
+            title="smoot_explore",
+            sidebar=list(sidebar),
+            sidebar_width=320,
+            main=[pn.Column(above, self._tabs, sizing_mode="stretch_width", margin=(0, 12))],
+            theme_config={"typography": {"fontSize": 12}},
+            sx={"& .MuiToolbar-root": {"minHeight": "48px"}},
+        )
+        # The page would be told at each tick that the server is busy, and walk through all its models for that;
+        # and the watcher on Panel's own state would keep it in memory for ever.
+        self.page.param._update_ref("busy", None)
+
+    def outdate(self, *tabs: str) -> None:
+        """Have tabs drawn anew when they are seen next."""
+        self._stale.update(tabs)
+
+    def show(self, tab: str, ready: bool) -> None:
+        """Bring a tab to the front; it is drawn when it is outdated and ``ready``: what it shows is opened."""
+        self._tabs.active = TABS.index(tab)
+        if tab not in self._stale:
+            return
+        place = self._places[tab]
+        with pn.io.hold():
+            shown = list(place.objects) or [self._heads[tab]()]
+            if ready:
+                if tab not in self.made:
+                    self.made[tab] = self.make(tab)
+                    shown.append(self.made[tab].panel)
+                self.made[tab].refresh()
+                self._stale.discard(tab)
+            if len(shown) > len(place.objects):
+                place.objects = shown
+
+    def make(self, tab: str) -> Any:
+        """A tab of this kind."""
+        return self._makers[tab]()

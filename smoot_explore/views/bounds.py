@@ -1,0 +1,47 @@
+"""The bounds of k over a training in which they may move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import xarray as xr
+
+from smoot_explore.core.records import Change
+from smoot_explore.schema import start_config
+
+
+class Bounds(NamedTuple):
+    """The bounds of k from an epoch on, until the next ones."""
+
+    epoch: float
+    k_min: float
+    k_max: float
+
+
+def moving_bounds(k_min: float, k_max: float, changes: Iterable[tuple[float, Change]]) -> list[Bounds]:
+    """The bounds at the start and after each live change of one of them; ``changes`` with the epochs at which they
+    took effect.
+
+    Examples
+    --------
+    >>> moving_bounds(0.2, 0.8, [(1.5, Change(4, 2, "k_max", 0.8, 0.6)), (1.5, Change(4, 2, "alpha", 10, 20))])
+    [Bounds(epoch=0.0, k_min=0.2, k_max=0.8), Bounds(epoch=1.5, k_min=0.2, k_max=0.6)]
+    """
+    path = [Bounds(0.0, k_min, k_max)]
+    for epoch, change in changes:
+        if change.name in ("k_min", "k_max"):
+            path.append(path[-1]._replace(epoch=epoch, **{change.name: change.new}))
+    return path
+
+
+def recorded_bounds(record: xr.Dataset) -> list[Bounds]:
+    """The bounds of a training record, in pixels."""
+    start, n_pixels = start_config(record), record.attrs["n_pixels"]
+    steps_per_epoch = -(-record.sizes["image"] // start["batch_size"])
+    changes = [Change(**change) for change in json.loads(record.attrs["config"])["changes"]]
+    path = moving_bounds(
+        start["k_min"], start["k_max"], [((c.step - 1) / steps_per_epoch, c) for c in changes]
+    )
+    return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]
