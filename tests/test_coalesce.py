@@ -110,6 +110,17 @@ def test_an_answer_for_a_page_that_is_gone_is_dropped(executor):
     assert sliders[0].shown == []
 
 
+def test_without_an_event_loop_the_answer_is_waited_for(executor):
+    shown, threads = [], []
+    latest = Coalescer(
+        lambda x: threads.append(threading.get_ident()) or 10 * x, shown.append, executor, lambda show: show()
+    )
+    latest.ask(1)
+    latest.ask(2)
+    assert shown == [10, 20]
+    assert threading.get_ident() not in threads
+
+
 # Measurements
 
 

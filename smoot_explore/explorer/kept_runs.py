@@ -39,7 +39,10 @@ class KeptRuns:
         with self._lock:
             found = {}
             for path in self._subfolders():
-                time_ns = path.stat().st_mtime_ns  # a run in training changes it with each epoch
+                try:
+                    time_ns = path.stat().st_mtime_ns  # a run in training changes it with each epoch
+                except FileNotFoundError:  # deleted just now
+                    continue
                 known = self._found.get(path)
                 found[path] = known if known and known[0] == time_ns else (time_ns, _run_in(path))
             if found != self._found:

@@ -14,8 +14,6 @@ from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.image import predicted
 from smoot_explore.explorer.state.session import SessionState
 
-Schedule = Callable[[Callable[[], None]], object]
-
 
 class Opening:
     """Opens the chosen run and the compared ones; the newest choice wins, and what is shown stays until then.
@@ -31,7 +29,7 @@ class Opening:
     def __init__(
         self,
         state: SessionState,
-        schedule: Schedule,
+        schedule: Callable[[Callable[[], None]], object],
         say: Callable[[str, str], None],
         complain: Callable[[str], None],
         run_opened: Callable[[], None],
@@ -63,8 +61,10 @@ class Opening:
         """Beside the page: the run, or why it cannot be opened, and the own picture as it predicts it."""
         try:
             opened = self._state.catalogue.open(key)
-            fits = upload is not None and upload.image_shape == opened.data.image_shape
-            return key, upload, opened, predicted(upload.images, opened) if upload and fits else None
+            foreseen = None
+            if upload is not None and upload.image_shape == opened.data.image_shape:
+                foreseen = predicted(upload.images, opened)
+            return key, upload, opened, foreseen
         except Exception as error:  # whatever it is: told below, if this is still the run that is chosen
             return key, upload, error, None
 

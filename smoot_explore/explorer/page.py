@@ -112,7 +112,7 @@ class ExplorerPage:
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 
     def _begin(self) -> None:
-        self._read_address(*self._asked.keys() - {*_OF_THE_RUNS, "tab"})
+        self._read_address(*(name for name in self._asked if name not in (*_OF_THE_RUNS, "tab")))
         self._read_address("tab")  # last: a tab draws what the others hold
         self._show_tab()
         schedule = self.changes.schedule

@@ -164,9 +164,7 @@ class ImageTab:
             self._complain(reason(answer))
             return
         content, opened, picture = answer
-        if (
-            opened is not self.state.opened
-        ):  # another run was opened meanwhile, which may predict something else
+        if opened is not self.state.opened:  # another one was opened meanwhile, which predicts for itself
             self._reading.ask(content, self.state.opened)
             return
         self.state.show_upload(picture)
