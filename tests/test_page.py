@@ -217,6 +217,7 @@ def test_a_run_that_cannot_be_opened_is_told_of_and_the_one_shown_stays_chosen(
 
 def test_the_runs_of_an_address_are_opened_beside_the_page(visit, nothing_open, monkeypatch):
     """And labels, which the run alone knows, are read when it is open."""
+    visit()  # the first page of a process takes long itself
     asked = {"run": [b"bundled/sgt"], "label": [b"boot"], "alpha": [b"7"], "tab": [b"image"], "beta": [b"8"]}
     nothing_open()
     monkeypatch.setattr(type(pn.state), "session_args", asked)
