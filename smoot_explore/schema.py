@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import xarray as xr
 
-from smoot_explore.files import FileError, regular_size, write_atomically
+from smoot_explore.files import FileError, read_bytes, write_atomically
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -201,24 +201,16 @@ def read_dataset(path: Path) -> xr.Dataset:
     FileNotFoundError, SchemaError
         With the file's name and what is wrong with it.
     """
-    with _errors_named(path):
-        _check_storage(path)
-        return validate(_upgraded(xr.load_dataset(path, engine="h5netcdf")))
-
-
-def read_sizes(path: Path) -> tuple[str, dict[str, int]]:
-    """Schema and length of each dimension of a file written by `write_dataset`, without reading its numbers.
-
-    Raises
-    ------
-    FileNotFoundError, SchemaError
-        With the file's name and what is wrong with it.
-    """
-    with _errors_named(path):
-        _check_storage(path)
-        with xr.open_dataset(path, engine="h5netcdf") as stored:
-            dataset = validate(_upgraded(stored))
-            return dataset.attrs["schema"], {str(name): size for name, size in dataset.sizes.items()}
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        content = io.BytesIO(read_bytes(path, _LARGEST_BYTES))  # once: what is checked is what is read
+        _check_storage(content)
+        return validate(_upgraded(xr.load_dataset(content, engine="h5netcdf")))
+    except SchemaError as error:
+        raise SchemaError(f"{path}: {error}") from None
+    except Exception as error:  # HDF5 reports damage by many types
+        raise SchemaError(f"{path} cannot be read ({error}); delete it or make it again") from error
 
 
 def _upgraded(dataset: xr.Dataset) -> xr.Dataset:
@@ -229,22 +221,9 @@ def _upgraded(dataset: xr.Dataset) -> xr.Dataset:
     return renamed.assign_attrs(schema_version=SCHEMA_VERSION)
 
 
-@contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    if not os.path.lexists(path):
-        raise FileNotFoundError(f"there is no file {path}")
-    try:
-        yield
-    except SchemaError as error:
-        raise SchemaError(f"{path}: {error}") from None
-    except Exception as error:  # HDF5 reports damage by many types
-        raise SchemaError(f"{path} cannot be read ({error}); delete it or make it again") from error
-
-
-def _check_storage(path: Path) -> None:
+def _check_storage(content: io.BytesIO) -> None:
     """Raise unless all numbers lie in the file itself: HDF5 can take them from any other file of the computer."""
-    regular_size(path)
-    with h5py.File(path, "r") as file:
+    with h5py.File(content, "r") as file:
         unpacked = 0
         for name in file:
             if not isinstance(file.get(name, getlink=True), h5py.HardLink):

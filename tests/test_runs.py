@@ -587,8 +587,13 @@ PUBLISHED_DAMAGE = {
 def test_a_damaged_published_run_is_refused_by_name_and_reason(published, message):
     PUBLISHED_DAMAGE[message](published.path)
     with pytest.raises(RunError, match=message) as raised:
-        open_run(published.path)
+        open_run(published.path).record()
     assert str(published.path) in str(raised.value)
+
+
+def test_listing_reads_no_hdf5_which_a_damaged_file_can_keep_busy_for_ever(published, monkeypatch):
+    monkeypatch.setattr("smoot_explore.schema.h5py.File", lambda *_: 1 / 0)
+    assert published.path.name in [run.name for run in list_runs(published.path.parent)]
 
 
 def test_the_bundled_runs_open_with_curves_and_landscape_and_weigh_little():

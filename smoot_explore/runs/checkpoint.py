@@ -17,6 +17,7 @@ from smoot_explore.files import (
     regular_size,
     write_atomically,
 )
+from smoot_explore.schema import SchemaError
 
 
 class RunError(ValueError):
@@ -28,7 +29,7 @@ def damage_named(folder: Path) -> Iterator[None]:
     """Say of which folder a file is that cannot be read."""
     try:
         yield
-    except (FileError, OSError, SafetensorError) as error:
+    except (FileError, SchemaError, OSError, SafetensorError) as error:
         raise RunError(f"{folder} is damaged: {error}") from error
 
 

@@ -31,6 +31,7 @@ from smoot_explore.data.load import bundled_path, load_data
 from smoot_explore.files import (
     read_array,
     read_json,
+    regular_size,
     write_array,
     write_json,
 )
@@ -52,7 +53,6 @@ from smoot_explore.schema import (
     SCHEMA_VERSION,
     labelled,
     read_dataset,
-    read_sizes,
     write_dataset,
 )
 
@@ -264,8 +264,18 @@ class Run:
     def record(self) -> xr.Dataset:
         """Everything measured in the completed epochs; see docs/schema.md."""
         if self.published or (self.finished and (self.path / "record.nc").is_file()):
-            return read_dataset(self.path / "record.nc")
+            return self._read_record()
         return self._gathered()
+
+    def _read_record(self) -> xr.Dataset:
+        with damage_named(self.path):
+            record = read_dataset(self.path / "record.nc")
+        sizes, expected = dict(record.sizes), {"epoch": self.epochs, "image": self._n_train}
+        if record.attrs["schema"] != RECORD.name or sizes != expected:
+            raise RunError(
+                f"{self.path} is damaged: record.nc has the sizes {sizes}, should be a record of {expected}"
+            )
+        return record
 
     def _gathered(self) -> xr.Dataset:
         """The record put together from the journal and the epochs' arrays."""
@@ -576,10 +586,7 @@ def _check_published(run: Run, weights_epoch: int) -> None:
     """Raise when the record or the weights, all that a published run has, are not those of its last epoch."""
     if not (run.path / "record.nc").exists():
         raise RunError(f"{run.path} is damaged: it is published and its record.nc is missing")
-    schema, sizes = read_sizes(run.path / "record.nc")
-    expected = {"epoch": run.epochs, "image": run._n_train}
-    if schema != RECORD.name or sizes != expected:
-        raise ValueError(f"record.nc has the sizes {sizes}, should be a record of {expected}")
+    regular_size(run.path / "record.nc")  # read when it is asked for: a damaged file can take HDF5 for ever
     if not run.finished:
         raise ValueError("it is published, but its journal.json says that it is not finished")
     if weights_epoch != run.epochs:
