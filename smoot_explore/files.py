@@ -60,15 +60,16 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def regular_size(path: Path) -> int:
-    """Bytes of a regular file, links followed.
+    """Bytes of a regular file.
 
     Raises
     ------
     FileError
-        When there is none: a pipe would be waited for, a device would never end.
+        When there is none: a pipe would be waited for, a device would never end, a link may lead to either, or to a
+        file that is nobody's business.
     """
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError as error:
         raise FileError(f"{path.name} cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(found.st_mode):

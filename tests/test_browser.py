@@ -67,6 +67,8 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     assert all(len(set(picture)) > 10 for picture in shown)
     assert "pixels a visit" in visitor.text()
     assert "class II" in visitor.text()
+    for curve, first in (("loss", 0), ("accuracy", 1), ("k-range", 0)):
+        assert visitor.data(curve)["epoch"] == list(range(first, 9)), curve  # each epoch once
 
 
 def test_a_page_takes_no_input_before_it_is_drawn(visit, address):

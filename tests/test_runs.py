@@ -406,6 +406,10 @@ DAMAGE = {
     r"config\.json cannot be read \(it is no regular file": pipe("config.json"),
     r"journal\.json cannot be read \(it is no regular file": link_to_a_device("journal.json"),
     r"images\.npy cannot be read \(it is no regular file": pipe("images.npy"),
+    r"config\.json cannot be read \(it is no regular file ?": lambda path: (
+        (path / "config.json").rename(path / "elsewhere"),
+        (path / "config.json").symlink_to(path / "elsewhere"),
+    ),
     r"model\.safetensors cannot be read \(it is no regular file": pipe("model.safetensors"),
     r"journal\.json cannot be read \(maximum recursion": replace("journal.json", b"[" * 100_000),
 }

@@ -171,6 +171,11 @@ def test_a_visitor_cannot_name_the_session(served):
         assert get(served[0], f"/explorer?{named}")[0] == 403
         assert get(served[0], f"/explorer/autoload.js?bokeh-autoload-element=1&{named}")[0] == 403
     assert get(served[0], "/explorer", **{"Bokeh-Session-Id": get_session_id(token)})[0] == 403
+    connection = http.client.HTTPConnection("127.0.0.1", served[0], timeout=30)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection.request("GET", "/explorer", f"bokeh-session-id={get_session_id(token)}", form)
+    assert connection.getresponse().status == 403
+    connection.close()
 
 
 def test_modules_that_lie_where_the_server_is_started_are_not_executed(tmp_path):

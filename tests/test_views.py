@@ -211,8 +211,8 @@ def test_a_long_curve_forgets_its_oldest_points():
 
 def test_accuracies_are_appended_epoch_by_epoch():
     view = AccuracyView()
-    view.add(1, 30.0, 40.0)
-    view.add(2, 50.0, 60.0)
+    view.add([1], [30.0], [40.0])
+    view.add([2], [50.0], [60.0])
     assert held(view.source) == {"epoch": [1, 2], "train": [30.0, 50.0], "test": [40.0, 60.0]}
     view.clear(3)
     assert (held(view.source)["epoch"], view.epochs.end) == ([], 3)

@@ -132,7 +132,9 @@ def create_server(
 
         def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
             named = request.arguments.keys() & {"bokeh-session-id", "bokeh-token"}
-            return {} if named or "Bokeh-Session-Id" in request.headers else None
+            # A body may name one too, and is read later; nothing of the page sends any.
+            body = request.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in request.headers
+            return {} if named or body or "Bokeh-Session-Id" in request.headers else None
 
     before = signal.getsignal(signal.SIGINT)
     try:

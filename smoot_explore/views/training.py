@@ -19,6 +19,18 @@ from smoot_explore.views.palette import (
 _ROLLOVER = 4000  # points of a streamed curve; the oldest go first
 
 
+def _append(source: ColumnDataSource, new: dict[str, list]) -> None:
+    """Append points to a curve, once within a hold.
+
+    The first ones replace the data: were they streamed in the hold that emptied the curve, the browser would get them
+    twice, because what replaces data is sent as it is at the end of the hold.
+    """
+    if source.data["epoch"]:
+        source.stream(new, _ROLLOVER)
+    else:
+        source.data = {name: values[-_ROLLOVER:] for name, values in new.items()}
+
+
 class LossView:
     """Cross-entropy and KL term against the epoch, as they come."""
 
@@ -43,9 +55,7 @@ class LossView:
 
     def add(self, epoch: Sequence[float], cross_entropy: Sequence[float], kl: Sequence[float]) -> None:
         """Append points."""
-        self.source.stream(
-            {"epoch": list(epoch), "cross_entropy": list(cross_entropy), "kl": list(kl)}, _ROLLOVER
-        )
+        _append(self.source, {"epoch": list(epoch), "cross_entropy": list(cross_entropy), "kl": list(kl)})
 
     def clear(self, epochs: int) -> None:
         """Empty it, for a training of so many epochs."""
@@ -76,9 +86,9 @@ class AccuracyView:
         legend(self.figure, "bottom_right")
         self.marks = Marks(self.figure)
 
-    def add(self, epoch: int, train: float, test: float) -> None:
-        """Append an epoch."""
-        self.source.stream({"epoch": [epoch], "train": [train], "test": [test]})
+    def add(self, epoch: Sequence[int], train: Sequence[float], test: Sequence[float]) -> None:
+        """Append epochs."""
+        _append(self.source, {"epoch": list(epoch), "train": list(train), "test": list(test)})
 
     def clear(self, epochs: int) -> None:
         """Empty it, for a training of so many epochs."""
@@ -119,7 +129,7 @@ class KRangeView:
     ) -> None:
         """Append points."""
         new = {"epoch": list(epoch), "low": list(low), "median": list(median), "high": list(high)}
-        self.source.stream(new, _ROLLOVER)
+        _append(self.source, new)
 
     def show_bounds(self, places: Sequence[float], k_min: Sequence[float], k_max: Sequence[float]) -> None:
         """The bounds in pixels, from each place (in epochs) on."""

@@ -123,9 +123,10 @@ class TrainTab:
                 self.k_range.add(
                     epochs, *zip(*((p.k_smallest, p.k_median, p.k_largest) for p in new), strict=True)
                 )
-        for scores in state.epochs[self._drawn_epochs :]:
-            self.accuracy.add(*scores)
-        self._drawn_epochs = len(state.epochs)
+        scores = state.epochs[self._drawn_epochs :]
+        if scores:
+            self._drawn_epochs = len(state.epochs)
+            self.accuracy.add(*(list(column) for column in zip(*scores, strict=True)))
         self._show_bounds_and_marks()
         if state.k is not None and state.data is not None and state.started.method != "traditional":
             n_pixels = state.data.n_pixels
