@@ -1,3 +1,4 @@
+from . import views
 from .core.adaptation import KUpdate, probability_change, update_k
 from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from .core.config import TrainingConfig
@@ -29,6 +30,7 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
+    "accuracy_drop",
     "bundled_runs",
     "create_model",
     "drop_auc",
@@ -47,4 +49,5 @@ __all__ = [
     "train",
     "update_k",
     "validate",
+    "views",
 ]

@@ -171,3 +171,14 @@ def simulate_k(
         name="k",
         attrs={"units": "pixels", "long_name": "number of masked pixels"},
     )
+
+
+def next_k(
+    one: xr.Dataset, k: np.ndarray, alpha: float, beta: float, bounds: tuple[float, float]
+) -> np.ndarray:
+    """The map of one image of a landscape: k after the next visit as a function of k, in pixels, by equation (4).
+
+    ``bounds`` in pixels; the other parameters as in `simulate_k`.
+    """
+    delta = beta * one.label_change.values + (1 - beta) * one.runners_up_change.values
+    return np.clip(k + alpha * np.interp(k, one.k.values, delta), *bounds)

@@ -61,6 +61,21 @@ class EpochRecord:
     changes: tuple[Change, ...] = ()  # since the record before: each is told once
 
 
+@dataclass(frozen=True)
+class DropRecord:
+    """The accuracy drop of some test images at one time of a training."""
+
+    epoch: float  # a fraction when it was measured while training paused
+    masked_fraction: np.ndarray  # (levels,)
+    accuracy: np.ndarray  # (levels,) per cent
+    auc: float  # per cent
+    n_images: int
+    fill: str
+    attribution: str
+    ranking: str
+    order: str
+
+
 class TrainingError(RuntimeError):
     """Training cannot go on; the run folder still holds the last good checkpoint."""
 

@@ -36,12 +36,17 @@ def moving_bounds(k_min: float, k_max: float, changes: Iterable[tuple[float, Cha
     return path
 
 
+def recorded_changes(record: xr.Dataset) -> list[tuple[float, Change]]:
+    """The live changes of a training record, each with the epoch at which it took effect."""
+    if "config" not in record.attrs:
+        return []
+    steps_per_epoch = -(-record.sizes["image"] // start_config(record)["batch_size"])
+    changes = [Change(**change) for change in json.loads(record.attrs["config"])["changes"]]
+    return [((change.step - 1) / steps_per_epoch, change) for change in changes]
+
+
 def recorded_bounds(record: xr.Dataset) -> list[Bounds]:
     """The bounds of a training record, in pixels."""
     start, n_pixels = start_config(record), record.attrs["n_pixels"]
-    steps_per_epoch = -(-record.sizes["image"] // start["batch_size"])
-    changes = [Change(**change) for change in json.loads(record.attrs["config"])["changes"]]
-    path = moving_bounds(
-        start["k_min"], start["k_max"], [((c.step - 1) / steps_per_epoch, c) for c in changes]
-    )
+    path = moving_bounds(start["k_min"], start["k_max"], recorded_changes(record))
     return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]

@@ -1,102 +1,75 @@
-"""Class I and class II over many images: where they peak, their mean curves, a scatter to pick from."""
+"""Class I and class II over many images: a scatter to pick from, and where class II peaks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
-from bokeh.models import BoxSelectTool, ColumnDataSource, HoverTool, Range1d
 
-from smoot_explore.core.classes import image_class
-from smoot_explore.views.canvas import class_legend, legend, new_figure
-from smoot_explore.views.palette import CLASS_COLOURS, NEUTRAL, SELECTED
+from smoot_explore.core.classes import image_class, peak_fraction
+from smoot_explore.views.palette import CLASS_COLOURS
+from smoot_explore.views.sketch import Axis, Layer, Sketch, histogram, points
+from smoot_explore.views.view import view
 
-CLASSES = ("I", "II")
-
-
-class MeanCurvesView:
-    """Mean masking curve of each class, of the selected images, and the picked image's own."""
-
-    def __init__(self, height: int = 250) -> None:
-        self.figure = new_figure(
-            "Mean masking curves", "masked pixels (%)", "probability of the label", name="mean-curves",
-            height=height, x_range=Range1d(0, 100), y_range=Range1d(0, 1.03),
-        )  # fmt: skip
-        self.sources = {}
-        styles = {
-            "class I": (CLASS_COLOURS["I"], "solid", 2.5),
-            "class II": (CLASS_COLOURS["II"], "solid", 2.5),
-            "selected images": (NEUTRAL, "dashed", 2),
-            "picked image": (SELECTED, "solid", 2),
-        }
-        for name, (colour, dash, width) in styles.items():
-            source = self.sources[name] = ColumnDataSource({"x": [], "y": []})
-            self.figure.line(
-                "x", "y", source=source, color=colour, line_dash=dash, line_width=width, legend_label=name
-            )
-        legend(self.figure)
-
-    def show(self, curves: xr.Dataset, tolerance: float, selected: np.ndarray, picked: int) -> None:
-        """``curves`` (image, masked_fraction); ``selected`` positions, ``picked`` one position."""
-        percent = 100 * curves.masked_fraction.values
-        probability = curves.probability.values
-        classes = image_class(curves, tolerance).values
-        groups = {f"class {c}": np.flatnonzero(classes == c) for c in CLASSES}
-        groups |= {"selected images": selected, "picked image": np.array([picked])}
-        for name, members in groups.items():
-            mean = probability[members].mean(0) if len(members) else np.empty(0)
-            self.sources[name].data = {"x": percent[: len(mean)], "y": mean}
+_START = Axis("start", "probability of the label, clean image", None, (-0.04, 1.04))
+_RISE = Axis("rise", "largest rise of the probability", None, (-0.04, 1.04))
+_PEAK = Axis("peak", "masked share at the peak", "%", (0, 100))
+_IMAGES = Axis("images", "images", None, (0, None))
 
 
-class ClassScatter:
-    """Every image: how sure the model is, and how much masking raises that. Tap to pick, drag to select."""
+@view(drawn={"image", "masked_fraction"})
+def class_scatter(
+    curves: xr.Dataset,
+    tolerance: float = 0.01,
+    names: Sequence[str] | None = None,
+    selected: Sequence[int] = (),
+    picked: int | None = None,
+) -> Sketch:
+    """Every image: how sure the model is, and by how much masking raises that.
 
-    def __init__(self, height: int = 330) -> None:
-        self.figure = new_figure(
-            "Every image", "probability of the label, clean image", "largest rise of the probability",
-            name="classes", height=height, x_range=Range1d(-0.04, 1.04), y_range=Range1d(-0.04, 1.04),
-        )  # fmt: skip
-        self.source = ColumnDataSource({"x": [], "y": [], "name": [], "colour": [], "group": []})
-        drawn = self.figure.scatter(
-            "x", "y", source=self.source, size=6, color="colour", alpha=0.6, line_alpha=0,
-            nonselection_alpha=0.15, selection_alpha=0.9,
-        )  # fmt: skip
-        class_legend(self.figure)
-        self.picked = ColumnDataSource({"x": [], "y": []})
-        self.figure.scatter(
-            "x", "y", source=self.picked, size=15, fill_alpha=0, line_color=SELECTED, line_width=3
-        )
-        box = BoxSelectTool(renderers=[drawn], description="Select images by a box")
-        self.figure.add_tools(
-            box,
-            HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("class", "@group")], visible=False),
-        )
-        self.figure.toolbar.active_drag = box
-        legend(self.figure)
+    Parameters
+    ----------
+    curves
+        From `masking_curves`; fills and attributions become sliders where there are several.
+    tolerance
+        Of the classes, as in `image_class`.
+    names
+        Told by the pointer; by default the image's number in the full data set.
+    selected, picked
+        Positions of images to mark.
+    """
+    named = np.array(curves.image_id.values if names is None else list(names), str)
+    start, rise = start_and_rise(curves)
+    kinds = image_class(curves, tolerance).values
+    layers = list[Layer]()
+    for c in CLASS_COLOURS:
+        those = kinds == c
+        layers.append(points(f"Class {c}", start[those], rise[those], f"class {c}", {"image": named[those]}))
+    for role, chosen in (("Selected", list(selected)), ("Picked", [] if picked is None else [picked])):
+        layers.append(points(role, start[chosen], rise[chosen]))
+    return Sketch("Class scatter", f"Every image, n = {len(start):,}", _START, _RISE, tuple(layers))
 
-    def show(self, curves: xr.Dataset, tolerance: float, names: list[str], picked: int) -> None:
-        """``curves`` (image, masked_fraction); a name for each image."""
-        start = curves.probability.values[:, 0]
-        rise = curves.probability.values.max(1) - start
-        classes = image_class(curves, tolerance).values
-        self.source.data = {
-            "x": start,
-            "y": rise,
-            "name": names,
-            "colour": [CLASS_COLOURS[c] for c in classes],
-            "group": [f"class {c}" for c in classes],
-        }
-        self.pick(picked)
 
-    def image_at(self, x: float, y: float, reach: float = 0.05) -> int | None:
-        """The image whose point is nearest to a place in the figure, not farther than ``reach``.
+@view(drawn={"image", "masked_fraction"})
+def class_peaks(curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[int] = ()) -> Sketch:
+    """How many images of class II are surest of their label at which masked share, a bar around each level.
 
-        Points lie on each other: asking for the nearest gives one, where a tap tool gives all that it touches.
-        """
-        distance = np.hypot(np.asarray(self.source.data["x"]) - x, np.asarray(self.source.data["y"]) - y)
-        return int(distance.argmin()) if len(distance) and distance.min() <= reach else None
+    The parameters are those of `class_scatter`.
+    """
+    levels = 100 * curves.masked_fraction.values
+    edges = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [100]])
+    second = image_class(curves, tolerance).values == "II"
+    peaks = 100 * peak_fraction(curves, tolerance).values
+    chosen = np.isin(np.arange(len(second)), list(selected))
+    layers = tuple(
+        histogram(role, edges, np.histogram(peaks[which], edges)[0])
+        for role, which in (("Class II", second), ("Chosen", second & chosen))
+    )
+    return Sketch("Class peaks", f"Where class II peaks, n = {int(second.sum()):,}", _PEAK, _IMAGES, layers)
 
-    def pick(self, image: int) -> None:
-        """Ring one image."""
-        x, y = self.source.data["x"], self.source.data["y"]
-        inside = image < len(x)
-        self.picked.data = {"x": [x[image]], "y": [y[image]]} if inside else {"x": [], "y": []}
+
+def start_and_rise(curves: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image the probability of its label when nothing is masked, and the largest rise above it."""
+    probability = curves.probability.values
+    return probability[:, 0], probability.max(1, initial=-np.inf) - probability[:, 0]

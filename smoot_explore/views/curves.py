@@ -1,0 +1,293 @@
+"""Masking curves: accuracy and probability as more and more of each image is masked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from smoot_explore.core import classes
+from smoot_explore.core.classes import drop_auc, image_class, peak_fraction
+from smoot_explore.core.records import DropRecord
+from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
+from smoot_explore.views.view import axis, frames, view
+
+_SEED, _RUN = "seed", "run"  # dimensions of curves put together: bands, and lines of their own
+_TOLERANCES = np.linspace(0, 0.3, 31)
+_MASKED = Axis("masked_fraction", "masked share of the pixels", "%", (0, 100))
+_ACCURACY = Axis("accuracy", "test accuracy", "%", (0, 100))
+_SHARE = Axis("share", "class II", "% of the images", (0, None))
+_NOTHING: tuple[list, list] = ([], [])
+
+
+def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]]) -> xr.Dataset:
+    """Accuracy and area of several runs along a dimension ``run``."""
+    given = {"": curves} if isinstance(curves, xr.Dataset) else curves
+    if not given:
+        raise ValueError("there are no masking curves to draw: give at least one data set of masking_curves")
+    parts = []
+    for name, several in given.items():
+        measured = [
+            xr.Dataset({"accuracy": classes.accuracy_drop(one), "auc": drop_auc(one)})
+            for one in ([several] if isinstance(several, xr.Dataset) else several)
+        ]
+        part = xr.concat(measured, _SEED) if len(measured) > 1 else measured[0]
+        parts.append(part if _RUN in part.dims else part.expand_dims({_RUN: [name]}))
+    first = next(iter(given.values()))
+    first = first if isinstance(first, xr.Dataset) else first[0]
+    together = xr.concat(parts, _RUN, join="inner") if len(parts) > 1 else parts[0]
+    told = f"{protocol(together.assign_attrs(first.attrs))}, n = {first.sizes['image']:,} test images"
+    if _SEED in together.dims:
+        told += f", mean ± standard deviation of {together.sizes[_SEED]} seeds"
+    return together.assign_attrs(told=told)
+
+
+@view(drawn={"masked_fraction", _RUN, _SEED}, prepare=_together)
+def accuracy_drop(
+    curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]], label: str | None = None
+) -> Sketch:
+    """Accuracy against the masked share of the pixels, with the area under each line.
+
+    Parameters
+    ----------
+    curves
+        From `masking_curves`; or those of several runs by name, of which a training method's takes its colour. Curves
+        of several seeds, in a list or along a dimension ``seed``, give their mean with a band of one standard
+        deviation. Along a dimension ``run`` each has a line; fills, attributions and any other dimension
+        become sliders.
+    label
+        Said above, before the protocol.
+
+    Raises
+    ------
+    ValueError
+        When there are no curves.
+
+    Examples
+    --------
+    >>> from smoot_explore import bundled_runs, views
+    >>> curves = {run.name: run.curves() for run in bundled_runs()}
+    >>> [dimension.name for dimension in views.accuracy_drop(curves).kdims]
+    ['attribution', 'fill']
+    """
+    measured: xr.Dataset = curves  # type: ignore[assignment]  # prepared
+    percent = 100 * measured.masked_fraction.values
+    bands, lines = list[Layer](), list[Layer]()
+    for name, role in roles_of([str(name) for name in measured[_RUN].values]).items():
+        one = measured.sel({_RUN: name})
+        accuracy, area = one.accuracy, one.auc
+        if _SEED in one.dims:
+            sd = accuracy.std(_SEED, ddof=1).values
+            accuracy, area = accuracy.mean(_SEED), area.mean(_SEED)
+            bands.append(band(f"{role} band", percent, accuracy.values - sd, accuracy.values + sd))
+        told = f"{METHOD_NAMES.get(name, name)}, " if name else ""
+        lines.append(curve(role, percent, accuracy.values, f"{told}AUC {float(area):.1f} %"))
+    title = wrapped(f"{label or 'Accuracy drop'}: {measured.attrs['told']}")
+    return Sketch("Accuracy drop", title, _MASKED, _ACCURACY, (*bands, *lines))
+
+
+@view()
+def probe_drop(
+    drops: Sequence[DropRecord] | xr.Dataset, method: str = "smoot", reference: xr.Dataset | None = None
+) -> Sketch:
+    """The accuracy drop while training: the newest in the method's colour, earlier epochs fading behind it.
+
+    Parameters
+    ----------
+    drops
+        What `probed` told, in its order; or a training record with ``accuracy_drop``.
+    method
+        The training method, for the colour.
+    reference
+        Masking curves of another model, for a dashed line.
+
+    Examples
+    --------
+    >>> from smoot_explore import views
+    >>> views.probe_drop([]).label
+    'Accuracy drop: not measured yet'
+    """
+    told = drops_of(drops) if isinstance(drops, xr.Dataset) else list(drops)
+    layers = list[Layer]()
+    for age, group in ((3, told[:-3]), (2, told[-3:-2]), (1, told[-2:-1])):
+        places, heights = list[float](), list[float]()
+        for drop in group:
+            places += [*(100 * drop.masked_fraction), np.nan]
+            heights += [*drop.accuracy, np.nan]
+        layers.append(curve(f"Faded {age}", places, heights, "epochs before" if age == 1 else ""))
+    newest, title = told[-1:], "Accuracy drop: not measured yet"
+    for drop in newest:
+        title = (
+            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), {drop.fill} fill, "
+            f"{drop.order} first, n = {drop.n_images} test images"
+        )
+    for name in COLOURS:
+        shown = newest if name == method else []
+        at = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
+        words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
+        layers.append(curve(METHOD_NAMES[name], *at[0], words))
+    layers.append(_reference(reference))
+    return Sketch("Probe", wrapped(title), _MASKED, _ACCURACY, tuple(layers))
+
+
+def drops_of(record: xr.Dataset) -> list[DropRecord]:
+    """The accuracy drops that a training record holds, one for each epoch where it was measured."""
+    if "accuracy_drop" not in record:
+        return []
+    probe = json.loads(record.attrs["probe"])
+    fractions = record.masked_fraction.values
+    return [
+        DropRecord(
+            float(epoch), fractions, accuracy, float(np.trapezoid(accuracy, fractions)), probe["n_images"],
+            probe["fill"], probe["attribution"], probe["ranking"], probe["order"],
+        )
+        for epoch, accuracy in zip(record.epoch.values, record.accuracy_drop.values, strict=True)
+        if np.isfinite(accuracy).all()
+    ]  # fmt: skip
+
+
+def _one_image(curves: xr.Dataset) -> xr.Dataset:
+    return curves.isel(image=0) if curves.sizes.get("image") == 1 else curves
+
+
+@view(drawn={"masked_fraction"}, prepare=_one_image)
+def masking_curve(
+    curves: xr.Dataset,
+    masked_fraction: float | None = None,
+    tolerance: float = 0.01,
+    label: str | None = None,
+) -> Sketch:
+    """The masking curve of one image, in the colour of its class, with its peak.
+
+    Parameters
+    ----------
+    curves
+        From `masking_curves`; its images, fills and attributions become sliders where there are several.
+    masked_fraction
+        Where a marker stands.
+    tolerance
+        Of the classes, as in `image_class`.
+    label
+        The title; by default the class.
+    """
+    one = curves.expand_dims("image")
+    known = bool(np.isfinite(curves.probability.values).all())
+    kind = str(image_class(one, tolerance).values[0]) if known else "?"
+    percent, probability = 100 * curves.masked_fraction.values, curves.probability.values
+    peak = [int(np.argmax(probability))] if kind == "II" else []
+    at = [] if masked_fraction is None else [100 * masked_fraction]
+    layers = [
+        *(curve(f"Class {c}", *((percent, probability) if c == kind else _NOTHING)) for c in CLASS_COLOURS),
+        points("Peak", percent[peak], probability[peak], "peak"),
+        points("Marker", at, np.interp(at, percent, probability), "masked so far"),
+    ]
+    y = axis(curves.probability, (0, 1.03))
+    return Sketch("Masking curve", label or f"Masking curve, class {kind}", _MASKED, y, tuple(layers))
+
+
+def masking_curves(curves: xr.Dataset, tolerance: float = 0.01) -> Any:
+    """The motive of SMOOT, the paper's Figure 1: mean curves of class I and class II, and three single images of each.
+
+    Of class I the surest images; of class II, for each third of the masked share, the image that rises most
+    with its peak there, marked by a star. Fills and attributions become sliders where there are several.
+    """
+    import holoviews as hv
+
+    drawn = {"image", "masked_fraction"}
+
+    def panel(name: str) -> Any:
+        return frames(curves, drawn, lambda one: element(_examples(one, name, tolerance)))
+
+    return hv.Layout([panel("I"), panel("II")])
+
+
+@view(drawn={"image", "masked_fraction"})
+def class_means(
+    curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[int] = (), picked: int | None = None
+) -> Sketch:
+    """Mean masking curve of each class, of ``selected`` images, and the curve of the ``picked`` one (positions)."""
+    percent, probability = 100 * curves.masked_fraction.values, curves.probability.values
+    kinds = image_class(curves, tolerance).values
+    groups = {f"Class {name}": (np.flatnonzero(kinds == name), f"class {name}") for name in CLASS_COLOURS}
+    groups["Selected"] = np.array(selected, int), "selected images"
+    groups["Picked"] = np.array([] if picked is None else [picked], int), "picked image"
+    layers = [
+        curve(role, *((percent, probability[members].mean(0)) if len(members) else _NOTHING), words)
+        for role, (members, words) in groups.items()
+    ]
+    y = axis(curves.probability, (0, 1.03))
+    return Sketch("Class means", "Mean masking curves", _MASKED, y, tuple(layers))
+
+
+@view(drawn={"image", "masked_fraction", "fill"})
+def class_share(curves: xr.Dataset, paper: float | None = 16) -> Sketch:
+    """Share of class II against the tolerance, a line for each fill; ``paper`` in per cent, to compare."""
+    layers = list[Layer]()
+    for i, fill in enumerate(np.atleast_1d(curves.fill.values).tolist()):
+        one = curves.sel(fill=fill) if "fill" in curves.dims else curves
+        shares = [100 * float((image_class(one, t) == "II").mean()) for t in _TOLERANCES]
+        layers.append(curve(f"Series {i % len(SERIES) + 1}", _TOLERANCES, shares, f"{in_words(fill)} fill"))
+    if paper is not None:
+        layers.append(curve("Reference", [0, 0.3], [paper, paper], f"the paper's {paper:g} % (CIFAR-10)"))
+    x = Axis("tolerance", "tolerance", "probability", (0, 0.3))
+    n = curves.sizes["image"]
+    return Sketch("Class share", f"Share of class II, n = {n:,} images", x, _SHARE, tuple(layers))
+
+
+def roles_of(names: Sequence[str]) -> dict[str, str]:
+    """What each run is drawn as: its training method where it is one, else one of the series' colours."""
+    taken = [COLOURS[name] for name in names if name in COLOURS]
+    free = [f"Series {i}" for i, colour in enumerate(SERIES, start=1) if colour not in taken]
+    roles = dict[str, str]()
+    for name in names:
+        rest = [role for role in free if role not in roles.values()] or free
+        roles[name] = METHOD_NAMES.get(name) or rest[0]
+    return roles
+
+
+def protocol(curves: xr.Dataset) -> str:
+    """Attribution, ranking, fill and order in words, as far as the curves have a single one."""
+    words = []
+    if "attribution" in curves.coords and curves.attribution.ndim == 0:
+        words.append(f"{in_words(str(curves.attribution.item()))} ({curves.attrs['ranking']})")
+    if "fill" in curves.coords and curves.fill.ndim == 0:
+        words.append(f"{in_words(str(curves.fill.item()))} fill")
+    return ", ".join([*words, f"{curves.attrs['order']} first"])
+
+
+def _reference(curves: xr.Dataset | None) -> Layer:
+    if curves is None:
+        return curve("Reference", *_NOTHING, "reference")
+    drop = classes.accuracy_drop(curves)
+    words = f"bundled {curves.attrs.get('run', 'run')}, AUC {float(drop_auc(curves)):.1f} %"
+    return curve("Reference", 100 * drop.masked_fraction.values, drop.values, words)
+
+
+def _examples(curves: xr.Dataset, name: str, tolerance: float) -> Sketch:
+    kinds, peaks = image_class(curves, tolerance).values, peak_fraction(curves, tolerance).values
+    probability, percent = curves.probability.values, 100 * curves.masked_fraction.values
+    start, rise = probability[:, 0], probability.max(1) - probability[:, 0]
+    members = np.flatnonzero(kinds == name)
+    if name == "I":
+        shown = members[np.argsort(-start[members], kind="stable")][:3].tolist()
+    else:
+        third = np.minimum((3 * peaks[members]).astype(int), 2)
+        shown = [max(members[third == t], key=lambda i: rise[i]) for t in range(3) if (third == t).any()]
+    gap = np.full((len(shown), 1), np.nan)
+    heights = np.hstack([probability[shown], gap]).ravel()
+    highest = (100 * peaks[shown], probability[shown].max(1)) if name == "II" and shown else _NOTHING
+    mean = (percent, probability[members].mean(0)) if len(members) else _NOTHING
+    layers = (
+        curve(f"Class {name}", np.tile(np.append(percent, np.nan), len(shown)), heights, "single images"),
+        points("Peak", *highest, "peak"),
+        curve("Mean", *mean, "mean of the class"),
+    )
+    share = 100 * len(members) / max(len(kinds), 1)
+    told = (
+        f"Class {name}: {share:.0f} % of {len(kinds):,} images, {protocol(curves)}, tolerance {tolerance:g}"
+    )
+    return Sketch("Masking curves", wrapped(told), _MASKED, axis(curves.probability, (0, 1.03)), layers)

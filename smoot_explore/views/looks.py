@@ -1,0 +1,314 @@
+"""How pictures look, in Bokeh on screens and in Matplotlib for print: every option of both is set here.
+
+A layer's group names its role (``hv.Curve(…, group="Class II")``), and a role looks the same in every picture; the
+group of the whole names the picture. They are style sheets of HoloViews itself, so that ``.opts(…)`` changes what
+somebody wants to have otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import holoviews as hv
+import holoviews.plotting.bokeh
+import holoviews.plotting.mpl
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool
+from holoviews.core.options import Options, Store
+
+from smoot_explore.views.palette import (
+    CLASS_COLOURS,
+    COLOURS,
+    METHOD_NAMES,
+    NEUTRAL,
+    SELECTED,
+    SERIES,
+    UNKNOWN_CLASS_COLOUR,
+)
+
+PICTURES = "Pictures"  # a grid of pictures, which takes its size from its cells
+_PIXELS_PER_INCH = 75
+_BOKEH, _MATPLOTLIB = "bokeh", "matplotlib"
+_NAMED = ("Probabilities", "Amounts")  # bars with their names
+_DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+_MARKERS = {"circle": "o", "star": "*"}
+
+
+class Role(NamedTuple):
+    """What a layer stands for, whatever it is made of: curve, points, area or bars."""
+
+    colour: str
+    width: float = 2  # of lines, pixels
+    dash: str = "solid"
+    size: float = 6  # of points, pixels
+    marker: str = "circle"
+    ring: bool = False  # points without a filling
+    opacity: float | None = None  # the kind of layer decides
+    ink: bool = False  # black on paper; a page may be dark
+    hover: bool = True
+
+
+ROLES: dict[str, Role] = {
+    **{METHOD_NAMES[method]: Role(colour, 2.5) for method, colour in COLOURS.items()},
+    **{f"Series {i}": Role(colour, 2.5) for i, colour in enumerate(SERIES, start=1)},
+    **{f"Class {name}": Role(colour) for name, colour in CLASS_COLOURS.items()},
+    "Not judged": Role(UNKNOWN_CLASS_COLOUR),
+    "Band": Role(COLOURS["smoot"], opacity=0.2, hover=False),
+    "Every image": Role(COLOURS["smoot"], 1, opacity=0.3, hover=False),
+    "Median": Role(NEUTRAL, 2, ink=True),
+    "Mean": Role(NEUTRAL, 2.5, ink=True),
+    "K": Role(COLOURS["smoot"], opacity=0.8),
+    "Amount": Role(SERIES[1], opacity=0.85),
+    "Chosen": Role(SELECTED, opacity=0.9),
+    "Steps": Role(SELECTED, 1.4, hover=False),
+    "Way": Role(COLOURS["smoot"], size=5),
+    "Chance": Role(NEUTRAL, 1.2, "dashed", hover=False),
+    "Clean": Role(NEUTRAL, opacity=0.9),
+    "Masked": Role(SERIES[0], opacity=0.9),
+    "Label": Role(SERIES[1], 1.5),
+    "Runners-up": Role(SERIES[2], 1.5),
+    "Peak": Role(CLASS_COLOURS["II"], size=12, marker="star"),
+    "Marker": Role(SERIES[0], size=10),
+    "Selected": Role(NEUTRAL, 2, "dashed", size=8, ring=True, hover=False),
+    "Picked": Role(SELECTED, 2.5, size=15, ring=True, hover=False),
+    "Start": Role(SELECTED, size=8, hover=False),
+    "Reference": Role(NEUTRAL, 1.5, "dashed"),
+    **{f"Faded {age}": Role(NEUTRAL, 1.5, opacity=0.8 / age, hover=False) for age in (1, 2, 3)},
+    "Bound": Role(NEUTRAL, 1.2, "dotted", hover=False),
+    "Flag": Role(NEUTRAL, 1, "dashed", hover=False),
+}
+ROLES |= {f"{name} band": role._replace(opacity=0.2, hover=False) for name, role in ROLES.items()}
+# Width and height on paper in inches; a screen takes the height, and the width that there is.
+SIZES: dict[str, tuple[float, float]] = {
+    "Accuracy drop": (5.2, 3.5), "Probe": (5.2, 3.5), "Masking curve": (5.2, 3.2), "Masking curves": (4.4, 3.5),
+    "Class share": (5.4, 3.2), "Losses": (4.4, 3), "Accuracies": (4.4, 3), "K trajectories": (5.6, 3.5),
+    "K of single images": (5.6, 3.5), "K histogram": (4, 3.2), "Class scatter": (4.6, 3.8),
+    "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
+    "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
+}  # fmt: skip
+_SVG_ICON = (
+    "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
+    "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
+    "fill='rgb(136,136,136)'>SVG</text></svg>"
+)
+_SAVE_SVG = """
+    Bokeh.index.find_one(figure).export("svg", false).to_blob().then((blob) => {
+        const link = document.createElement("a")
+        link.href = URL.createObjectURL(blob)
+        link.download = name + ".svg"
+        link.click()
+        setTimeout(() => URL.revokeObjectURL(link.href), 10000)
+    })
+"""
+
+
+def _bokeh_options(role: Role) -> dict[str, dict[str, Any]]:
+    """Options of a role by the kind of layer."""
+
+    def opacity(usual: float) -> float:
+        return usual if role.opacity is None else role.opacity
+
+    line = {"color": role.colour, "line_width": role.width, "line_dash": role.dash, "alpha": opacity(0.95)}
+    points = {
+        "marker": role.marker, "size": role.size, "fill_color": role.colour, "line_color": role.colour,
+        "fill_alpha": 0.0 if role.ring else opacity(0.65), "line_width": 2.5 if role.ring else 0,
+    }  # fmt: skip
+    surface = {"fill_color": role.colour, "fill_alpha": opacity(0.8), "line_alpha": 0}
+    hover = {"tools": ["hover"]} if role.hover else {}
+    return {
+        "Curve": line | hover, "VLines": line, "HLines": line, "Scatter": points | hover,
+        "Area": surface, "Histogram": surface | hover, "Rectangles": surface | hover,
+    }  # fmt: skip
+
+
+def _matplotlib_options(role: Role) -> dict[str, dict[str, Any]]:
+    def opacity(usual: float) -> float:
+        return usual if role.opacity is None else role.opacity
+
+    colour = "black" if role.ink else role.colour
+    line = {
+        "color": colour, "linewidth": 0.7 * role.width, "linestyle": _DASHES[role.dash], "alpha": opacity(0.95),
+    }  # fmt: skip
+    points = {"marker": _MARKERS[role.marker], "s": (0.75 * role.size) ** 2}
+    if role.ring:
+        points |= {"facecolors": "none", "edgecolors": colour, "linewidth": 1.8}
+    else:
+        points |= {"color": colour, "alpha": opacity(0.65), "linewidth": 0}
+    surface = {"facecolor": colour, "alpha": opacity(0.8), "edgecolor": "none"}
+    return {
+        "Curve": line, "VLines": line, "HLines": line, "Scatter": points,
+        "Area": surface, "Histogram": surface, "Rectangles": surface,
+    }  # fmt: skip
+
+
+def _set(backend: str, element: str, group: str | None, **options: Any) -> None:
+    """Add options to the style sheet of a backend: to the plot's where it has them, else to the style's."""
+    own = set(Store.registry[backend][getattr(hv, element)].param)
+    kinds = {
+        "plot": {name: value for name, value in options.items() if name in own},
+        "style": {name: value for name, value in options.items() if name not in own},
+    }
+    path = (element,) if group is None else (element, hv.core.util.group_sanitizer(group, escape=False))
+    Store.options(backend=backend)[path] = {
+        kind: Options(**values) for kind, values in kinds.items() if values
+    }
+
+
+def _finish_bokeh(plot: Any, element: Any) -> None:
+    """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
+    figure = plot.state
+    if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
+        return
+    name = element.group.lower().replace(" ", "-")
+    figure.name = name
+    figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
+    for tool in figure.tools:
+        if isinstance(tool, SaveTool):
+            tool.filename, tool.description = name, "Save as PNG"
+        elif isinstance(tool, HoverTool):
+            tool.visible = False
+    save_svg = CustomJS(args={"figure": figure, "name": name}, code=_SAVE_SVG)
+    figure.add_tools(CustomAction(icon=_SVG_ICON, description="Save as SVG", callback=save_svg))
+    boxes = [tool for tool in figure.tools if isinstance(tool, BoxSelectTool)]
+    figure.toolbar.active_drag = boxes[0] if boxes else None  # dragging must not move a picture by surprise
+    figure.toolbar.active_scroll = None
+    figure.toolbar.logo = None
+    figure.min_border_right = 12
+    if element.group in _NAMED:  # the names of the bars stand left of 0
+        figure.xaxis.bounds = figure.xgrid.bounds = (0, element.range("amount")[1])
+    for legend in figure.legend:
+        legend.click_policy = "hide"
+        legend.background_fill_alpha = legend.border_line_alpha = 0
+        legend.padding = legend.margin = 2
+        legend.styles = {"font-size": "12px"}
+    show_legend_of_what_is_drawn(figure)
+
+
+def show_legend_of_what_is_drawn(figure: Any) -> None:
+    """A legend names no layer that is empty for now."""
+    for legend in figure.legend:
+        for item in legend.items:
+            item.visible = any(
+                len(values)
+                for renderer in item.renderers
+                for values in itertools.islice(renderer.data_source.data.values(), 1)
+            )
+
+
+def _finish_bokeh_pictures(plot: Any, element: Any) -> None:
+    """Cells stay squares: the grid is as wide as there is room, and no wider than pictures are worth looking at."""
+    if plot.overlaid:
+        return
+    _finish_bokeh(plot, element)
+    figure, (width, height) = plot.state, _cells(element)
+    figure.sizing_mode = "scale_width"
+    figure.width, figure.height = round(100 * width), round(100 * height) + 35
+    figure.max_width = round(170 * width)
+    figure.axis.visible = figure.grid.visible = False
+    figure.outline_line_color = None
+    figure.min_border = 0
+    figure.match_aspect = True
+
+
+def _finish_matplotlib(plot: Any, element: Any) -> None:
+    axis = plot.handles["axis"]
+    if plot.overlaid or axis is None:
+        return
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25)
+    axis.set_axisbelow(True)
+    first = next(layer for layer in element if len(layer.dimensions()) > 1)
+    x, y = first.dimensions()[:2]
+    axis.set_xlabel(x.pprint_label)
+    axis.set_ylabel(y.pprint_label)
+    if element.group in _NAMED:
+        axis.set_ylabel("")
+        axis.set_xticks([tick for tick in axis.get_xticks() if tick >= 0])
+    legend = axis.get_legend()
+    if legend is None:
+        return
+    handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+    size, columns = 7.5, 2 if max(map(len, labels)) > 24 else 3
+    axis.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 0.995), ncols=columns, frameon=False,
+        fontsize=size, borderpad=0, handlelength=1.6, columnspacing=1.2, labelspacing=0.25,
+    )  # fmt: skip
+    rows = -(-len(labels) // columns)
+    axis.set_title(axis.get_title(), fontsize=9, pad=6 + 1.45 * size * rows, loc="left")
+    axis.title.set_text("")
+
+
+def _finish_matplotlib_pictures(plot: Any, element: Any) -> None:
+    if plot.overlaid:
+        return
+    axis, (width, height) = plot.handles["axis"], _cells(element)
+    axis.set_axis_off()
+    axis.set_aspect("equal")
+    if len(plot.state.axes) == 1:
+        plot.state.set_size_inches(1.1 * width, 1.1 * height + 0.3)
+
+
+def _cells(element: Any) -> tuple[float, float]:
+    """Width and height of a grid of pictures, in cells."""
+    (left, right), (bottom, top) = element.range("x"), element.range("y")
+    return float(right - left), float(top - bottom)
+
+
+@functools.cache
+def load() -> None:
+    """Declare the style sheets of both backends, once."""
+    for name, role in ROLES.items():
+        for backend, options in ((_BOKEH, _bokeh_options(role)), (_MATPLOTLIB, _matplotlib_options(role))):
+            for element, values in options.items():
+                _set(backend, element, name, **values)
+    for name, (width, height) in SIZES.items():
+        _set(
+            _BOKEH, "Overlay", name, responsive=True, height=round(_PIXELS_PER_INCH * height), toolbar="above",
+            autohide_toolbar=True, default_tools=["save", "pan", "box_zoom", "wheel_zoom", "reset"],
+            active_tools=[], show_grid=True, legend_position="top", legend_cols=4, title="{label}\n{dimensions}",
+            fontsize={"title": "12px", "labels": "12px", "ticks": "11px", "legend": "11px"},
+            shared_axes=False, hooks=[_finish_bokeh],
+        )  # fmt: skip
+        _set(
+            _MATPLOTLIB, "Overlay", name, fig_inches=(width, height), aspect=width / height, legend_position="top",
+            legend_cols=3, legend_opts={"frameon": False}, title="{label}\n{dimensions}", sublabel_format="",
+            fontsize={"title": 9.5, "labels": 9, "ticks": 8, "legend": 8}, hooks=[_finish_matplotlib],
+        )  # fmt: skip
+    _set(
+        _BOKEH, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, toolbar="above", shared_axes=False,
+        autohide_toolbar=True, default_tools=["save"], active_tools=[], title="{label}\n{dimensions}",
+        fontsize={"title": "12px"}, hooks=[_finish_bokeh_pictures],
+    )  # fmt: skip
+    _set(
+        _MATPLOTLIB, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, title="{label}\n{dimensions}",
+        sublabel_format="", fontsize={"title": 9.5}, hooks=[_finish_matplotlib_pictures],
+    )  # fmt: skip
+    for group, sides in {"Cell text": "center", "Flag text": "left", "Name": "right"}.items():
+        _set(
+            _BOKEH, "Labels", group, text_color=NEUTRAL, text_font_size="11.5px", text_align=sides,
+            text_baseline="middle",
+        )  # fmt: skip
+        _set(
+            _MATPLOTLIB, "Labels", group, color=NEUTRAL, size=7.5, horizontalalignment=sides,
+            verticalalignment="center",
+        )  # fmt: skip
+    for name in _NAMED:
+        for backend in (_BOKEH, _MATPLOTLIB):
+            _set(backend, "Overlay", name, yaxis=None)
+    _set(
+        _BOKEH, "Rectangles", "Frame", fill_alpha=0, line_color=SELECTED, line_width=3,
+    )  # fmt: skip
+    _set(_MATPLOTLIB, "Rectangles", "Frame", facecolor="none", edgecolor=SELECTED, linewidth=2)
+    _set(
+        _BOKEH,
+        "Rectangles",
+        "Cell",
+        fill_alpha=0,
+        line_alpha=0,
+        tools=["hover"],
+        hover_tooltips=[("", "@text")],
+    )
+    _set(_MATPLOTLIB, "Rectangles", "Cell", facecolor="none", edgecolor="none")
+    if Store.current_backend not in (_BOKEH, _MATPLOTLIB):
+        Store.set_current_backend(_BOKEH)

@@ -1,0 +1,217 @@
+"""k over the epochs: all images as bands, some as lines, and how many end where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from smoot_explore.core.history import QUANTILES
+from smoot_explore.core.records import Change
+from smoot_explore.schema import start_config
+from smoot_explore.views.bounds import Bounds, recorded_bounds, recorded_changes
+from smoot_explore.views.flags import flags
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, histogram, upright
+from smoot_explore.views.view import axis, view
+
+MOST_LINES = 1000  # images of which each can have a line of its own
+_MOST_POINTS = 21  # of such a line
+_K = Axis("k", "number of masked pixels k", "pixels")
+_IMAGES = Axis("images", "images", None, (0, None))
+
+
+def k_quantiles(k: xr.DataArray) -> xr.DataArray:
+    """The quantiles of k ``(epoch, image)`` over the images that the bands show, ``(quantile, epoch)``."""
+    values = np.asarray(k.transpose("image", "epoch"), float)
+    missing = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
+    found = np.quantile(values, QUANTILES, axis=0) if len(values) else missing
+    return xr.DataArray(found, {"quantile": list(QUANTILES), "epoch": k.epoch}, ("quantile", "epoch"), "k")
+
+
+@view()
+def k_trajectories(
+    record: xr.Dataset | xr.DataArray,
+    images: Sequence[int] = (),
+    classes: Sequence[str] | None = None,
+    *,
+    bounds: Sequence[Bounds] | None = None,
+    changes: Sequence[tuple[float, Change]] | None = None,
+    epochs: float | None = None,
+    every_image: bool = False,
+    label: str | None = None,
+) -> Sketch:
+    """k of all images as bands, and of chosen ones as lines, coloured by their class.
+
+    Parameters
+    ----------
+    record
+        A training record; or k ``(epoch, image)``, for example from `simulate_k`; or its `k_quantiles`.
+    images
+        Positions of the images with lines of their own.
+    classes
+        ``"I"`` or ``"II"`` of each of them; by default not judged.
+    bounds
+        Of k, in pixels, from an epoch on; by default the record's.
+    changes, epochs
+        As in `losses`.
+    every_image
+        A thin line for each image instead of bands, where there are not more than a thousand.
+    label
+        The title; by default the number of images.
+
+    Examples
+    --------
+    >>> from smoot_explore import bundled_runs, views
+    >>> [layer.label for layer in views.k_trajectories(bundled_runs()[2].record())][:4]
+    ['all images', '90 %', 'half of them', 'median']
+    """
+    if isinstance(record, xr.Dataset):
+        k = _from_the_start(record)
+        bounds = recorded_bounds(record) if bounds is None else bounds
+        changes = recorded_changes(record) if changes is None else changes
+    else:
+        k = record
+    quantiles = k if "quantile" in k.dims else k_quantiles(k)
+    n_images, at = k.sizes.get("image"), quantiles.epoch.values.astype(float)
+    if every_image and n_images is not None and n_images <= MOST_LINES:
+        layers = [_lines("Every image", k, "every image", _MOST_POINTS)]
+    else:
+        layers = [
+            band("Band", at, quantiles.values[i], quantiles.values[-1 - i], text)
+            for i, text in enumerate(("all images", "90 %", "half of them"))
+        ]
+    end = epochs if epochs is not None else at[-1] if len(at) else 0.0
+    layers += [
+        curve("Median", at, quantiles.sel(quantile=0.5).values, "median"),
+        *_bound_lines(bounds or (), end),
+        *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
+        *_class_lines(k.isel(image=list(images)) if len(images) else None, classes),
+    ]
+    if label is None:
+        label = "k of all images" if n_images is None else f"k of {n_images:,} images"
+    return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), _K, tuple(layers))
+
+
+@view()
+def single_k(
+    k: xr.DataArray,
+    classes: Sequence[str] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    changes: Sequence[tuple[float, Change]] = (),
+    epochs: float | None = None,
+    label: str = "k of the watched images",
+) -> Sketch:
+    """k ``(epoch, image)`` of a few images, a line each, coloured by their class; ``names`` are told by the pointer."""
+    top = float(np.nanmax(k.values, initial=1.0))
+    layers = (*_class_lines(k, classes, names), *flags(changes, top))
+    return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _K, layers)
+
+
+def _one_epoch(record: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    """A record as what the histogram draws: k, with the bounds at the end and where the axis ends, for all epochs."""
+    if isinstance(record, xr.DataArray):
+        return record.rename("k").to_dataset()
+    bounds = recorded_bounds(record)[-1]
+    attrs = {"bounds": tuple(bounds[1:]), "reach": _reach(record.k.values, None)}
+    return record[["k"]].drop_vars(["image_id", "label"], errors="ignore").assign_attrs(attrs)
+
+
+@view(drawn={"image"}, prepare=_one_epoch)
+def k_histogram(
+    record: xr.Dataset | xr.DataArray,
+    bounds: Sequence[float] | None = None,
+    *,
+    n_pixels: int | None = None,
+    bins: int = 40,
+    label: str = "k of the images",
+) -> Sketch:
+    """How many images have which k.
+
+    Parameters
+    ----------
+    record
+        A training record, whose epochs become a slider; or k of the images at one time, ``(image,)``.
+    bounds
+        Lowest and highest k allowed, in pixels; by default the record's at the end.
+    n_pixels
+        Where the axis ends; None takes the part of it where images are.
+    bins
+        Number of bars.
+    label
+        The title.
+    """
+    values = record.k.values
+    reach = record.attrs.get("reach") if n_pixels is None else None
+    counts, edges = np.histogram(values[np.isfinite(values)], bins, reach or _reach(values, n_pixels))
+    at = record.attrs.get("bounds", ()) if bounds is None else bounds
+    layers = (histogram("K", edges, counts), upright("Bound", at))
+    return Sketch("K histogram", label, _K._replace(range=(edges[0], edges[-1])), _IMAGES, layers)
+
+
+def _bound_lines(bounds: Sequence[Bounds], end: float) -> list[Layer]:
+    """The lower and the upper bound of k as steps, until the epoch ``end``."""
+    layers = []
+    for name, label in (("k_min", "bounds"), ("k_max", "")):
+        places, levels = list[float](), list[float]()
+        ends = [*(b.epoch for b in bounds[1:]), max([end, *(b.epoch for b in bounds)])]
+        for bound, until in zip(bounds, ends, strict=False):
+            places += [bound.epoch, until]
+            levels += [getattr(bound, name)] * 2
+        layers.append(curve("Bound", places, levels, label))
+    return layers
+
+
+def _class_lines(
+    k: xr.DataArray | None, classes: Sequence[str] | None, names: Sequence[str] | None = None
+) -> list[Layer]:
+    """Trajectories ``(epoch, image)`` of class I, of class II, and of those not judged."""
+    n = 0 if k is None else k.sizes["image"]
+    kinds = np.array(["?"] * n if classes is None else list(classes), str)
+    named = np.array([str(i) for i in range(n)] if names is None else list(names), str)
+    first, second = kinds == "I", kinds == "II"
+    groups = {"Class I": first, "Class II": second, "Not judged": ~first & ~second}
+    return [
+        _lines(role, None if k is None else k.isel(image=np.flatnonzero(chosen)),
+               role[0].lower() + role[1:], None, named[chosen])
+        for role, chosen in groups.items()
+    ]  # fmt: skip
+
+
+def _lines(
+    role: str, k: xr.DataArray | None, label: str, most: int | None, names: np.ndarray | None = None
+) -> Layer:
+    """A line for each image, as one curve with gaps: one array to send and one path to draw, however many."""
+    if k is None or not k.size:
+        return curve(role, [], [], label, None if names is None else {"image": []})
+    values, epochs = np.asarray(k.transpose("image", "epoch"), np.float32), k.epoch.values.astype(np.float32)
+    if most is not None and len(epochs) > most:
+        rows = np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))
+        values, epochs = values[:, rows], epochs[rows]
+    gap = np.full((len(values), 1), np.nan, np.float32)
+    at, height = np.tile(np.append(epochs, np.nan), len(values)), np.hstack([values, gap]).ravel()
+    return curve(
+        role, at, height, label, None if names is None else {"image": np.repeat(names, len(epochs) + 1)}
+    )
+
+
+def _from_the_start(record: xr.Dataset) -> xr.DataArray:
+    """k of a record with where it began, as epoch 0."""
+    start = start_config(record)
+    if not record.sizes["epoch"]:
+        return record.k
+    value = 0.0 if start["method"] == "traditional" else start["k_init"] * record.attrs["n_pixels"]
+    first = xr.full_like(record.k.isel(epoch=slice(1)), value).assign_coords(epoch=[0])
+    return xr.concat([first, record.k], "epoch")
+
+
+def _reach(values: np.ndarray, n_pixels: int | None) -> tuple[float, float]:
+    if n_pixels is not None:
+        return 0.0, float(n_pixels)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return 0.0, 1.0
+    middle = float(np.median(finite))
+    reach = max(20.0, 1.1 * float(np.abs(finite - middle).max()))
+    return max(0.0, middle - reach), middle + reach

@@ -1,0 +1,106 @@
+"""A picture as a function of a record: where the record has more dimensions than it draws, they become sliders."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, cast
+
+import xarray as xr
+
+from smoot_explore.views.sketch import Axis, Sketch, element
+
+_MOST_FRAMES = 100
+
+
+class View(Protocol):
+    """What `view` makes: called, it gives a HoloViews element; ``sketch`` gives what `Live` shows and replaces."""
+
+    sketch: Callable[..., Sketch]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def view(
+    drawn: Collection[str] | None = None, prepare: Callable[[Any], xr.Dataset] | None = None
+) -> Callable[[Callable[..., Sketch]], View]:
+    """Make a picture of a function that sketches one.
+
+    Parameters
+    ----------
+    drawn
+        The dimensions of its record that the picture draws; any others become key dimensions. None: it draws
+        whatever it is given.
+    prepare
+        Applied to what is given before it is drawn.
+    """
+
+    def made(sketch: Callable[..., Sketch]) -> View:
+        def sketched(record: Any, *args: Any, **kwargs: Any) -> Sketch:
+            return sketch(record if prepare is None else prepare(record), *args, **kwargs)
+
+        @functools.wraps(sketch)
+        def picture(record: Any, *args: Any, **kwargs: Any) -> Any:
+            record = record if prepare is None else prepare(record)
+            if drawn is None or not isinstance(record, xr.Dataset):
+                return element(sketch(record, *args, **kwargs))
+            return frames(record, drawn, lambda one: element(sketch(one, *args, **kwargs)))
+
+        picture.sketch = sketched  # type: ignore[attr-defined]
+        return cast(View, picture)
+
+    return made
+
+
+def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Dataset], Any]) -> Any:
+    """What ``draw`` makes of a record; where the record has dimensions beside the ``drawn`` ones, one for each of
+    their values, with the dimensions as keys.
+
+    Returns
+    -------
+    hv.Element, hv.HoloMap, or for more than a hundred frames hv.DynamicMap
+    """
+    import holoviews as hv
+
+    others = [str(name) for name in record.dims if name not in drawn]
+    if not others:
+        return draw(record)
+    unnamed = {name: range(record.sizes[name]) for name in others if name not in record.coords}
+    record = record.assign_coords(unnamed)
+    keys = [
+        hv.Dimension(name, label=short_name(record[name]), values=record[name].values.tolist())
+        for name in others
+    ]
+
+    def frame(*values: Any) -> Any:
+        return draw(record.sel(dict(zip(others, values, strict=True))))
+
+    if math.prod(record.sizes[name] for name in others) > _MOST_FRAMES:  # drawn when they are looked at
+        return hv.DynamicMap(frame, kdims=keys, cache_size=1)
+    everything = itertools.product(*(key.values for key in keys))
+    return hv.HoloMap({values: frame(*values) for values in everything}, kdims=keys)
+
+
+def axis(
+    variable: xr.DataArray, range: tuple[float | None, float | None] = (None, None), unit: str | None = None
+) -> Axis:
+    """An axis with the long name and the unit of a variable of a record.
+
+    Parameters
+    ----------
+    variable
+        With the attributes ``long_name`` and ``units``, as docs/schema.md has them.
+    range
+        Where the axis begins and ends; None takes it from the data.
+    unit
+        Another unit than the record's, for values that the picture converts.
+    """
+    unit = unit or variable.attrs.get("units")
+    return Axis(str(variable.name), short_name(variable), None if unit in (None, "1") else unit, range)
+
+
+def short_name(variable: xr.DataArray) -> str:
+    """The long name of a variable without what explains it after a comma."""
+    return str(variable.attrs.get("long_name", variable.name)).partition(",")[0]
