@@ -15,10 +15,10 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from smoot_explore.core.bounds import recorded_bounds
 from smoot_explore.core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from smoot_explore.files import write_atomically
 from smoot_explore.schema import start_config
-from smoot_explore.views.bounds import recorded_bounds
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, in_words
 from smoot_explore.views.pixels import saliency_limit
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import panel as pn
 from bokeh.models import Range1d
 
@@ -77,6 +78,15 @@ class Live:
         return drawn
 
 
+def figure_of(sketch: Sketch, name: str) -> Any:
+    """A sketch as a Bokeh figure of this name, to be put into a page of one's own."""
+    import holoviews as hv
+
+    looks.load()
+    drawn = element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh")
+    return hv.renderer("bokeh").get_plot(drawn).state
+
+
 def same_layers(one: Sketch, other: Sketch) -> bool:
     """Whether a plot of the one can take the numbers of the other."""
 
@@ -104,20 +114,23 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
     looks.show_legend_of_what_is_drawn(figure)
     for which, axis in enumerate((figure.x_range, figure.y_range)):
         reach = extent(sketch, which)
-        asked = reach is not None and (before is None or reach != extent(before, which))
-        if asked and isinstance(axis, Range1d):  # else the visitor's zoom stays
+        if reach is None or (before is not None and reach == extent(before, which)):
+            continue  # the visitor's zoom stays
+        if isinstance(axis, Range1d):
             axis.update(start=reach[0], end=reach[1], reset_start=reach[0], reset_end=reach[1])
 
 
 def _same(old: Layer, new: Layer) -> bool:
-    """Whether two layers hold the very same arrays, or no numbers at all."""
-    if old.told.keys() != new.told.keys() or any(old.told[n] is not new.told[n] for n in new.told):
+    """Whether two layers hold the same numbers: comparing them takes less than sending them."""
+    if old.told.keys() != new.told.keys() or not all(_equal(old.told[n], new.told[n]) for n in new.told):
         return False
-    return all(a is b or _both_empty(a, b) for a, b in zip(old.numbers, new.numbers, strict=True))
+    return all(_equal(a, b) for a, b in zip(old.numbers, new.numbers, strict=True))
 
 
-def _both_empty(a: Any, b: Any) -> bool:
-    return len(a) == 0 and len(b) == 0
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return a is b or list(a) == list(b)
+    return a is b or np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
 
 
 def _relabel(figure: Any, renderer: Any, label: str) -> None:

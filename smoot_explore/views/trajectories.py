@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from smoot_explore.core.bounds import Bounds, recorded_bounds, recorded_changes
 from smoot_explore.core.history import QUANTILES
 from smoot_explore.core.records import Change
 from smoot_explore.schema import start_config
-from smoot_explore.views.bounds import Bounds, recorded_bounds, recorded_changes
 from smoot_explore.views.flags import flags
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, histogram, upright
 from smoot_explore.views.view import axis, view
@@ -39,6 +39,7 @@ def k_trajectories(
     changes: Sequence[tuple[float, Change]] | None = None,
     epochs: float | None = None,
     every_image: bool = False,
+    n_pixels: int | None = None,
     label: str | None = None,
 ) -> Sketch:
     """k of all images as bands, and of chosen ones as lines, coloured by their class.
@@ -57,6 +58,8 @@ def k_trajectories(
         As in `losses`.
     every_image
         A thin line for each image instead of bands, where there are not more than a thousand.
+    n_pixels
+        Where the axis of k ends; None ends it with the data.
     label
         The title; by default the number of images.
 
@@ -90,7 +93,8 @@ def k_trajectories(
     ]
     if label is None:
         label = "k of all images" if n_images is None else f"k of {n_images:,} images"
-    return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), _K, tuple(layers))
+    y = _K if n_pixels is None else _K._replace(range=(0, n_pixels))
+    return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), y, tuple(layers))
 
 
 @view()
