@@ -115,16 +115,18 @@ class History:
 
     def k_quantiles(self) -> xr.DataArray:
         """The `QUANTILES` of k over all images, ``(quantile, epoch)``; no epochs for traditional training."""
-        points = self.points if self.guided else []
         first = [np.quantile(self.moments[0].k, QUANTILES)] if self.guided else []
-        values = np.array([*first, *(point.spread for point in points)], float).reshape(-1, len(QUANTILES)).T
+        points = self.points if self.guided else []
+        values = np.empty((len(QUANTILES), len(first) + len(points)))
+        for i, spread in enumerate([*first, *(point.spread for point in points)]):
+            values[:, i] = spread
         at = [*[0.0][: len(first)], *(point.epoch for point in points)]
         return xr.DataArray(values, {"quantile": list(QUANTILES), "epoch": at}, ("quantile", "epoch"), "k")
 
     def k_of(self, positions: Sequence[int] | np.ndarray) -> xr.DataArray:
         """k of single images, ``(epoch, image)``, at the moments that are kept."""
         places = np.asarray(positions, int)
-        values = np.array([moment.k[places] for moment in self.moments], float).reshape(-1, len(places))
+        values = np.array([moment.k[places] for moment in self.moments], float).reshape(len(self.moments), len(places))
         at = [moment.epoch for moment in self.moments]
         return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k")
 

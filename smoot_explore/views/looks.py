@@ -174,6 +174,7 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
         return
     name = name or element.group.lower().replace(" ", "-")
     figure.name = name
+    figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
     for tool in figure.tools:
         if isinstance(tool, SaveTool):

@@ -17,7 +17,7 @@ from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
 _MOST_POINTS = 21  # of such a line
-_K = Axis("k", "number of masked pixels k", "pixels")
+_K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
 
 
@@ -35,6 +35,7 @@ def k_trajectories(
     images: Sequence[int] = (),
     classes: Sequence[str] | None = None,
     *,
+    picked: int | None = None,
     bounds: Sequence[Bounds] | None = None,
     changes: Sequence[tuple[float, Change]] | None = None,
     epochs: float | None = None,
@@ -52,6 +53,8 @@ def k_trajectories(
         Positions of the images with lines of their own.
     classes
         ``"I"`` or ``"II"`` of each of them; by default not judged.
+    picked
+        Position of one image that stands out.
     bounds
         Of k, in pixels, from an epoch on; by default the record's.
     changes, epochs
@@ -90,6 +93,7 @@ def k_trajectories(
         *_bound_lines(bounds or (), end),
         *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
         *_class_lines(k.isel(image=list(images)) if len(images) else None, classes),
+        _lines("Picked", None if picked is None else k.isel(image=[picked]), "picked image", None),
     ]
     if label is None:
         label = "k of all images" if n_images is None else f"k of {n_images:,} images"

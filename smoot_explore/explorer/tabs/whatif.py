@@ -106,13 +106,11 @@ class WhatIfTab:
 
     def _trajectories(self, k: xr.DataArray | None) -> Sketch:
         state = self.state
-        if k is None:
-            k, images = _NO_K, []
-        else:
-            images = [state.position]
+        picked = None if k is None else state.position
+        k = _NO_K if k is None else k
         last = float(k.epoch.values[-1])
         return views.k_trajectories.sketch(
-            k, images, bounds=[Bounds(0.0, *state.bounds)], epochs=last, n_pixels=state.n_pixels or 1,
+            k, picked=picked, bounds=[Bounds(0.0, *state.bounds)], epochs=last, n_pixels=state.n_pixels or 1,
             every_image=True, label="k of every image",
         )  # fmt: skip
 
