@@ -27,6 +27,7 @@ from smoot_explore.errors import reason
 
 SLICE_SECONDS = 0.05  # that a slice may take, unless a single image takes longer
 _AIM = 0.8  # of them: slices of one size differ
+_REMEMBERED = 500  # images whose mean says what the next ones cost
 _FOR_CURVES = 0.9  # of the share; the rest copies weights and writes files
 
 
@@ -115,7 +116,7 @@ class AccuracyDropProbe:
 
     def slice_seconds(self, curve: DropCurve) -> float:
         """What the next slice of a curve is expected to cost; 0 before anything was measured."""
-        return min(self._slice_size, self._goal - curve.done) * self._seconds_per_image
+        return self._next_slice(curve) * self._seconds_per_image
 
     def go_on(self, kept: dict[str, Any]) -> None:
         """Measure on as curves of before were, on their images.
@@ -227,9 +228,14 @@ class AccuracyDropProbe:
     def _goal(self) -> int:
         return self.n_images or self._fewest
 
+    def _next_slice(self, curve: DropCurve) -> int:
+        """Images of the next slice: what is left of the curve in as few equal parts as there can be."""
+        left = self._goal - curve.done
+        return -(-left // -(-left // self._slice_size))
+
     def _measure_slice(self, curve: DropCurve) -> None:
         started = time.perf_counter()
-        part = self._test[curve.done : min(curve.done + self._slice_size, self._goal)]
+        part = self._test[curve.done : curve.done + self._next_slice(curve)]
         try:
             curves = masking_curves(
                 curve.model, part, self.masked_fraction.tolist(), "highest", self.fill, self.attribution,
@@ -245,16 +251,12 @@ class AccuracyDropProbe:
 
     def _learn(self, n_images: int, seconds: float) -> None:
         """Take the time of a slice into account. The first of all is slow and counts only until there is another."""
-        weight = max(
-            0.1, n_images / (self._timed + n_images)
-        )  # the mean, and of the latest when there are many
+        weight = n_images / (self._timed + n_images)
         self._seconds_per_image += weight * (seconds / n_images - self._seconds_per_image)
-        self._timed += n_images if self._warm else 0
+        self._timed = min(self._timed + n_images, _REMEMBERED) if self._warm else 0
         self._warm = True
-        if n_images == self._slice_size:
-            self._slice_size = max(
-                1, int(n_images * _AIM * SLICE_SECONDS / seconds)
-            )  # more images cost less each
+        if 2 * n_images >= self._slice_size:  # in small ones each image costs more
+            self._slice_size = max(1, int(n_images * _AIM * SLICE_SECONDS / seconds))
 
     def _record(self, curve: DropCurve) -> DropRecord | None:
         if self.problem or curve.done < self._goal:
@@ -288,12 +290,13 @@ def probed(
     """The records of a training, and between them its accuracy drop after its epochs.
 
     Training gives the same numbers with it and without. A curve is measured on a copy of the weights, in slices of at
-    most `SLICE_SECONDS` (or of one image): one slice after each record, more only where they take at most ``share``
-    of the time since the record before. So no step waits longer than a slice. A slice is measured only when all of
-    them have taken at most ``share`` of the training's time; a new curve is begun only when the one before is done and
-    enough time is left for the last epoch's. Epochs are left out where a curve costs more than ``share`` of an epoch.
-    The last epoch's curve alone is measured whatever it costs, before its training is finished: ``share`` is
-    exceeded, by that one curve at most, in trainings so short that it does not fit.
+    most 50 ms (or of one image). After each record there is one slice, and more of them only while they take at most
+    ``share`` of the time since the record before: with ``every=1`` no step waits longer than for one slice.
+
+    A slice is measured only when all of them have taken at most ``share`` of the training's time; a new curve is begun
+    only when the one before is done and enough time is left for the last epoch's. So epochs are left out where a curve
+    costs more than ``share`` of an epoch. The last epoch's curve alone is measured whatever it costs, before the
+    training is finished: trainings so short that it does not fit take longer by that curve.
 
     Parameters
     ----------
@@ -368,9 +371,9 @@ def _probed(
             if isinstance(record, EpochRecord):
                 left = epochs - record.epoch
                 last = left <= 0
-                # Not by the clock: a training's first epoch prepares much that later ones find.
-                seconds = _FOR_CURVES * share * record.duration_seconds
-                in_all = share * (account.trained + left * record.duration_seconds)
+                epoch_seconds = min(record.duration_seconds, account.smooth_epoch())
+                seconds = _FOR_CURVES * share * epoch_seconds
+                in_all = share * (account.trained + left * epoch_seconds)
                 if last or (curve is None and account.measured + 2 * probe.curve_seconds <= in_all):
                     with account.measuring():
                         curve = probe.begin(model, record.epoch, frozen)
@@ -395,13 +398,20 @@ class _Account:
         self.trained = self.measured = 0.0
         self._share = share
         self._step = self._since = 0.0  # the latest training, and what was measured after it
+        self._steps: list[float] = []  # of the epoch
 
     @contextmanager
     def training(self) -> Iterator[None]:
         started = time.perf_counter()
         yield
         self._step, self._since = time.perf_counter() - started, 0.0
+        self._steps.append(self._step)
         self.trained += self._step
+
+    def smooth_epoch(self) -> float:
+        """Seconds of the epoch that is over, without its hiccups: the first one's first steps may take for ever."""
+        steps, self._steps = self._steps, []
+        return len(steps) * float(np.median(steps))
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
@@ -412,7 +422,7 @@ class _Account:
         self.measured += seconds
 
     def allows(self, seconds: float) -> bool:
-        """Whether so much may be measured now: in all, and before the training goes on."""
+        """Whether so many may be spent on measuring now: of all, and before the training goes on."""
         now = self._since == 0 or self._since + seconds <= self._share * self._step
         return now and self.measured + seconds <= self._share * self.trained
 
