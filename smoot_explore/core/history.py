@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from smoot_explore.core.bounds import recorded_changes
+from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
 from smoot_explore.schema import start_config
 
@@ -77,6 +78,7 @@ class History:
         first = np.full(record.sizes["image"], start["k_init"] * record.attrs["n_pixels"])
         history = cls(None if start["method"] == "traditional" else first)
         history.changes = recorded_changes(record)
+        history.drops = recorded_drops(record)
         for i, epoch in enumerate(record.epoch.values.tolist()):
             one = record.isel(epoch=i)
             history.k = one.k.values
@@ -88,8 +90,10 @@ class History:
     def add(self, record: StepRecord | EpochRecord | DropRecord) -> None:
         """Take over what training has told."""
         if isinstance(record, DropRecord):
-            # One that was measured while training paused passes.
-            self.drops = [*(drop for drop in self.drops if float(drop.epoch).is_integer()), record]
+            # One of a pause only stands in for the next one.
+            if self.drops and (self.drops[-1].epoch % 1 or self.drops[-1].epoch == record.epoch):
+                self.drops.pop()
+            self.drops.append(record)
             return
         self.k = record.k
         if isinstance(record, EpochRecord):
@@ -126,7 +130,9 @@ class History:
     def k_of(self, positions: Sequence[int] | np.ndarray) -> xr.DataArray:
         """k of single images, ``(epoch, image)``, at the moments that are kept."""
         places = np.asarray(positions, int)
-        values = np.array([moment.k[places] for moment in self.moments], float).reshape(len(self.moments), len(places))
+        values = np.array([moment.k[places] for moment in self.moments], float).reshape(
+            len(self.moments), len(places)
+        )
         at = [moment.epoch for moment in self.moments]
         return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k")
 

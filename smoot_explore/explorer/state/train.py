@@ -22,7 +22,7 @@ from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
-from smoot_explore.core.records import Change, EpochRecord
+from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
     Prepared,
@@ -200,6 +200,8 @@ class TrainState(param.Parameterized):
         for report in reports:
             if isinstance(report, WatchReport):
                 self.seen = report
+            elif isinstance(report, DropRecord):
+                self.history.add(report)
             elif isinstance(report, EpochRecord):
                 self.history.add(report)
                 if len(self.history.scores) == 1 and self.watch == WATCH[0]:
