@@ -189,7 +189,7 @@ def masking_curve(
     percent, heights = 100 * curves.masked_fraction.values, curves.probability.values
     peak = [int(np.argmax(heights))] if kind == "II" else []
     at = [] if masked_fraction is None else [100 * masked_fraction]
-    height = np.interp(at, percent, heights) if probability is None else [probability][: len(at)]
+    height = np.interp(at, percent, heights) if at and probability is None else [probability][: len(at)]
 
     def shown(c: str) -> _Places:
         return (percent, heights) if c == kind else _NOTHING

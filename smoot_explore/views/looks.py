@@ -176,6 +176,8 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
     figure.name = name
     figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
+    for part in plot.subplots.values():
+        part.handles["glyph_renderer"].name = part.current_frame.group
     for tool in figure.tools:
         if isinstance(tool, SaveTool):
             tool.filename, tool.description = name, "Save as PNG"

@@ -272,13 +272,19 @@ class TrainState(param.Parameterized):
 
     @property
     def bounds(self) -> list[Bounds]:
-        """The bounds of k in pixels, at the start and after each live change; empty while nothing is shown."""
+        """The bounds of k as fractions, at the start and after each live change; empty while nothing is shown."""
         if self.training is None and self.preview is None:
             return []
-        n_pixels = self.data.n_pixels if self.data is not None else 0
         moved = [(self.epoch_of(change.step), change) for change in self.changes]
-        path = moving_bounds(self.started.k_min, self.started.k_max, moved)
-        return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]
+        return moving_bounds(self.started.k_min, self.started.k_max, moved)
+
+    @property
+    def bounds_in_pixels(self) -> list[Bounds]:
+        """The bounds of k in pixels; empty where k has none."""
+        if self.data is None or self.started.method != "smoot":
+            return []
+        n_pixels = self.data.n_pixels
+        return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in self.bounds]
 
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""

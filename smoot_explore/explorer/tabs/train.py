@@ -114,9 +114,7 @@ class TrainTab:
         )
         if state.preview is not None and history.scores:
             epochs = history.scores[-1].epoch
-        method, bounds = state.started.method, state.bounds
-        # SGT's k has no bounds; a traditional training has no k.
-        bounds = bounds if method == "smoot" else []
+        method, bounds = state.started.method, state.bounds_in_pixels
         seen = state.seen if method != "traditional" else None
         watched = history.k_of([] if seen is None or not history.guided else seen.positions)
         k = history.k if history.guided and history.k is not None else np.empty(0)
