@@ -79,7 +79,7 @@ class Visitor:
         """Open the page and wait until it is drawn and takes input."""
         self.page.goto(self.address + query)
         self.page.get_by_role("tab", name="Train", exact=True).wait_for()
-        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('loss') != null")
+        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('losses') != null")
         self.page.locator("canvas").first.wait_for(state="attached")
         self.page.wait_for_function("!document.documentElement.inert")
         return self
@@ -87,7 +87,7 @@ class Visitor:
     def tab(self, name: str) -> Visitor:
         """Go to a tab and wait for its pictures."""
         figure = {
-            "Train": "loss", "Image": "image", "Images": "classes", "What if": "what-if",
+            "Train": "losses", "Image": "image", "Images": "classes", "What if": "what-if",
             "Compare": "accuracy-drop",
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()

@@ -75,7 +75,7 @@ class TrainTab:
             self.headline,
             self._row("accuracy-drop-while-training", "k-range", "k-watched"),
             pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
-            self._row("loss", "accuracy", "k-now"),
+            self._row("losses", "accuracies", "k-now"),
             self.moved,
             sizing_mode="stretch_width",
         )
@@ -130,8 +130,8 @@ class TrainTab:
                 watched, None if seen is None else seen.classes, names=self._watched_names() if watched.size else None,
                 changes=flags, epochs=epochs,
             ),
-            "loss": views.losses.sketch(history.steps(), flags, epochs),
-            "accuracy": views.accuracies.sketch(history.accuracies(), flags, epochs),
+            "losses": views.losses.sketch(history.steps(), flags, epochs),
+            "accuracies": views.accuracies.sketch(history.accuracies(), flags, epochs),
             "k-now": views.k_histogram.sketch(
                 xr.DataArray(k, dims="image"), bounds[-1][1:] if bounds else (), label="k now"
             ),
