@@ -58,8 +58,12 @@ def step(visitor: Visitor) -> int:
 
 def sheet(visitor: Visitor, figure: str) -> np.ndarray:
     """The pixels of a figure of pictures, the upper row first."""
-    images = visitor.data(figure, "Pixels").get("image", [])
-    return np.array(images[0] if images else [[]])[::-1]
+    data = visitor.data(figure, "Pixels")
+    if not data.get("image"):
+        return np.empty((0, 0))
+    pixels, width, height = np.array(data["image"][0]), data["dw"][0], data["dh"][0]
+    side = round((pixels.size / (width * height)) ** 0.5)  # of a cell
+    return pixels.reshape(-1, round(width) * side)[::-1]
 
 
 def pictures(visitor: Visitor, figure: str, rows: int, columns: int) -> list[list]:

@@ -148,7 +148,11 @@ def test_a_training_fills_the_plots_with_what_its_run_records(session, every_ste
     assert [point.epoch for point in state.history.points] == [0.5, 1.0, 1.5, 2.0]
     np.testing.assert_array_equal(state.history.k, record.k[-1])
     last = sorted(float(k) for k in state.history.k)
-    assert state.history.points[-1].spread[[0, 3, 6]].tolist() == [last[0], pytest.approx((last[19] + last[20]) / 2), last[-1]]
+    assert state.history.points[-1].spread[[0, 3, 6]].tolist() == [
+        last[0],
+        pytest.approx((last[19] + last[20]) / 2),
+        last[-1],
+    ]
     both = np.mean([point.cross_entropy for point in state.history.points[:2]])
     assert both == pytest.approx(float(record.cross_entropy[0]), rel=1e-5)
     assert np.isnan(state.history.points[0].kl) == (method == "traditional")
@@ -275,7 +279,13 @@ def test_reset_empties_the_plots_and_leaves_the_sliders(session):
     history = state.history
     shown = (history.points, history.scores, history.moments, history.drops, state.changes, state.bounds)
     assert shown == ([], [], [], [], [], [])
-    assert (state.status, state.history.k, state.seen, state.run, state.share) == ("new", None, None, None, 0.0)
+    assert (state.status, state.history.k, state.seen, state.run, state.share) == (
+        "new",
+        None,
+        None,
+        None,
+        0.0,
+    )
     assert state.explain() == ""
     assert state.config.alpha == 77.0
     assert not state.poll()
@@ -579,7 +589,9 @@ def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(sess
     seen = state.watch_now()
     expected = np.argsort(-state.history.k, kind="stable")[:8]
     np.testing.assert_array_equal(seen.positions, expected)
-    wanted = masking_effect(state.training.prepared.model, state.data.train[expected], state.history.k[expected])
+    wanted = masking_effect(
+        state.training.prepared.model, state.data.train[expected], state.history.k[expected]
+    )
     np.testing.assert_allclose(seen.effect.label_change, wanted.label_change, atol=1e-6)
 
 
@@ -936,7 +948,9 @@ def test_a_view_is_what_the_core_computes(image):
     for found, wanted in zip(view.effect, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     curves = masking_curves(model, one, 20, "lowest", "mean", "input_x_gradient", signed=False)
-    np.testing.assert_allclose(view.curve.measured.probability.values[0], curves.probability.values[0], atol=1e-6)
+    np.testing.assert_allclose(
+        view.curve.measured.probability.values[0], curves.probability.values[0], atol=1e-6
+    )
     assert view.curve.image_class == image_class(curves).item()
     assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())

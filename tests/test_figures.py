@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from smoot_explore import bundled_runs, masking_curves
+from smoot_explore.core.bounds import Bounds
 from smoot_explore.core.records import Change
 from smoot_explore.views import figures
-from smoot_explore.core.bounds import Bounds
 from smoot_explore.views.progress import ProgressFigure
 
 

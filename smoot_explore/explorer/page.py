@@ -175,8 +175,8 @@ class ExplorerPage:
         )  # fmt: skip
         return {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
-            "images": lambda: ImagesTab(state.images, self._open_test_image, measure),
-            "what-if": lambda: WhatIfTab(state.whatif),
+            "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
+            "what-if": lambda: WhatIfTab(state.whatif, schedule),
             "compare": lambda: CompareTab(state.compare, chooser(), measure, schedule, tell),
         }
 

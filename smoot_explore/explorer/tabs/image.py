@@ -17,6 +17,7 @@ from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.uploads import read_picture
@@ -45,8 +46,7 @@ class ImageTab:
         self.state, self._measure, self._complain = state, measure, complain
         self._upload_megabytes = upload_megabytes
         self.latest = Coalescer(state.view, self._show, QUICK, schedule)
-        tap = Tap()
-        tap.add_subscriber(self._tapped)
+        tap = gesture(Tap, self._tapped, schedule)
         self.thumbnails = Live(
             views.picture_grid.sketch([], columns=COLUMNS, n_rows=PAGE // COLUMNS, label="Pick an image", cell=58),
             "thumbnails", [tap], margin=(0, 5),

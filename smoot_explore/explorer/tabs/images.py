@@ -14,6 +14,7 @@ from smoot_explore import views
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.controls import control, number, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.images import ImagesState
 from smoot_explore.views.classes import start_and_rise
 from smoot_explore.views.curves import NO_CURVES
@@ -30,27 +31,30 @@ class ImagesTab:
     """Draws the classes. ``open_image`` is called with a position among the test images."""
 
     def __init__(
-        self, state: ImagesState, open_image: Callable[[int], None], measure: Callable[[], None]
+        self,
+        state: ImagesState,
+        open_image: Callable[[int], None],
+        measure: Callable[[], None],
+        schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.state, self._open_image, self._measure = state, open_image, measure
         self._shown: list[int] = []  # positions of the thumbnails
-        pick, box = _stream(Tap, self._picked), _stream(BoundsXY, self._scatter_boxed)
-        self._streams = {
-            "scatter": [pick, box],
-            "means": [_stream(BoundsXY, self._curves_boxed)],
-            "peaks": [_stream(BoundsX, self._peaks_boxed)],
-            "gallery": [_stream(Tap, self._tapped)],
-        }
+        pick, box = gesture(Tap, self._picked, schedule), gesture(BoundsXY, self._scatter_boxed, schedule)
+        across, between = (
+            gesture(BoundsXY, self._curves_boxed, schedule),
+            gesture(BoundsX, self._peaks_boxed, schedule),
+        )
+        tap = gesture(Tap, self._tapped, schedule)
         curves = NO_CURVES
         self.scatter = Live(
             views.class_scatter.sketch(curves),
             "classes",
-            self._streams["scatter"],
+            [pick, box],
             height=290,
         )
-        self.means = Live(views.class_means.sketch(curves), "mean-curves", self._streams["means"], height=290)
-        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", self._streams["peaks"], height=290)
-        self.gallery = Live(self._gallery(), "gallery", self._streams["gallery"], margin=(0, 10))
+        self.means = Live(views.class_means.sketch(curves), "mean-curves", [across], height=290)
+        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", [between], height=290)
+        self.gallery = Live(self._gallery(), "gallery", [tap], margin=(0, 10))
         self.headline = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
         self.open = pmui.Button(
@@ -192,10 +196,3 @@ class ImagesTab:
         cell = cell_at(x, y, _COLUMNS, _SHOWN // _COLUMNS)
         if cell is not None and cell < len(self._shown):
             self.state.picked = self._shown[cell]
-
-
-def _stream(kind: type, told: Callable[..., None]) -> Any:
-    """A stream of HoloViews that tells what the visitor does."""
-    stream = kind()
-    stream.add_subscriber(told)
-    return stream

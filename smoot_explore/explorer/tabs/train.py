@@ -19,6 +19,7 @@ from smoot_explore.engine.trainings import WatchReport
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
 from smoot_explore.views.flags import change_text
 from smoot_explore.views.live import Live
@@ -42,11 +43,11 @@ class TrainTab:
     ) -> None:
         self.state, self._open_image, self._complain = state, open_image, complain
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
-        self._tap = Tap()
-        self._tap.add_subscriber(self._tapped)
         self._limit = 0.0  # where the saliency's colours end
         sketches = self._sketches()
-        self.strip = Live(sketches.pop("watched"), "watched", [self._tap], margin=(0, 4))
+        self.strip = Live(
+            sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
+        )
         self.pictures = {name: Live(sketch, name, height=HEIGHT) for name, sketch in sketches.items()}
         self.explanation = small_text(margin=(0, 10))
         self.moved = small_text(margin=(0, 10), visible=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from smoot_explore import views
 from smoot_explore.core.bounds import Bounds
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
 from smoot_explore.views.live import Live
 from smoot_explore.views.sketch import Sketch
@@ -23,10 +25,9 @@ _NO_K = xr.DataArray(np.empty((1, 0)), {"epoch": [0]}, ("epoch", "image"), "k")
 class WhatIfTab:
     """Redraws all trajectories whenever a slider moves, and the rest soon after."""
 
-    def __init__(self, state: WhatIfState) -> None:
+    def __init__(self, state: WhatIfState, schedule: Callable[[Callable[[], None]], object]) -> None:
         self.state = state
-        tap = Tap()
-        tap.add_subscriber(self._tapped)
+        tap = gesture(Tap, self._tapped, schedule)
         self.trajectories = Live(self._trajectories(None), "what-if", [tap], height=270)
         self.cobweb = Live(self._cobweb(None), "cobweb", height=270)
         self.settled = Live(self._settled(None), "settled", height=200)
