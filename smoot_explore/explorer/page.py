@@ -238,7 +238,10 @@ class ExplorerPage:
 
     def _training_moved(self, turned: bool) -> None:
         state, training = self.state, self.state.train
-        self.train.refresh()
+        if state.tab == "train":
+            self.train.refresh()
+        else:
+            self.layout.outdate("train")  # drawn when it is seen again
         self.sidebar.refresh()
         key = state.adopt_training()
         if turned and key is not None and training.training is not None and training.training.ended:
