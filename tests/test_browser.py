@@ -133,9 +133,9 @@ def test_what_is_computed_while_the_browser_still_draws_is_shown_afterwards(visi
     visitor.page.wait_for_timeout(1500)
     drawn[0]()
     visitor.tab("Compare")
-    maps = visitor.wait_until(lambda: pictures(visitor, "saliency"))
+    maps = visitor.wait_until(lambda: pictures(visitor, "saliency", 4, 8))
     visitor.choose("Colour scale", "one for each map")
-    visitor.wait_until(lambda: pictures(visitor, "saliency") != maps)
+    visitor.wait_until(lambda: pictures(visitor, "saliency", 4, 8) != maps)
 
 
 def test_every_slider_of_the_sidebar_moves(visit):
@@ -459,9 +459,9 @@ def test_the_address_opens_the_same_view_again(visit):
     visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
     shown = three(visitor)
     other = visit("?" + visitor.page.url.split("?")[1])
-    other.wait_until(lambda: "image" in figures(other) and pictures(other, "image"))
+    other.wait_until(lambda: "image" in figures(other) and three(other))
     assert title(other, "image") == title(visitor, "image")
-    assert pictures(other, "image") == shown
+    assert three(other) == shown
 
 
 def test_a_wrong_address_is_told_of_and_changes_nothing(visit):
