@@ -175,6 +175,10 @@ class Visitor:
         """Click at a place in a figure, in its own coordinates, once the page's layout has come to rest."""
         self.page.mouse.click(*self.settled(lambda: self._place_in(figure, x, y)))
 
+    def hover(self, figure: str, x: float, y: float) -> None:
+        """Move the pointer to a place in a figure, in its own coordinates."""
+        self.page.mouse.move(*self.settled(lambda: self._place_in(figure, x, y)))
+
     def drag_in(self, figure: str, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a box in a figure, from one place in its own coordinates to another."""
         self.page.mouse.move(*self.settled(lambda: self._place_in(figure, *start)))

@@ -135,10 +135,10 @@ def test_where_there_is_time_every_epoch_has_the_curve_of_all_images(simulate):
 
 def test_where_there_is_less_time_there_are_fewer_images_and_then_fewer_epochs(simulate):
     fewer = simulate(step=0.1, overhead=0.004, image=0.0005)
-    assert 50 < fewer.drops[0].n_images < 200
+    assert 30 < fewer.drops[0].n_images < 200
     assert len(fewer.drops) >= 9
-    left_out = simulate(step=0.06, overhead=0.008, image=0.001)
-    assert {drop.n_images for drop in left_out.drops} == {50}
+    left_out = simulate(step=0.03, overhead=0.008, image=0.001)
+    assert {drop.n_images for drop in left_out.drops} == {30}
     assert 3 <= len(left_out.drops) < 10
     assert left_out.drops[-1].epoch == 10
     assert max(fewer.spent, left_out.spent) <= 0.03
@@ -175,7 +175,7 @@ def test_the_last_curve_comes_before_the_training_is_finished(simulate):
     """However short the training is: finishing a run gathers its record."""
     seen = simulate(step=0.001, overhead=0.004, image=0.001, epochs=1)
     assert isinstance(seen.found[-1], DropRecord)
-    assert (seen.drops[0].epoch, seen.drops[0].n_images) == (1.0, 50)
+    assert (seen.drops[0].epoch, seen.drops[0].n_images) == (1.0, 30)
 
 
 def test_closing_it_closes_the_training(data, model, config):
@@ -297,7 +297,7 @@ def test_another_probe_than_that_of_the_run_is_refused_at_the_call(watched, data
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"images": 20}, "fewest must lie between 1 and images, given fewest=50 and images=20"),
+        ({"images": 20}, "fewest must lie between 1 and images, given fewest=30 and images=20"),
         ({"fewest": 0}, "fewest must lie between 1 and images, given fewest=0"),
         ({"fill": "blak"}, "unknown fill 'blak'; did you mean 'black'"),
         ({"attribution": "gradients"}, "unknown attribution method 'gradients'"),

@@ -86,7 +86,7 @@ class AccuracyDropProbe:
         test: Split,
         *,
         images: int = 200,
-        fewest: int = 50,
+        fewest: int = 30,
         levels: int | Sequence[float] = 10,
         fill: str = "black",
         attribution: str = "gradient",
@@ -308,7 +308,7 @@ def probed(
         Keeps the curves. One that holds curves already gets the next ones of the same images, levels, fill and
         attribution.
     probe
-        Images and protocol; None takes 200 test images (50 or more where 200 take longer than ``share`` of the first
+        Images and protocol; None takes 200 test images (30 or more where 200 take longer than ``share`` of the first
         epoch), 10 equal steps, black, the gradient, and the training's number format.
     share
         Of the training's time that measuring may take, above 0 and at most 1.

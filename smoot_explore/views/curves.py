@@ -62,6 +62,7 @@ def accuracy_drop(
     *,
     title: str | None = None,
     roles: Mapping[str, str] | None = None,
+    every_role: bool = False,
 ) -> Sketch:
     """Accuracy against the masked share of the pixels, with the area under each line.
 
@@ -78,6 +79,8 @@ def accuracy_drop(
         Instead of label and protocol.
     roles
         What each run is drawn as, by its name, one of `looks.ROLES`.
+    every_role
+        Have an empty layer for each colour that a run could take, for a picture whose runs come and go.
 
     Raises
     ------
@@ -103,13 +106,23 @@ def accuracy_drop(
             bands.append(band(f"{role} band", percent, accuracy.values - sd, accuracy.values + sd))
         told = f"{METHOD_NAMES.get(name, name)}, " if name else ""
         lines.append(curve(role, percent, accuracy.values, f"{told}AUC {float(area):.1f} %"))
+    if every_role:
+        lines = _with_every_role(lines)
     title = title or f"{label}: {measured.attrs['told']}"
     return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, (*bands, *lines))
 
 
 def no_drop(title: str) -> Sketch:
     """The picture of `accuracy_drop` while nothing is measured."""
-    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, (curve("Mean", *_NOTHING),))
+    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, tuple(_with_every_role([])))
+
+
+def _with_every_role(lines: Sequence[Layer]) -> list[Layer]:
+    drawn = {line.role: line for line in lines}
+    if len(drawn) < len(lines):  # more runs than colours
+        return list(lines)
+    roles = [*METHOD_NAMES.values(), *(f"Series {i}" for i in range(1, len(SERIES) + 1))]
+    return [drawn.get(role) or curve(role, *_NOTHING, role) for role in roles]
 
 
 @view()

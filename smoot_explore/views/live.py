@@ -112,12 +112,20 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
     if figure.title is not None and figure.title.text != sketch.title:
         figure.title.text = sketch.title
     looks.show_legend_of_what_is_drawn(figure)
+    if sketch.name == looks.PICTURES and before is not None and _sides(before) != _sides(sketch):
+        looks.square_cells(figure, *_sides(sketch))
     for which, axis in enumerate((figure.x_range, figure.y_range)):
         reach = extent(sketch, which)
         if reach is None or (before is not None and reach == extent(before, which)):
             continue  # the visitor's zoom stays
         if isinstance(axis, Range1d):
             axis.update(start=reach[0], end=reach[1], reset_start=reach[0], reset_end=reach[1])
+
+
+def _sides(sketch: Sketch) -> tuple[float, float]:
+    """Width and height of a grid of pictures, in cells."""
+    (left, right), (bottom, top) = sketch.x.range, sketch.y.range
+    return (right or 0.0) - (left or 0.0), (top or 0.0) - (bottom or 0.0)
 
 
 def _same(old: Layer, new: Layer) -> bool:

@@ -199,7 +199,7 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
         legend.styles = {"font-size": "12px"}
     show_legend_of_what_is_drawn(figure)
     if element.group == PICTURES:
-        _square_cells(figure, element)
+        square_cells(figure, *_cells(element))
 
 
 def show_legend_of_what_is_drawn(figure: Any) -> None:
@@ -213,12 +213,11 @@ def show_legend_of_what_is_drawn(figure: Any) -> None:
             )
 
 
-def _square_cells(figure: Any, element: Any) -> None:
-    """Cells stay squares: the grid is as wide as there is room, and no wider than pictures are worth looking at."""
-    width, height = _cells(element)
+def square_cells(figure: Any, width: float, height: float) -> None:
+    """Cells stay squares: a grid of so many cells is as wide as there is room, and no wider than pictures are worth
+    looking at."""
     figure.sizing_mode = "scale_width"
-    figure.width, figure.height = round(100 * width), round(100 * height) + 35
-    figure.max_width = round(170 * width)
+    figure.update(width=round(100 * width), height=round(100 * height) + 35, max_width=round(170 * width))
     figure.axis.visible = figure.grid.visible = False
     figure.outline_line_color = None
     figure.min_border = 0

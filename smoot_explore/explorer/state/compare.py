@@ -100,7 +100,7 @@ class CompareState(param.Parameterized):
             return no_drop(title)
         roles = self.roles()
         return views.accuracy_drop.sketch(
-            curves, title=title, roles={label: roles[label] for label in curves}
+            curves, title=title, roles={label: roles[label] for label in curves}, every_role=True
         )
 
     def results(self) -> xr.Dataset:
