@@ -40,6 +40,7 @@ def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset
     first = next(iter(given.values()))
     first = first if isinstance(first, xr.Dataset) else first[0]
     together = xr.concat(parts, _RUN, join="inner") if len(parts) > 1 else parts[0]
+    together = together.squeeze([n for n in ("attribution", "fill") if together.sizes.get(n) == 1])
     told = f"{protocol(together.assign_attrs(first.attrs))}, n = {first.sizes['image']:,} test images"
     if _SEED in together.dims:
         told += f", mean ± standard deviation of {together.sizes[_SEED]} seeds"
