@@ -25,8 +25,12 @@ _IMAGES = Axis("images", "images", None, (0, None))
 def k_quantiles(k: xr.DataArray) -> xr.DataArray:
     """The quantiles of k ``(epoch, image)`` over the images that the bands show, ``(quantile, epoch)``."""
     values = np.asarray(k.transpose("image", "epoch"), float)
-    missing = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
-    found = np.quantile(values, QUANTILES, axis=0) if len(values) else missing
+    found = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
+    if np.isfinite(values).all() and len(values):
+        found = np.quantile(values, QUANTILES, axis=0)
+    else:
+        for epoch, finite in enumerate(column[np.isfinite(column)] for column in values.T):
+            found[:, epoch] = np.quantile(finite, QUANTILES) if len(finite) else np.nan
     return xr.DataArray(found, {"quantile": list(QUANTILES), "epoch": k.epoch}, ("quantile", "epoch"), "k")
 
 
