@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import holoviews as hv
 import matplotlib.pyplot as plt
@@ -482,6 +484,18 @@ def test_the_bundled_runs_have_all_their_pictures():
     assert len(views.k_histogram(run.record())) == 8
     one = run.landscape().isel(image=[3])
     assert f"Training image {int(one.image_id[0])}" in views.k_landscape(one).label
+
+
+def test_the_example_of_how_to_add_a_picture_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent / "docs" / "adding-a-picture.md").read_text(encoding="utf-8")
+    view, test, use = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for part in (view, test, use):
+        exec(part, names)
+    names["test_images_at_a_bound_are_counted"]()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["at_bounds.png", "at_bounds.svg"]
+    assert names["shown"].sketch.layers[0].numbers[0].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_masking_shows_what_was_seen(split):
