@@ -411,6 +411,12 @@ def test_the_spread_of_k_shows_its_bounds_only_where_k_comes_near_them():
     assert far.label == near.label == "k of 2 training images, bounds 20 and 80 of 100 pixels"
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
+def test_k_that_has_not_moved_does_not_spread(shape):
+    with pytest.raises(ValueError, match="give at least one epoch and image"):
+        views.k_spread(record_of(np.empty(shape)))
+
+
 def test_bounds_of_k_move_where_they_moved_in_training():
     record = record_of(np.full((4, 20), 50.0))
     config = json.loads(record.attrs["config"])

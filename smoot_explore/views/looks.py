@@ -32,6 +32,11 @@ from smoot_explore.views.palette import (
 PICTURES = "Pictures"  # a grid of pictures, which takes its size from its cells
 _PIXELS_PER_INCH = 75
 _WIDEST = 9.5  # inches on paper
+_SMALLER = (
+    (1.0, 1.0),
+    (0.82, 0.95),
+    (0.66, 0.92),
+)  # width and height in one, two and more columns of a sheet
 _BOKEH, _MATPLOTLIB = "bokeh", "matplotlib"
 _NAMED = ("Probabilities", "Amounts")  # bars with their names
 _LEGEND, _LETTER = 7.5, 4.4  # points: of the legend's texts on paper, and how wide a letter of them is
@@ -274,8 +279,8 @@ def size_on_paper(picture: Any, columns: int = 1) -> tuple[float, float]:
         return scale * width, scale * height + 0.3
     asked = Store.lookup_options(_MATPLOTLIB, picture, "plot").kwargs.get("fig_inches", (4.4, 3.4))
     width, height = asked if isinstance(asked, tuple | list) else (asked, asked)
-    scale = 1.0 if columns == 1 else 0.85 if columns == 2 else 0.75
-    return scale * width, scale * height + 0.3 * (columns > 1)
+    narrow, low = _SMALLER[min(columns, 3) - 1]
+    return narrow * width, low * height
 
 
 def _cells(element: Any) -> tuple[float, float]:

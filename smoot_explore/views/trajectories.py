@@ -163,11 +163,16 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
     Parameters
     ----------
     record
-        A training record with at least one epoch.
+        A training record with at least one epoch and image.
     n_images
         Single images shown.
     seed
         Of their choice.
+
+    Raises
+    ------
+    ValueError
+        When the record has no k.
 
     Examples
     --------
@@ -177,8 +182,10 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
     """
     import holoviews as hv
 
-    if not record.sizes["epoch"]:
-        raise ValueError("k has not moved yet: give a record with at least one epoch")
+    if not record.k.size:
+        raise ValueError(
+            f"k has not moved yet in a record of {dict(record.k.sizes)}; give at least one epoch and image"
+        )
     n, n_pixels, bounds = record.sizes["image"], record.attrs["n_pixels"], recorded_bounds(record)
     some = np.sort(np.random.default_rng(seed).choice(n, min(n_images, n), replace=False))
     k, margin = _from_the_start(record), 0.1 * n_pixels
@@ -186,7 +193,8 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
         float(k.min()) < max(b.k_min for b in bounds) + margin
         or float(k.max()) > min(b.k_max for b in bounds) - margin
     )
-    way = k_trajectories.sketch(record, bounds=bounds if near else (), label="over the epochs")
+    way = k_trajectories.sketch(record, bounds=bounds if near else (), changes=(), label="over the epochs")
+    outermost, _, _, *lines = way.layers
     singles = _lines("Every image", k.isel(image=some), f"{len(some)} of them", None)
     ends = record.k.isel(epoch=-1)
     told = " and ".join(f"{value:.0f}" for value in bounds[0][1:])
@@ -194,7 +202,7 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
         told += ", in the end " + " and ".join(f"{value:.0f}" for value in bounds[-1][1:])
     return hv.Layout(
         [
-            element(way._replace(layers=(way.layers[0], singles, *way.layers[3:]))),
+            element(way._replace(layers=(outermost, singles, *lines))),
             k_histogram(ends, bounds[-1][1:] if near else (), label=f"after epoch {int(ends.epoch)}"),
         ],
         label=f"k of {n:,} training images, bounds {told} of {n_pixels} pixels",
