@@ -3,7 +3,7 @@
 import panel as pn
 
 from smoot_explore import bundled_runs, simulate_k, views
-from smoot_explore.views.bounds import Bounds
+from smoot_explore.core.bounds import Bounds
 
 landscape = bundled_runs()[-1].landscape()
 n_pixels, epochs = landscape.attrs["n_pixels"], 60

@@ -30,7 +30,7 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 # Where the sliders start, so that each has room for all moves to the right.
 ADDRESS = {"masked": 0.05, "whatif_alpha": 10, "whatif_beta": 0.05, "whatif_k_min": 0.02}
 PAUSE_MS = 300  # between a picture and the next move
-TABS = {"Image": "image", "Images": "classes", "What if": "what-if-trajectories", "Compare": "accuracy-drop"}
+TABS = {"Image": "image", "Images": "classes", "What if": "what-if", "Compare": "accuracy-drop"}
 
 
 class Amount(NamedTuple):
@@ -71,7 +71,7 @@ _WATCH = """name => {
         pressed = event.timeStamp
         window.picture = new Promise(resolve => drawn = resolve)
     }, true)
-    const source = pictures?.data_source ?? model
+    const source = (pictures ?? model.renderers[0]).data_source
     source.properties.data.change.connect(() =>
         requestAnimationFrame(() => setTimeout(() => drawn?.(performance.now() - pressed))))
 }"""

@@ -79,7 +79,7 @@ class Visitor:
         """Open the page and wait until it is drawn and takes input."""
         self.page.goto(self.address + query)
         self.page.get_by_role("tab", name="Train", exact=True).wait_for()
-        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('loss') != null")
+        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('losses') != null")
         self.page.locator("canvas").first.wait_for(state="attached")
         self.page.wait_for_function("!document.documentElement.inert")
         return self
@@ -87,7 +87,7 @@ class Visitor:
     def tab(self, name: str) -> Visitor:
         """Go to a tab and wait for its pictures."""
         figure = {
-            "Train": "loss", "Image": "image", "Images": "classes", "What if": "what-if",
+            "Train": "losses", "Image": "image", "Images": "classes", "What if": "what-if",
             "Compare": "accuracy-drop",
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()
@@ -97,19 +97,21 @@ class Visitor:
         )
         return self
 
-    def data(self, figure: str, renderer: int = 0) -> dict[str, list]:
-        """What a figure draws: the data of one of its renderers, as plain lists."""
+    def data(self, figure: str, role: str) -> dict[str, list]:
+        """What a figure draws: the data of the layer of a role, as plain lists; nothing where there is none."""
         return self.page.evaluate(
-            """([name, i]) => {
+            """([name, role]) => {
                 const model = Bokeh.documents[0].get_model_by_name(name)
                 if (model == null) return {}
                 const plain = (x) => typeof x === "number" || typeof x === "string" || x == null ? x
                     : Array.from(x.array ?? x, plain)
-                const data = model.renderers[i].data_source.data
+                const layer = model.renderers.find(renderer => renderer.name == role)
+                if (layer == null) return {}
+                const data = layer.data_source.data
                 const columns = data instanceof Map ? [...data.entries()] : Object.entries(data)
                 return Object.fromEntries(columns.map(([k, v]) => [k, plain(v)]))
             }""",
-            [figure, renderer],
+            [figure, role],
         )
 
     def wait_until(self, condition: Any, seconds: float = 60) -> Any:
@@ -172,6 +174,13 @@ class Visitor:
     def click_in(self, figure: str, x: float, y: float) -> None:
         """Click at a place in a figure, in its own coordinates, once the page's layout has come to rest."""
         self.page.mouse.click(*self.settled(lambda: self._place_in(figure, x, y)))
+
+    def drag_in(self, figure: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw a box in a figure, from one place in its own coordinates to another."""
+        self.page.mouse.move(*self.settled(lambda: self._place_in(figure, *start)))
+        self.page.mouse.down()
+        self.page.mouse.move(*self._place_in(figure, *end), steps=8)
+        self.page.mouse.up()
 
     def _place_in(self, figure: str, x: float, y: float) -> list[float]:
         return self.page.evaluate(

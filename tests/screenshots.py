@@ -15,8 +15,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs, serving("--runs", runs) as address, chromium() as browser:
         visitor = Visitor(browser, address).open("?epochs=8")
         visitor.button("Train").click()
-        visitor.wait_until(lambda: not visitor.data("accuracy")["epoch"])  # what was shown before is gone
-        visitor.wait_until(lambda: len(visitor.data("accuracy")["epoch"]) >= 3, 300)
+        visitor.wait_until(
+            lambda: not visitor.data("accuracies", "Masked")["epoch"]
+        )  # what was shown before is gone
+        visitor.wait_until(lambda: len(visitor.data("accuracies", "Masked")["epoch"]) >= 3, 300)
         visitor.move(visitor.slider("β"), 35, "ArrowLeft")
         visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
         visitor.button("Choose again").click()

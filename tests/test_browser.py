@@ -56,19 +56,48 @@ def step(visitor: Visitor) -> int:
     return int(found.group(1).replace(",", "")) if found else 0
 
 
-def pictures(visitor: Visitor, figure: str) -> list:
-    return visitor.data(figure).get("image", [])
+def sheet(visitor: Visitor, figure: str) -> np.ndarray:
+    """The pixels of a figure of pictures, the upper row first."""
+    data = visitor.data(figure, "Pixels")
+    if not data.get("image"):
+        return np.empty((0, 0))
+    pixels, width, height = np.array(data["image"][0]), data["dw"][0], data["dh"][0]
+    side = round((pixels.size / (width * height)) ** 0.5)  # of a cell
+    return pixels.reshape(-1, round(width) * side)[::-1]
+
+
+def pictures(visitor: Visitor, figure: str, rows: int, columns: int) -> list[list]:
+    """The pixels of each cell in which there is a picture, row by row."""
+    pixels = sheet(visitor, figure)
+    if pixels.size < rows * columns:
+        return []
+    height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
+    cells = [
+        pixels[r * height : (r + 1) * height, c * width : (c + 1) * width]
+        for r in range(rows)
+        for c in range(columns)
+    ]
+    return [cell.tolist() for cell in cells if cell.any()]
+
+
+def watched(visitor: Visitor) -> list[list]:
+    return pictures(visitor, "watched", 3, 8)
+
+
+def three(visitor: Visitor) -> list[list]:
+    """Image, saliency and masked image of the Image tab."""
+    return pictures(visitor, "image", 1, 3)
 
 
 def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     visitor = visit()
-    shown = visitor.wait_until(lambda: pictures(visitor, "watched"))
+    shown = visitor.wait_until(lambda: watched(visitor))
     assert len(shown) == 3 * 8
-    assert all(len(set(picture)) > 10 for picture in shown)
+    assert all(len(np.unique(picture)) > 10 for picture in shown)
     assert "pixels a visit" in visitor.text()
     assert "class II" in visitor.text()
-    for curve, first in (("loss", 0), ("accuracy", 1), ("k-range", 0)):
-        assert visitor.data(curve)["epoch"] == list(range(first, 9)), curve  # each epoch once
+    for curve, role, first in (("losses", "Label", 1), ("accuracies", "Masked", 1), ("k-range", "Median", 0)):
+        assert visitor.data(curve, role)["epoch"] == list(range(first, 9)), curve  # each epoch once
 
 
 def test_a_page_takes_no_input_before_it_is_drawn(visit, address):
@@ -104,9 +133,9 @@ def test_what_is_computed_while_the_browser_still_draws_is_shown_afterwards(visi
     visitor.page.wait_for_timeout(1500)
     drawn[0]()
     visitor.tab("Compare")
-    maps = visitor.wait_until(lambda: pictures(visitor, "saliency"))
+    maps = visitor.wait_until(lambda: pictures(visitor, "saliency", 4, 8))
     visitor.choose("Colour scale", "one for each map")
-    visitor.wait_until(lambda: pictures(visitor, "saliency") != maps)
+    visitor.wait_until(lambda: pictures(visitor, "saliency", 4, 8) != maps)
 
 
 def test_every_slider_of_the_sidebar_moves(visit):
@@ -136,28 +165,42 @@ def test_training_runs_takes_a_new_beta_and_marks_it(visit):
     visitor.wait_until(lambda: step(visitor) > 3)
     visitor.wait_until(lambda: re.search(r"[\d,]+ images/s, [\d.]+ (s|min) left", visitor.text()))
     visitor.move(visitor.slider("β"), 20, "ArrowLeft")
-    marks = visitor.wait_until(lambda: visitor.data("loss", 2)["text"])
-    assert marks[0].startswith("β 0.95 → 0.")
-    visitor.wait_until(lambda: visitor.data("loss", 2)["text"][-1].endswith("→ 0.75"))
-    visitor.wait_until(lambda: re.search(r"Moved: .*→ 0.75 from step", visitor.text()))
+    flags = visitor.wait_until(lambda: visitor.data("losses", "Flag text")["text"])
+    assert flags[0].strip() == "1"
+    visitor.wait_until(lambda: re.search(r"Flags: 1 β 0.95 → .*0.75 from step", visitor.text()))
     at = step(visitor)
     visitor.wait_until(lambda: step(visitor) > at)  # it goes on
-    assert len(visitor.data("loss")["epoch"]) > 2
-    assert visitor.data("k-range")["epoch"]
-    assert len(visitor.wait_until(lambda: pictures(visitor, "watched"))) == 24
+    assert len(visitor.data("losses", "Label")["epoch"]) > 2
+    assert visitor.data("k-range", "Median")["epoch"]
+    assert len(visitor.wait_until(lambda: watched(visitor))) == 24
     visitor.button("Stop").click()
 
 
 def test_the_strip_and_the_trajectories_refresh_while_it_trains(visit):
     visitor = visit("?images=2000&epochs=6")
     visitor.button("Train").click()
-    visitor.wait_until(lambda: step(visitor) > 2 and pictures(visitor, "watched"))
-    saliency = pictures(visitor, "watched")[8]
-    n = len(visitor.data("k-watched")["xs"][0]) if visitor.data("k-watched")["xs"] else 0
-    visitor.wait_until(lambda: pictures(visitor, "watched")[8] != saliency)
-    visitor.wait_until(
-        lambda: visitor.data("k-watched")["xs"] and len(visitor.data("k-watched")["xs"][0]) > n
-    )
+    visitor.wait_until(lambda: step(visitor) > 2 and watched(visitor))
+
+    def points() -> int:
+        roles = ("Class I", "Class II", "Not judged")
+        return sum(len(visitor.data("k-watched", role)["epoch"]) for role in roles)
+
+    saliency, n = watched(visitor)[8], points()
+    visitor.wait_until(lambda: watched(visitor)[8] != saliency)
+    visitor.wait_until(lambda: points() > n)
+    visitor.button("Stop").click()
+
+
+def test_the_accuracy_drop_is_measured_while_it_trains_and_earlier_epochs_fade(visit):
+    visitor = visit("?images=2000&epochs=6")
+    drop = "accuracy-drop-while-training"
+    visitor.button("Train").click()
+    newest = visitor.wait_until(lambda: visitor.data(drop, "SMOOT")["accuracy"], 120)
+    assert len(newest) == 11
+    assert len(visitor.data(drop, "Reference")["accuracy"]) == 21  # of the bundled run
+    assert re.search(r"Accuracy drop, AUC [\d.]+ %: gradient \(signed\), black fill", title(visitor, drop))
+    visitor.wait_until(lambda: visitor.data(drop, "Faded 1")["accuracy"], 120)
+    assert visitor.data(drop, "Faded 1")["accuracy"][:11] == newest
     visitor.button("Stop").click()
 
 
@@ -174,10 +217,10 @@ def test_pause_holds_go_on_continues_stop_ends_and_reset_empties(visit):
     visitor.wait_until(lambda: step(visitor) > held)
     visitor.button("Stop").click()
     visitor.wait_until(lambda: "Stopped at" in visitor.text())
-    assert visitor.data("loss")["epoch"]
+    assert visitor.data("losses", "Label")["epoch"]
     visitor.button("Reset").click()
-    visitor.wait_until(lambda: not visitor.data("loss")["epoch"])
-    assert not pictures(visitor, "watched")
+    visitor.wait_until(lambda: not visitor.data("losses", "Label")["epoch"])
+    assert not watched(visitor)
     visitor.button("Train").click()
     visitor.wait_until(lambda: step(visitor) > 0)
     visitor.button("Stop").click()
@@ -189,9 +232,9 @@ def test_the_same_settings_give_the_same_start_after_reset(visit):
     for _ in range(2):
         visitor.button("Train").click()
         visitor.wait_until(lambda: "Finished" in visitor.text())
-        losses.append(visitor.data("accuracy")["test"])
+        losses.append(visitor.data("accuracies", "Masked")["accuracy"])
         visitor.button("Reset").click()
-        visitor.wait_until(lambda: not visitor.data("accuracy")["test"])
+        visitor.wait_until(lambda: not visitor.data("accuracies", "Masked")["accuracy"])
     assert losses[0] == losses[1]
 
 
@@ -229,40 +272,50 @@ def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, 
 
 
 def title(visitor: Visitor, figure: str) -> str:
-    return visitor.page.evaluate("n => Bokeh.documents[0].get_model_by_name(n)?.title.text ?? ''", figure)
+    text = visitor.page.evaluate("n => Bokeh.documents[0].get_model_by_name(n)?.title.text ?? ''", figure)
+    return text.replace("\n", " ")
+
+
+def legend(visitor: Visitor, figure: str) -> list[str]:
+    """The labels that a figure's legend shows."""
+    return visitor.page.evaluate(
+        """n => Bokeh.documents[0].get_model_by_name(n).legend.items.filter(item => item.visible)
+            .map(item => item.label.value)""",
+        figure,
+    )
 
 
 def test_the_masking_slider_changes_picture_bars_and_marker(visit):
     visitor = visit("?tab=image&image=3").tab("Image")
-    masked = visitor.wait_until(lambda: pictures(visitor, "image"))[2]
-    bars = visitor.data("probabilities")["masked"]
-    marker = visitor.data("masking-curve", 2)["x"]
+    masked = visitor.wait_until(lambda: three(visitor))[2]
+    bars = visitor.data("probabilities", "Masked")["right"]
+    marker = visitor.data("masking-curve", "Marker")["masked_fraction"]
     visitor.move(visitor.slider("Masked share"), 10)
-    visitor.wait_until(lambda: pictures(visitor, "image")[2] != masked)
-    visitor.wait_until(lambda: visitor.data("masking-curve", 2)["x"] != marker)
-    assert visitor.data("probabilities")["masked"] != bars
+    visitor.wait_until(lambda: three(visitor)[2] != masked)
+    visitor.wait_until(lambda: visitor.data("masking-curve", "Marker")["masked_fraction"] != marker)
+    assert visitor.data("probabilities", "Masked")["right"] != bars
 
 
 def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit):
     visitor = visit("?image=3").tab("Image")
-    visitor.wait_until(lambda: pictures(visitor, "image"))
+    visitor.wait_until(lambda: three(visitor))
     for label, choice in (("Masked first", "lowest"), ("Fill", "blur"), ("Attribution", "random")):
-        masked = visitor.settled(lambda: pictures(visitor, "image")[2])
+        masked = visitor.settled(lambda: three(visitor)[2])
         visitor.choose(label, choice)
-        visitor.wait_until(lambda masked=masked: pictures(visitor, "image")[2] != masked)
+        visitor.wait_until(lambda masked=masked: three(visitor)[2] != masked)
 
 
 def test_filters_leave_only_images_of_class_ii(visit):
     visitor = visit("?tab=image&class=II").tab("Image")
     visitor.wait_until(lambda: re.search(r"\b5\d images, page 1", visitor.text()))
-    visitor.wait_until(lambda: len(pictures(visitor, "thumbnails")) == 24)
+    visitor.wait_until(lambda: len(pictures(visitor, "thumbnails", 4, 6)) == 24)
     visitor.click_in("thumbnails", 1.5, -1.5)
     visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
 
 
 def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
     visitor = visit().tab("Images")
-    names = visitor.wait_until(lambda: visitor.data("gallery")["text"])
+    names = visitor.wait_until(lambda: visitor.data("gallery", "Cell").get("text"))
     visitor.page.get_by_role("button", name="Open in Image").locator(
         "visible=true"
     ).scroll_into_view_if_needed()
@@ -277,14 +330,30 @@ def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
 
 def test_a_point_and_a_box_in_the_scatter_select_images(visit):
     visitor = visit().tab("Images")
-    data = visitor.wait_until(lambda: visitor.data("classes"))
-    highest = int(np.argmax(data["y"]))
-    visitor.click_in("classes", data["x"][highest], data["y"][highest])
-    visitor.wait_until(lambda: f"Test image {highest}:" in visitor.text())
-    visitor.page.evaluate(
-        "Bokeh.documents[0].get_model_by_name('classes').renderers[0].data_source.selected.indices = [1, 5, 7]"
-    )
-    visitor.wait_until(lambda: title(visitor, "gallery").startswith("3 of 3"))
+    data = visitor.wait_until(lambda: visitor.data("classes", "Class II"))
+    highest = int(np.argmax(data["rise"]))
+    visitor.click_in("classes", data["start"][highest], data["rise"][highest])
+    visitor.wait_until(lambda: f"Test image {data['image'][highest]}" in visitor.text())
+    n = sum(start < 0.5 and rise > 0.3 for start, rise in zip(data["start"], data["rise"], strict=True))
+    visitor.drag_in("classes", (-0.03, 0.3), (0.5, 1.03))
+    visitor.wait_until(lambda: title(visitor, "gallery").startswith(f"{n} of {n}: the selected images"))
+    assert len(visitor.data("classes", "Selected")["start"]) == n
+    assert sum(visitor.data("peaks", "Chosen")["top"]) == n  # all of them are of class II
+    assert visitor.data("mean-curves", "Selected")["probability"]
+    visitor.button("Select none").click()
+    visitor.wait_until(lambda: not visitor.data("classes", "Selected")["start"])
+
+
+def test_boxes_in_the_curves_and_in_the_peaks_select_images_too(visit):
+    visitor = visit().tab("Images")
+    peaks = visitor.wait_until(lambda: visitor.data("peaks", "Class II"))
+    first = peaks["top"][0] + peaks["top"][1]
+    visitor.drag_in("peaks", (0.5, 1), (7.4, 2))
+    visitor.wait_until(lambda: sum(visitor.data("peaks", "Chosen")["top"]) == first)
+    selected = visitor.data("classes", "Selected")["start"]
+    visitor.drag_in("mean-curves", (90, 0.8), (99, 1.0))  # sure of it even with nearly everything masked
+    visitor.wait_until(lambda: visitor.data("classes", "Selected")["start"] != selected)
+    assert visitor.data("mean-curves", "Selected")["probability"][-2] > 0.5
 
 
 def test_the_tolerance_changes_the_share_of_class_ii(visit):
@@ -306,33 +375,35 @@ def test_every_what_if_slider_redraws_all_trajectories(visit):
     visitor.wait_until(lambda: sliders("α").count() == 1)
     in_sidebar = {name: sliders(name).count() for name in names}
     visitor.tab("What if")
-    assert len(visitor.wait_until(lambda: visitor.data("what-if"))["k"]) == 500 * 22
+    drawn = lambda: visitor.data("what-if", "Every image").get("k")  # noqa: E731
+    assert len(visitor.wait_until(drawn)) == 500 * 22
     for name in names:
         visitor.wait_until(lambda name=name: sliders(name).count() > in_sidebar[name])
-        before = visitor.settled(lambda: visitor.data("what-if")["k"])
+        before = visitor.settled(drawn)
         visitor.move(sliders(name).last, 8, "ArrowLeft")
-        visitor.wait_until(lambda before=before: visitor.data("what-if")["k"] != before)
+        visitor.wait_until(lambda before=before: drawn() != before)
 
 
 def test_a_click_near_a_trajectory_picks_its_image(visit):
     visitor = visit().tab("What if")
-    visitor.wait_until(lambda: visitor.data("what-if")["k"])
-    before = visitor.data("what-if", 2)["k"]
+    visitor.wait_until(lambda: visitor.data("what-if", "Every image").get("k"))
+    before = visitor.data("what-if", "Picked")["k"]
     visitor.click_in("what-if", 15, 600)
-    visitor.wait_until(lambda: visitor.data("what-if", 2)["k"] != before)
+    visitor.wait_until(lambda: visitor.data("what-if", "Picked")["k"] != before)
 
 
 def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
     visitor = visit().tab("Compare")
     visitor.wait_until(
-        lambda: len(pictures(visitor, "saliency")) == 4 * 8 if "saliency" in figures(visitor) else False
+        lambda: len(pictures(visitor, "saliency", 4, 8)) == 4 * 8 if "saliency" in figures(visitor) else False
     )
-    assert visitor.data("accuracy-drop", 2)["label"][0].startswith("SMOOT, bundled: AUC")
-    assert not visitor.data("accuracy-drop", 3)["x"]
+    assert [label.rpartition(",")[0] for label in legend(visitor, "accuracy-drop")] == [
+        "traditional, bundled", "SGT, bundled", "SMOOT, bundled",
+    ]  # fmt: skip
     visitor.wait_until(lambda: visitor.page.locator("table tr").count() == 4)
-    drop = visitor.data("accuracy-drop")["y"]
+    drop = visitor.data("accuracy-drop", "SMOOT")["accuracy"]
     visitor.choose("Fill", "mean")
-    visitor.wait_until(lambda: visitor.data("accuracy-drop")["y"] != drop)
+    visitor.wait_until(lambda: visitor.data("accuracy-drop", "SMOOT")["accuracy"] != drop)
     with visitor.page.expect_download() as download:
         visitor.button("Table as CSV").click()
     table = tmp_path / "table.csv"
@@ -381,16 +452,16 @@ def test_a_run_without_curves_is_measured_with_progress(visit):
 
 def test_the_address_opens_the_same_view_again(visit):
     visitor = visit().tab("Image")
-    visitor.wait_until(lambda: pictures(visitor, "image"))
+    visitor.wait_until(lambda: three(visitor))
     visitor.click_in("thumbnails", 3.5, -1.5)
     visitor.wait_until(lambda: "Test image 9:" in title(visitor, "image"))
     visitor.move(visitor.slider("Masked share"), 7)
     visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
-    shown = pictures(visitor, "image")
+    shown = three(visitor)
     other = visit("?" + visitor.page.url.split("?")[1])
-    other.wait_until(lambda: "image" in figures(other) and pictures(other, "image"))
+    other.wait_until(lambda: "image" in figures(other) and three(other))
     assert title(other, "image") == title(visitor, "image")
-    assert pictures(other, "image") == shown
+    assert three(other) == shown
 
 
 def test_a_wrong_address_is_told_of_and_changes_nothing(visit):
@@ -419,7 +490,7 @@ def test_two_visitors_do_not_see_each_other_and_the_second_waits_its_turn(visit)
 
 def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_path):
     visitor = visit().tab("Image")
-    visitor.wait_until(lambda: pictures(visitor, "image"))
+    visitor.wait_until(lambda: three(visitor))
     chooser = visitor.page.locator("input[type=file]").first
     wrong = tmp_path / "picture.png"
     wrong.write_bytes(b"import os; os.system('true')")

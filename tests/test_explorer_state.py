@@ -8,6 +8,7 @@ import math
 import tempfile
 import threading
 import weakref
+from types import SimpleNamespace
 
 import h5netcdf
 import numpy as np
@@ -32,17 +33,19 @@ from smoot_explore import (
     simulate_k,
 )
 from smoot_explore.core.effect import masking_effect
-from smoot_explore.core.records import Change
+from smoot_explore.core.records import Change, DropRecord
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.export import compare_page
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits, missing_maps
+from smoot_explore.explorer.state.compare import CompareState, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.views.palette import SERIES
+from smoot_explore.views.pictures import SCALES, map_limits
 
 load_shapes = functools.cache(functools.partial(load_data, "shapes"))
 
@@ -139,22 +142,26 @@ def test_a_training_fills_the_plots_with_what_its_run_records(session, every_ste
     record = state.run.record()
     assert (state.step, state.steps_per_epoch, state.share, state.seconds_left) == (4, 2, 1.0, 0.0)
     assert not state.busy
-    assert [scores.epoch for scores in state.epochs] == [1, 2]
-    np.testing.assert_allclose([s.test_accuracy for s in state.epochs], record.test_accuracy)
-    np.testing.assert_allclose([s.train_accuracy for s in state.epochs], record.train_accuracy)
-    assert [point.epoch for point in state.points] == [0.5, 1.0, 1.5, 2.0]
-    np.testing.assert_array_equal(state.k, record.k[-1])
-    last = sorted(float(k) for k in state.k)
-    assert state.points[-1][3:] == (last[0], pytest.approx((last[19] + last[20]) / 2), last[-1])
-    both = np.mean([point.cross_entropy for point in state.points[:2]])
+    assert [scores.epoch for scores in state.history.scores] == [1, 2]
+    np.testing.assert_allclose([s.test_accuracy for s in state.history.scores], record.test_accuracy)
+    np.testing.assert_allclose([s.train_accuracy for s in state.history.scores], record.train_accuracy)
+    assert [point.epoch for point in state.history.points] == [0.5, 1.0, 1.5, 2.0]
+    np.testing.assert_array_equal(state.history.k, record.k[-1])
+    last = sorted(float(k) for k in state.history.k)
+    assert state.history.points[-1].spread[[0, 3, 6]].tolist() == [
+        last[0],
+        pytest.approx((last[19] + last[20]) / 2),
+        last[-1],
+    ]
+    both = np.mean([point.cross_entropy for point in state.history.points[:2]])
     assert both == pytest.approx(float(record.cross_entropy[0]), rel=1e-5)
-    assert np.isnan(state.points[0].kl) == (method == "traditional")
+    assert np.isnan(state.history.points[0].kl) == (method == "traditional")
     if method == "traditional":
-        assert state.history == []
+        assert state.history.moments == []
     else:
-        assert [moment.epoch for moment in state.history] == [0, 0.5, 1, 1.5, 2]
-        np.testing.assert_array_equal(state.history[0].k, np.full(40, 512))
-        np.testing.assert_array_equal(state.history[2].k, record.k[0])
+        assert [moment.epoch for moment in state.history.moments] == [0, 0.5, 1, 1.5, 2]
+        np.testing.assert_array_equal(state.history.moments[0].k, np.full(40, 512))
+        np.testing.assert_array_equal(state.history.moments[2].k, record.k[0])
 
 
 def test_live_changes_are_told_of_marked_and_recorded(session, gate, every_step):
@@ -269,11 +276,17 @@ def test_reset_empties_the_plots_and_leaves_the_sliders(session):
     state.config.alpha = 77.0
     train_to_end(state)
     state.reset()
-    shown = (state.points, state.epochs, state.history, state.changes, state.bounds)
-    assert shown == ([], [], [], [], [])
-    assert (state.status, state.k, state.seen, state.run, state.share) == ("new", None, None, None, 0.0)
+    history = state.history
+    shown = (history.points, history.scores, history.moments, history.drops, state.changes, state.bounds)
+    assert shown == ([], [], [], [], [], [])
+    assert (state.status, state.history.k, state.seen, state.run, state.share) == (
+        "new",
+        None,
+        None,
+        None,
+        0.0,
+    )
     assert state.explain() == ""
-    assert state.trajectories() == ([], {})
     assert state.config.alpha == 77.0
     assert not state.poll()
 
@@ -292,7 +305,7 @@ def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, chan
         setattr(state if name == "model_name" else state.config, name, value)
     with pytest.raises(ValueError, match=message):
         state.start()
-    assert (state.preview.key, len(state.epochs), state.training) == ("bundled/smoot", 8, None)
+    assert (state.preview.key, len(state.history.scores), state.training) == ("bundled/smoot", 8, None)
 
 
 def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
@@ -305,7 +318,7 @@ def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
     mine.train.show_preview(mine.catalogue.open("bundled/smoot"))
     with pytest.raises(RuntimeError, match="try again when one has finished"):
         mine.train.start()
-    assert (mine.train.preview.key, len(mine.train.epochs)) == ("bundled/smoot", 8)
+    assert (mine.train.preview.key, len(mine.train.history.scores)) == ("bundled/smoot", 8)
     assert (mine.train.training, mine.train.busy) == (None, False)
 
 
@@ -374,25 +387,24 @@ def test_closing_frees_models_and_data(visit):
 
 
 def test_thinning_the_history_keeps_its_ends_and_its_order(session, every_step, monkeypatch):
-    monkeypatch.setattr("smoot_explore.explorer.state.train.MAX_HISTORY", 10)
+    monkeypatch.setattr("smoot_explore.core.history.MOST_MOMENTS", 10)
     state = session.train
     state.config.param.update(epochs=30, alpha=100.0)
     train_to_end(state)
-    epochs = [moment.epoch for moment in state.history]
+    epochs = [moment.epoch for moment in state.history.moments]
     assert (epochs[0], epochs[-1]) == (0, 30)
     assert 5 <= len(epochs) <= 10
     assert epochs == sorted(set(epochs))
-    assert (state.history[0].k == 512).all()
+    assert (state.history.moments[0].k == 512).all()
     record = state.run.record()
-    for moment in state.history:
+    for moment in state.history.moments:
         if moment.epoch in record.epoch.values:
             np.testing.assert_array_equal(moment.k, record.k.sel(epoch=moment.epoch))
     state.seen = state.watch_now()
-    at, k = state.trajectories()
-    assert at == epochs
-    assert sorted(k) == sorted(state.seen.positions.tolist())
-    for position, path in k.items():
-        assert path == [moment.k[position] for moment in state.history]
+    k = state.history.k_of(state.seen.positions)
+    assert k.epoch.values.tolist() == epochs
+    for i, position in enumerate(state.seen.positions):
+        assert k.values[:, i].tolist() == [moment.k[position] for moment in state.history.moments]
 
 
 steps = st.lists(
@@ -472,7 +484,7 @@ def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
         label = state.data.class_names[int(state.data.train.labels[position])]
         assert state.explain() == explanation(
             f"Training image {int(state.data.train.image_ids[position])} ({label})", label,
-            str(state.seen.classes[chosen - 1]), float(state.k[position]), change, state.config, 784, "smoot",
+            str(state.seen.classes[chosen - 1]), float(state.history.k[position]), change, state.config, 784, "smoot",
         )  # fmt: skip
 
 
@@ -508,14 +520,50 @@ def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
     state, opened = session.train, session.catalogue.open("bundled/smoot")
     state.show_preview(opened)
     record = opened.run.record()
-    assert len(state.epochs) == record.sizes["epoch"] == 8
-    assert [moment.epoch for moment in state.history] == list(range(9))
-    np.testing.assert_array_equal(state.k, record.k[-1])
-    np.testing.assert_allclose(state.points[3].k_median, np.median(record.k[2]))
+    assert len(state.history.scores) == record.sizes["epoch"] == 8
+    assert [moment.epoch for moment in state.history.moments] == list(range(9))
+    np.testing.assert_array_equal(state.history.k, record.k[-1])
+    np.testing.assert_allclose(state.history.points[2].spread[3], np.median(record.k[2]))
     assert not state.choose_watched()
     assert state.watch_now() is state.seen
     train_to_end(state)
-    assert (state.preview, len(state.epochs), len(state.k)) == (None, 2, 40)
+    assert (state.preview, len(state.history.scores), len(state.history.k)) == (None, 2, 40)
+
+
+def test_the_accuracy_drops_come_in_one_after_the_other_and_the_next_replaces_that_of_a_pause(session):
+    def drop(epoch):
+        protocol = ("black", "gradient", "signed", "highest", "float32")
+        return DropRecord(epoch, np.array([0.0, 1.0]), np.array([50.0, epoch]), np.arange(3), *protocol)
+
+    state = session.train
+    told = [drop(1.0), drop(1.5), drop(2.0), drop(2.0), drop(3.0)]
+    state.training = SimpleNamespace(
+        reports=lambda: [told.pop(0)], prepared=None, changes=[], ended=False, status="running", stop=list
+    )
+    seen = []
+    while told:
+        assert state.poll()
+        seen.append([drop.epoch for drop in state.history.drops])
+    assert seen == [[1.0], [1.0, 1.5], [1.0, 2.0], [1.0, 2.0], [1.0, 2.0, 3.0]]
+    state.reset()
+    assert state.history.drops == []
+
+
+def test_a_preview_shows_the_accuracy_drops_of_its_record(session):
+    state = session.train
+    state.start()
+    until(lambda: (state.poll(), state.training.ended)[1])
+    state.poll()
+    trained = state.history.drops
+    assert trained[-1].epoch == 2.0
+    run = open_run(state.run.path)
+    state.show_preview(
+        OpenedRun.open("own", "own", run, data=state.data, model=state.training.prepared.model)
+    )
+    assert state.history.drops[-1].epoch == 2.0
+    np.testing.assert_array_equal(state.history.drops[-1].accuracy, trained[-1].accuracy)
+    state.show_preview(session.catalogue.open("bundled/smoot"))
+    assert state.history.drops == []
 
 
 def test_the_bounds_of_a_preview_move_where_they_moved_in_its_training(session):
@@ -539,9 +587,11 @@ def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(sess
     train_to_end(state)
     assert not state.choose_watched()
     seen = state.watch_now()
-    expected = np.argsort(-state.k, kind="stable")[:8]
+    expected = np.argsort(-state.history.k, kind="stable")[:8]
     np.testing.assert_array_equal(seen.positions, expected)
-    wanted = masking_effect(state.training.prepared.model, state.data.train[expected], state.k[expected])
+    wanted = masking_effect(
+        state.training.prepared.model, state.data.train[expected], state.history.k[expected]
+    )
     np.testing.assert_allclose(seen.effect.label_change, wanted.label_change, atol=1e-6)
 
 
@@ -558,7 +608,7 @@ def test_a_run_is_offered_to_the_other_tabs_after_its_first_epoch(session, gate)
     gate.opened.set()
     until(lambda: state.training.status == "paused")
     state.poll()
-    assert len(state.epochs) == 1
+    assert len(state.history.scores) == 1
     assert session.adopt_training() == session.adopt_training() == "mine/1"
     assert session.catalogue.label_of("mine/1") == "SMOOT, trained here (1)"
     assert session.compared[-1] == "mine/1"
@@ -898,7 +948,9 @@ def test_a_view_is_what_the_core_computes(image):
     for found, wanted in zip(view.effect, expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-6)
     curves = masking_curves(model, one, 20, "lowest", "mean", "input_x_gradient", signed=False)
-    np.testing.assert_allclose(view.curve.probability, curves.probability.values[0], atol=1e-6)
+    np.testing.assert_allclose(
+        view.curve.measured.probability.values[0], curves.probability.values[0], atol=1e-6
+    )
     assert view.curve.image_class == image_class(curves).item()
     assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
@@ -1167,13 +1219,13 @@ def test_the_csv_reads_back_as_the_table_and_its_note(session):
 def test_every_compared_run_has_a_colour_of_its_own(session):
     session.show_compared()
     bundled = list(session.compare.opened_runs)
-    assert len(set(session.compare.colours().values())) == 3
-    assert session.compare.colours()[bundled[2].label] == "#D55E00"
+    assert len(set(session.compare.roles().values())) == 3
+    assert session.compare.roles()[bundled[2].label] == "SMOOT"
     many = CompareState()
     for i in range(8):
         opened = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
         many.opened_runs.append(opened)
-    assert sorted(many.colours().values()) == sorted(SERIES)
+    assert len(set(many.roles().values())) == len(SERIES)
 
 
 def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_named(session):
@@ -1229,7 +1281,7 @@ def test_a_map_that_cannot_be_made_says_which_and_why(session, monkeypatch):
     assert maps.problems == {labels[1]: "no layer to look at"}
     told = "no saliency of SGT, bundled (no layer to look at)"
     assert missing_maps(maps.problems) == told
-    assert told in compare_page(session.compare)
+    assert told in compare_page(session.compare)()
 
 
 def test_where_no_map_can_be_made_the_exported_page_says_so(session, monkeypatch):
@@ -1239,7 +1291,7 @@ def test_where_no_map_can_be_made_the_exported_page_says_so(session, monkeypatch
         raise ValueError("none")
 
     monkeypatch.setattr("smoot_explore.explorer.state.compare.saliency", none)
-    assert compare_page(session.compare).count("(none)") == 3
+    assert compare_page(session.compare)().count("(none)") == 3
 
 
 def test_comparing_nothing_is_an_empty_table(session):

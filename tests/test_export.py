@@ -53,7 +53,7 @@ def compared():
 
 @pytest.fixture(scope="module")
 def text(compared):
-    return compare_page(compared)
+    return compare_page(compared)()
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def test_the_page_holds_both_figures_with_their_data(page, text):
     assert re.search(r'"name":"accuracy-drop"', text)
     assert re.search(r'"name":"saliency"', text)
     data = text
-    assert "plain: AUC 18.50 %" in data
-    assert "SMOOT: AUC 16.85 %" in data
+    assert "plain, AUC 18.5 %" in data
+    assert "SMOOT, AUC 16.8 %" in data
     for kind in ("Line", "ImageRGBA"):
         assert f'"name":"{kind}"' in data
 
@@ -93,7 +93,7 @@ def test_a_label_is_text_wherever_it_stands(page, text):
 
 
 def test_a_comparison_of_nothing_is_a_page_too():
-    page = Page(compare_page(CompareState()))
+    page = Page(compare_page(CompareState())())
     assert page.cells[:2] == ["run", "method"]
     assert not any('"name":"saliency"' in script for script in page.scripts)
     assert any('"name":"accuracy-drop"' in script for script in page.scripts)

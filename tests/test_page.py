@@ -370,3 +370,19 @@ def test_a_run_that_has_no_maps_in_compare_is_told_of(page, monkeypatch):
         "no saliency of SGT, bundled (it has no &lt;layer&gt;)",
         True,
     )
+
+
+def test_a_training_moves_pictures_only_where_they_are_seen(page):
+    train, pictures = page.state.train, page.train.pictures
+    train.data_name, train.train_images = "shapes", 40
+    train.config.param.update(epochs=1, batch_size=20)
+    page.state.tab = "image"
+    train.start()
+    before = pictures["accuracies"].sketch
+    until(lambda: train.training.ended, 60)
+    page.clock.tick()
+    assert len(train.history.scores) == 1
+    assert pictures["accuracies"].sketch is before
+    page.state.tab = "train"
+    shown = next(layer for layer in pictures["accuracies"].sketch.layers if layer.role == "Masked")
+    assert shown.numbers[1].tolist() == [train.history.scores[0].test_accuracy]

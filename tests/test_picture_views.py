@@ -83,7 +83,17 @@ def landscape_of(n):
 K = [[50, 40, 60, 45], [52, 35, 70, 40], [54, 30, 80, 35]]
 MEANS = {"Class I": [0.85, 0.65, 0.4, 0.15, 0.1], "Class II": [0.3, 0.6, 0.3, 0.45, 0.15]}
 DROPS = [
-    DropRecord(float(e), LEVELS, 90 - 10 * e * LEVELS, 50.0, 24, "black", "gradient", "signed", "highest")
+    DropRecord(
+        float(e),
+        LEVELS,
+        90 - 10 * e * LEVELS,
+        np.arange(24),
+        "black",
+        "gradient",
+        "signed",
+        "highest",
+        "float32",
+    )
     for e in (1, 2, 3)
 ]
 ONE = landscape_of(1)
@@ -331,8 +341,8 @@ def test_sixty_thousand_images_are_sent_as_a_few_numbers():
     [
         ("losses", "epoch", "loss (nat)"),
         ("masking_curve", "masked share of the pixels (%)", "probability of the label's class"),
-        ("k_trajectories", "epoch", "number of masked pixels k (pixels)"),
-        ("k_histogram", "number of masked pixels k (pixels)", "images"),
+        ("k_trajectories", "epoch", "k (pixels)"),
+        ("k_histogram", "k (pixels)", "images"),
     ],
 )
 def test_axes_have_the_long_names_and_units_of_the_record(name, x, y):
@@ -369,7 +379,7 @@ def test_a_slider_without_values_is_an_error_that_names_it():
 def test_frames_on_paper_are_panels_that_end_at_the_same_numbers_and_have_their_own_titles():
     figure = figure_of(views.k_histogram(record_of(K)))
     assert [axis.get_title("left") for axis in figure.axes] == ["epoch: 1", "epoch: 2", "epoch: 3"]
-    assert {axis.get_xlabel() for axis in figure.axes} == {"number of masked pixels k (pixels)"}
+    assert {axis.get_xlabel() for axis in figure.axes} == {"k (pixels)"}
     assert {axis.get_ylabel() for axis in figure.axes} == {"images"}
     assert len({(*axis.get_xlim(), *axis.get_ylim()) for axis in figure.axes}) == 1
 

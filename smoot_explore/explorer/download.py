@@ -16,7 +16,7 @@ from smoot_explore.errors import reason
 def download(
     label: str,
     filename: str,
-    prepare: Callable[[], Callable[[], bytes]],
+    prepare: Callable[[], Callable[[], bytes | Callable[[], bytes]]],
     executor: Executor,
     schedule: Callable[[Callable[[], None]], object],
     complain: Callable[[str], None],
@@ -27,13 +27,15 @@ def download(
     ----------
     prepare
         Called on the page; what it returns makes the file's content, in the background, from what the page showed.
+        Instead of the content it may give a function that makes it on the page: HoloViews draws in one thread only.
     executor
         Where the file is made.
     """
 
     async def content() -> io.BytesIO:
         try:
-            return io.BytesIO(await asyncio.get_running_loop().run_in_executor(executor, prepare()))
+            made = await asyncio.get_running_loop().run_in_executor(executor, prepare())
+            return io.BytesIO(made() if callable(made) else made)
         except Exception as error:
             told = reason(error)
             schedule(lambda: complain(told))

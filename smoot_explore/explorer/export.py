@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from bokeh.embed import components
@@ -11,9 +11,9 @@ from bokeh.layouts import column
 from bokeh.resources import Resources
 from jinja2 import Template
 
-from smoot_explore.explorer.state.compare import N_COMPARED_IMAGES, CompareState, map_limits, missing_maps
-from smoot_explore.views.drops import DropsView
-from smoot_explore.views.maps import SaliencyGrid
+from smoot_explore import views
+from smoot_explore.explorer.state.compare import CompareState, missing_maps
+from smoot_explore.views.live import figure_of
 
 _PAGE = Template(
     """<!DOCTYPE html>
@@ -60,34 +60,28 @@ def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     return f'<table style="border-collapse: collapse; width: 100%; font-size: 13px"><tr>{head}</tr>{body}</table>'
 
 
-def compare_page(state: CompareState) -> str:
+def compare_page(state: CompareState) -> Callable[[], str]:
     """The table, the accuracy drops and the saliency of the runs compared, as an HTML page without a server.
 
-    Bokeh's code is part of the file, which has about 1.5 MB; it asks for nothing from anywhere.
+    Everything that takes long is computed here; the function that it gives draws the figures, where HoloViews may
+    draw. Bokeh's code is part of the file, which has about 1.5 MB; it asks for nothing from anywhere.
     """
-    drops = DropsView(height=360)
-    drops.show(f"Accuracy drop: {state.protocol}", state.curves(), state.colours())
-    figures = [drops.figure]
     images, maps = state.images(), state.maps()
+    sketches = {"accuracy-drop": state.drops(f"Accuracy drop: {state.protocol}")}
     if images is not None and maps:
-        grid = SaliencyGrid(list(maps), N_COMPARED_IMAGES)
-        grid.show_maps(
-            f"Saliency of the label, colour scale: {state.scale}",
-            images.images.numpy(),
-            [images.class_names[int(i)] for i in images.labels],
-            maps,
-            map_limits(maps, state.scale),
-        )
-        figures.append(grid.figure)
-    title = f"Saliency-guided training compared, {date.today():%d %B %Y}"
-    # Not file_html: in a process that uses Panel it would ask the server for Panel's own scripts too.
-    script, placed = components(column(*figures, sizing_mode="stretch_width"))
-    return _PAGE.render(
-        title=title,
-        bokeh="\n".join(Resources(mode="inline", components=["bokeh"]).js_raw),
-        table=table_html(*state.table()),
-        note=html.escape(state.note()),
-        missing=html.escape(missing_maps(maps.problems)),
-        figures=placed,
-        script=script,
-    )
+        sketches["saliency"] = views.saliency_maps.sketch(images, maps, scale=state.scale)
+    texts = {
+        "title": f"Saliency-guided training compared, {date.today():%d %B %Y}",
+        "table": table_html(*state.table()),
+        "note": html.escape(state.note()),
+        "missing": html.escape(missing_maps(maps.problems)),
+    }
+
+    def drawn() -> str:
+        figures = [figure_of(sketch, name) for name, sketch in sketches.items()]
+        # Not file_html: in a process that uses Panel it would ask the server for Panel's own scripts too.
+        script, placed = components(column(*figures, sizing_mode="stretch_width"))
+        bokeh = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+        return _PAGE.render(**texts, bokeh=bokeh, figures=placed, script=script)
+
+    return drawn

@@ -175,8 +175,8 @@ class ExplorerPage:
         )  # fmt: skip
         return {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
-            "images": lambda: ImagesTab(state.images, self._open_test_image, measure),
-            "what-if": lambda: WhatIfTab(state.whatif),
+            "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
+            "what-if": lambda: WhatIfTab(state.whatif, schedule),
             "compare": lambda: CompareTab(state.compare, chooser(), measure, schedule, tell),
         }
 
@@ -238,7 +238,10 @@ class ExplorerPage:
 
     def _training_moved(self, turned: bool) -> None:
         state, training = self.state, self.state.train
-        self.train.refresh()
+        if state.tab == "train":
+            self.train.refresh()
+        else:
+            self.layout.outdate("train")  # drawn when it is seen again
         self.sidebar.refresh()
         key = state.adopt_training()
         if turned and key is not None and training.training is not None and training.training.ended:

@@ -16,13 +16,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
+from smoot_explore.core.bounds import moving_bounds
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.records import Change, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
-from smoot_explore.views.bounds import moving_bounds
 from smoot_explore.views.figures import png
 from smoot_explore.views.progress import Moment, ProgressFigure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import xarray as xr
 
 from smoot_explore.core import classes
 from smoot_explore.core.classes import drop_auc, peak_fraction
+from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import DropRecord
 from smoot_explore.views.classes import known_classes
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
@@ -22,7 +22,16 @@ _TOLERANCES = np.linspace(0, 0.3, 31)
 _MASKED = Axis("masked_fraction", "masked share of the pixels", "%", (0, 100))
 _ACCURACY = Axis("accuracy", "test accuracy", "%", (0, 100))
 _SHARE = Axis("share", "class II", "% of the images", (0, None))
-_NOTHING: tuple[list, list] = ([], [])
+_Places = tuple[Any, Any]
+_NOTHING: _Places = ([], [])
+_PROBABILITY = {"long_name": "probability of the label's class"}
+NO_CURVES = xr.Dataset(
+    {"probability": (("image", "masked_fraction"), np.empty((0, 2)), _PROBABILITY)},
+    {"masked_fraction": [0.0, 1.0], "image_id": ("image", np.empty(0, int))},
+)
+NO_CURVE = xr.Dataset(
+    {"probability": ("masked_fraction", np.empty(0), _PROBABILITY)}, {"masked_fraction": np.empty(0)}
+)
 
 
 def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]]) -> xr.Dataset:
@@ -55,7 +64,11 @@ def _measured(curves: xr.Dataset) -> xr.Dataset:
 
 @view(drawn={"masked_fraction", _RUN, _SEED}, prepare=_together)
 def accuracy_drop(
-    curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]], label: str | None = None
+    curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]],
+    label: str = "Accuracy drop",
+    *,
+    title: str | None = None,
+    roles: Mapping[str, str] | None = None,
 ) -> Sketch:
     """Accuracy against the masked share of the pixels, with the area under each line.
 
@@ -68,6 +81,10 @@ def accuracy_drop(
         become sliders.
     label
         Said above, before the protocol.
+    title
+        Instead of label and protocol.
+    roles
+        What each run is drawn as, by its name, one of `looks.ROLES`.
 
     Raises
     ------
@@ -84,7 +101,7 @@ def accuracy_drop(
     measured: xr.Dataset = curves  # type: ignore[assignment]  # prepared
     percent = 100 * measured.masked_fraction.values
     bands, lines = list[Layer](), list[Layer]()
-    for name, role in roles_of([str(name) for name in measured[_RUN].values]).items():
+    for name, role in (roles or roles_of([str(name) for name in measured[_RUN].values])).items():
         one = measured.sel({_RUN: name})
         accuracy, area = one.accuracy, one.auc
         if _SEED in one.dims:
@@ -93,8 +110,13 @@ def accuracy_drop(
             bands.append(band(f"{role} band", percent, accuracy.values - sd, accuracy.values + sd))
         told = f"{METHOD_NAMES.get(name, name)}, " if name else ""
         lines.append(curve(role, percent, accuracy.values, f"{told}AUC {float(area):.1f} %"))
-    title = wrapped(f"{label or 'Accuracy drop'}: {measured.attrs['told']}")
-    return Sketch("Accuracy drop", title, _MASKED, _ACCURACY, (*bands, *lines))
+    title = title or f"{label}: {measured.attrs['told']}"
+    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, (*bands, *lines))
+
+
+def no_drop(title: str) -> Sketch:
+    """The picture of `accuracy_drop` while nothing is measured."""
+    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, (curve("Mean", *_NOTHING),))
 
 
 @view()
@@ -118,7 +140,7 @@ def probe_drop(
     >>> views.probe_drop([]).label
     'Accuracy drop: not measured yet'
     """
-    told = drops_of(drops) if isinstance(drops, xr.Dataset) else list(drops)
+    told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
     layers = list[Layer]()
     for age, group in ((3, told[:-3]), (2, told[-3:-2]), (1, told[-2:-1])):
         places, heights = list[float](), list[float]()
@@ -134,27 +156,11 @@ def probe_drop(
         )
     for name in COLOURS:
         shown = newest if name == method else []
-        at = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
+        at: list[_Places] = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
         words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))
     return Sketch("Probe", wrapped(title), _MASKED, _ACCURACY, tuple(layers))
-
-
-def drops_of(record: xr.Dataset) -> list[DropRecord]:
-    """The accuracy drops that a training record holds, one for each epoch where it was measured."""
-    if "accuracy_drop" not in record:
-        return []
-    probe = json.loads(record.attrs["probe"])
-    fractions = record.masked_fraction.values
-    return [
-        DropRecord(
-            float(epoch), fractions, accuracy, float(np.trapezoid(accuracy, fractions)), probe["n_images"],
-            probe["fill"], probe["attribution"], probe["ranking"], probe["order"],
-        )
-        for epoch, accuracy in zip(record.epoch.values, record.accuracy_drop.values, strict=True)
-        if np.isfinite(accuracy).all()
-    ]  # fmt: skip
 
 
 def _one_image(curves: xr.Dataset) -> xr.Dataset:
@@ -167,6 +173,7 @@ def masking_curve(
     masked_fraction: float | None = None,
     tolerance: float = 0.01,
     label: str | None = None,
+    probability: float | None = None,
 ) -> Sketch:
     """The masking curve of one image, in the colour of its class, with its peak.
 
@@ -180,15 +187,22 @@ def masking_curve(
         Of the classes, as in `image_class`.
     label
         The title; by default the class.
+    probability
+        Height of the marker; by default that of the curve.
     """
-    kind = str(known_classes(curves.expand_dims("image"), tolerance)[0])
-    percent, probability = 100 * curves.masked_fraction.values, curves.probability.values
-    peak = [int(np.argmax(probability))] if kind == "II" else []
+    kind = str(known_classes(curves.expand_dims("image"), tolerance)[0]) if curves.probability.size else "?"
+    percent, heights = 100 * curves.masked_fraction.values, curves.probability.values
+    peak = [int(np.argmax(heights))] if kind == "II" else []
     at = [] if masked_fraction is None else [100 * masked_fraction]
+    height = np.interp(at, percent, heights) if at and probability is None else [probability][: len(at)]
+
+    def shown(c: str) -> _Places:
+        return (percent, heights) if c == kind else _NOTHING
+
     layers = [
-        *(curve(f"Class {c}", *((percent, probability) if c == kind else _NOTHING)) for c in CLASS_COLOURS),
-        points("Peak", percent[peak], probability[peak], "peak"),
-        points("Marker", at, np.interp(at, percent, probability), "masked so far"),
+        *(curve(f"Class {c}", *shown(c)) for c in CLASS_COLOURS),
+        points("Peak", percent[peak], heights[peak], "peak"),
+        points("Marker", at, height, "masked so far"),
     ]
     y = axis(curves.probability, (0, 1.03))
     return Sketch("Masking curve", label or f"Masking curve, class {kind}", _MASKED, y, tuple(layers))
@@ -221,7 +235,7 @@ def class_means(
     groups["Selected"] = np.array(selected, int), "selected images"
     groups["Picked"] = np.array([] if picked is None else [picked], int), "picked image"
     layers = [
-        curve(role, *((percent, probability[members].mean(0)) if len(members) else _NOTHING), words)
+        curve(role, *_mean_of(percent, probability[members]), words)
         for role, (members, words) in groups.items()
     ]
     y = axis(curves.probability, (0, 1.03))
@@ -290,14 +304,18 @@ def _examples(curves: xr.Dataset, name: str, tolerance: float) -> Sketch:
         shown = [max(members[third == t], key=lambda i: rise[i]) for t in range(3) if (third == t).any()]
     gap = np.full((len(shown), 1), np.nan)
     heights = np.hstack([probability[shown], gap]).ravel()
-    highest = (100 * peaks[shown], probability[shown].max(1)) if name == "II" and shown else _NOTHING
-    mean = (percent, probability[members].mean(0)) if len(members) else _NOTHING
+    highest: _Places = (100 * peaks[shown], probability[shown].max(1)) if name == "II" and shown else _NOTHING
     layers = (
         curve(f"Class {name}", np.tile(np.append(percent, np.nan), len(shown)), heights, "single images"),
         points("Peak", *highest, "peak"),
-        curve("Mean", *mean, "mean of the class"),
+        curve("Mean", *_mean_of(percent, probability[members]), "mean of the class"),
     )
     known = int((kinds != "?").sum())
     share = 100 * len(members) / max(known, 1)
     told = f"Class {name}: {share:.0f} % of {known:,} images, {protocol(curves)}, tolerance {tolerance:g}"
     return Sketch("Masking curves", wrapped(told), _MASKED, axis(curves.probability, (0, 1.03)), layers)
+
+
+def _mean_of(percent: np.ndarray, probability: np.ndarray) -> _Places:
+    """The mean curve of some images; nothing of none."""
+    return (percent, probability.mean(0)) if len(probability) else _NOTHING

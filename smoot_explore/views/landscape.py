@@ -12,6 +12,7 @@ from smoot_explore.views.sketch import Axis, Sketch, curve, level, points
 from smoot_explore.views.view import axis, view
 
 _CHANGE = Axis("change", "change of probability")
+_NOTHING = np.empty(0)
 
 
 def _single(record: xr.Dataset) -> xr.Dataset:
@@ -46,13 +47,13 @@ def k_landscape(record: xr.Dataset, beta: float = 0.95, trajectory: np.ndarray |
     return Sketch("Landscape", f"Training image {int(record.image_id)} ({name})", x, _CHANGE, layers)
 
 
-@view(drawn={"k"}, prepare=_single)
+@view()
 def cobweb(
-    record: xr.Dataset,
-    trajectory: np.ndarray,
-    alpha: float,
-    beta: float,
-    bounds: tuple[float, float],
+    record: xr.Dataset | None,
+    trajectory: np.ndarray = _NOTHING,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    bounds: tuple[float, float] = (0.0, 1.0),
     label: str | None = None,
 ) -> Sketch:
     """One image's map from k to the next k, with the steps that its k takes on it.
@@ -60,7 +61,7 @@ def cobweb(
     Parameters
     ----------
     record
-        A k-landscape of one image.
+        A k-landscape of one image; None draws nothing but the axes.
     trajectory
         Its k epoch by epoch, from `simulate_k`, in pixels.
     alpha, beta
@@ -70,12 +71,13 @@ def cobweb(
     label
         The title.
     """
-    n_pixels = float(record.attrs["n_pixels"])
+    n_pixels = 1.0 if record is None else float(record.attrs["n_pixels"])
     grid, k = np.linspace(0, n_pixels, 393), np.asarray(trajectory, float)
+    following = grid if record is None else next_k(_single(record), grid, alpha, beta, bounds)
     reach = _near(k, n_pixels)
     layers = (
         curve("Bound", grid[[0, -1]], grid[[0, -1]], "k stays"),
-        curve("SMOOT", grid, next_k(record, grid, alpha, beta, bounds), "next k"),
+        curve("SMOOT", grid, following, "next k"),
         curve("Steps", np.repeat(k, 2)[:-1], np.concatenate([k[:1], np.repeat(k[1:], 2)]), "steps"),
         points("Start", k[:1], k[:1], "start"),
     )

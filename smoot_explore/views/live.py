@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import panel as pn
 from bokeh.models import Range1d
 
@@ -24,15 +25,27 @@ class Live:
     sketch
         What is shown first, for example ``views.losses.sketch(record)``: with all the layers that it will ever have;
         those without numbers draw nothing.
+    name
+        The figure's own on the page, and that of its files when it is saved.
     streams
         Of HoloViews, without a source: they tell what is tapped or selected.
+    height
+        In pixels; by default that of its looks.
     **options
         Of the pane.
     """
 
-    def __init__(self, sketch: Sketch, streams: Sequence[Any] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        sketch: Sketch,
+        name: str | None = None,
+        streams: Sequence[Any] = (),
+        height: int | None = None,
+        **options: Any,
+    ) -> None:
         looks.load()
         self.sketch = sketch
+        self.name, self._height = name or sketch.name.lower().replace(" ", "-"), height
         self._streams = list(streams)
         sizing = "scale_width" if sketch.name == looks.PICTURES else "stretch_width"
         options = {"sizing_mode": sizing, "margin": 0} | options
@@ -58,9 +71,20 @@ class Live:
 
     def _element(self) -> Any:
         drawn = element(self.sketch)
+        own = {} if self._height is None else {"height": self._height}
+        drawn.opts(hooks=[looks.finishing(self.name)], clone=False, backend="bokeh", **own)
         for stream in self._streams:
             stream.source = drawn
         return drawn
+
+
+def figure_of(sketch: Sketch, name: str) -> Any:
+    """A sketch as a Bokeh figure of this name, to be put into a page of one's own."""
+    import holoviews as hv
+
+    looks.load()
+    drawn = element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh")
+    return hv.renderer("bokeh").get_plot(drawn).state
 
 
 def same_layers(one: Sketch, other: Sketch) -> bool:
@@ -90,20 +114,23 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
     looks.show_legend_of_what_is_drawn(figure)
     for which, axis in enumerate((figure.x_range, figure.y_range)):
         reach = extent(sketch, which)
-        asked = reach is not None and (before is None or reach != extent(before, which))
-        if asked and isinstance(axis, Range1d):  # else the visitor's zoom stays
+        if reach is None or (before is not None and reach == extent(before, which)):
+            continue  # the visitor's zoom stays
+        if isinstance(axis, Range1d):
             axis.update(start=reach[0], end=reach[1], reset_start=reach[0], reset_end=reach[1])
 
 
 def _same(old: Layer, new: Layer) -> bool:
-    """Whether two layers hold the very same arrays, or no numbers at all."""
-    if old.told.keys() != new.told.keys() or any(old.told[n] is not new.told[n] for n in new.told):
+    """Whether two layers hold the same numbers: comparing them takes less than sending them."""
+    if old.told.keys() != new.told.keys() or not all(_equal(old.told[n], new.told[n]) for n in new.told):
         return False
-    return all(a is b or _both_empty(a, b) for a, b in zip(old.numbers, new.numbers, strict=True))
+    return all(_equal(a, b) for a, b in zip(old.numbers, new.numbers, strict=True))
 
 
-def _both_empty(a: Any, b: Any) -> bool:
-    return len(a) == 0 and len(b) == 0
+def _equal(a: Any, b: Any) -> bool:
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return a is b or list(a) == list(b)
+    return a is b or np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
 
 
 def _relabel(figure: Any, renderer: Any, label: str) -> None:

@@ -14,6 +14,7 @@ from smoot_explore.views.sketch import Axis, Sketch, boxes, pixels, words, wrapp
 from smoot_explore.views.view import view
 
 PICTURES = "Pictures"  # the name of its looks
+MASKING_ROWS = ("image", "saliency", "masked")
 SCALES = ("one for all", "one for each run", "one for each map")  # where the colours of saliency maps end
 _LINE_PIXELS = 16  # of a line of text
 _ROOM = 0.06  # of a cell, between two pictures
@@ -77,7 +78,9 @@ def picture_grid(
         else 0.0
     )
     above, below = line * titled, line * footer_lines
-    sheet = _montage([(_thinned(picture, 2 * cell), *place) for picture, *place in cells], columns, n_rows)
+    sheet = _montage(
+        [(_thinned(picture, 2 * cell), column, row) for picture, column, row in cells], columns, n_rows
+    )
     texts_of_cells = [(i + 0.5, line / 2, text) for i, text in enumerate(titles)]
     texts_of_cells += [
         (i + 0.5, -n_rows - line * (n + 0.5), text)
@@ -123,6 +126,7 @@ def masking(
     framed: int | None = None,
     label: str = "",
     cell: int = 100,
+    columns: int | None = None,
 ) -> Sketch:
     """Images, their saliency, and what masking leaves of them, in three rows.
 
@@ -138,7 +142,7 @@ def masking(
         Position of an image to frame.
     label
         The title.
-    cell
+    cell, columns
         As in `picture_grid`.
     """
     if footers is None:
@@ -154,7 +158,8 @@ def masking(
         ],
         titles=titles or _labels(split),
         footers=footers,
-        row_labels=("image", "saliency", "masked"),
+        row_labels=MASKING_ROWS,
+        columns=columns,
         framed=None if framed is None else (framed, 0, 1, 3),
         label=label,
         cell=cell,

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
+from smoot_explore.core.bounds import Bounds
 from smoot_explore.core.effect import MaskingEffect
 from smoot_explore.core.records import Change
 from smoot_explore.data.images import Split
-from smoot_explore.views.bounds import Bounds
 from smoot_explore.views.figures import plain
 from smoot_explore.views.lessons import show_picture, show_saliency
 from smoot_explore.views.palette import COLOURS, NEUTRAL, SERIES

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from smoot_explore.core.bounds import recorded_changes
 from smoot_explore.core.records import Change
-from smoot_explore.views.bounds import recorded_changes
 from smoot_explore.views.flags import flags
 from smoot_explore.views.sketch import Axis, Layer, Sketch, curve, points
 from smoot_explore.views.view import axis, view

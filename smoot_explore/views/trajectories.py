@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from smoot_explore.core.bounds import Bounds, recorded_bounds, recorded_changes
 from smoot_explore.core.history import QUANTILES
 from smoot_explore.core.records import Change
 from smoot_explore.schema import start_config
-from smoot_explore.views.bounds import Bounds, recorded_bounds, recorded_changes
 from smoot_explore.views.flags import flags
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, upright
 from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
 _MOST_POINTS = 21  # of such a line
-_K = Axis("k", "number of masked pixels k", "pixels")
+_K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
 
 
@@ -40,10 +40,12 @@ def k_trajectories(
     images: Sequence[int] = (),
     classes: Sequence[str] | None = None,
     *,
+    picked: int | None = None,
     bounds: Sequence[Bounds] | None = None,
     changes: Sequence[tuple[float, Change]] | None = None,
     epochs: float | None = None,
     every_image: bool = False,
+    n_pixels: int | None = None,
     label: str | None = None,
 ) -> Sketch:
     """k of all images as bands, and of chosen ones as lines, coloured by their class.
@@ -56,12 +58,16 @@ def k_trajectories(
         Positions of the images with lines of their own.
     classes
         ``"I"`` or ``"II"`` of each of them; by default not judged.
+    picked
+        Position of one image that stands out.
     bounds
         Of k, in pixels, from an epoch on; by default the record's.
     changes, epochs
         As in `losses`.
     every_image
         A thin line for each image instead of bands, where there are not more than a thousand.
+    n_pixels
+        Where the axis of k ends; None ends it with the data.
     label
         The title; by default the number of images.
 
@@ -92,10 +98,12 @@ def k_trajectories(
         *_bound_lines(bounds or (), end),
         *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
         *_class_lines(k.isel(image=list(images)) if len(images) else None, classes),
+        _lines("Picked", None if picked is None else k.isel(image=[picked]), "picked image", None),
     ]
     if label is None:
         label = "k of all images" if n_images is None else f"k of {n_images:,} images"
-    return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), _K, tuple(layers))
+    y = _K if n_pixels is None else _K._replace(range=(0, n_pixels))
+    return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), y, tuple(layers))
 
 
 @view()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import param
 import xarray as xr
 
+from smoot_explore import views
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
@@ -17,11 +19,12 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
 from smoot_explore.runs.table import columns
+from smoot_explore.views.curves import no_drop
 from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES, in_words
-from smoot_explore.views.pixels import saliency_limit
+from smoot_explore.views.pictures import SCALES
+from smoot_explore.views.sketch import Sketch
 
 N_COMPARED_IMAGES = 8
-SCALES = ("one for all", "one for each run", "one for each map")
 
 
 class Maps(dict[str, np.ndarray]):
@@ -79,14 +82,26 @@ class CompareState(param.Parameterized):
         found = {s.label: s.curves(self.fill, self.attribution) for s in self.opened_runs}
         return {label: curves for label, curves in found.items() if curves is not None}
 
-    def colours(self) -> dict[str, str]:
-        """A colour for each run: its method's, for the first run of the method."""
-        taken: dict[str, str] = {}
-        for opened in self.opened_runs:
-            colour = COLOURS[opened.method]
-            free = [c for c in SERIES if c not in taken.values()] or list(SERIES)
-            taken[opened.label] = free[0] if colour in taken.values() else colour
-        return taken
+    def roles(self) -> dict[str, str]:
+        """What each run is drawn as, by its label: its method, for the first run of the method."""
+        names = [METHOD_NAMES[opened.method] for opened in self.opened_runs]
+        first = [name if name not in names[:i] else None for i, name in enumerate(names)]
+        taken = {COLOURS[opened.method] for opened in self.opened_runs}
+        free = [f"Series {i}" for i, colour in enumerate(SERIES, start=1) if colour not in taken]
+        others = itertools.cycle(free or ["Series 1"])
+        return {
+            opened.label: role or next(others) for opened, role in zip(self.opened_runs, first, strict=True)
+        }
+
+    def drops(self, title: str) -> Sketch:
+        """The accuracy drops of the runs where they are measured."""
+        curves = self.curves()
+        if not curves:
+            return no_drop(title)
+        roles = self.roles()
+        return views.accuracy_drop.sketch(
+            curves, title=title, roles={label: roles[label] for label in curves}
+        )
 
     def results(self) -> xr.Dataset:
         """The paper's table, from `compare_measured`: an AUC for each fill measured for the attribution method."""
@@ -193,14 +208,3 @@ def compared_images(opened: OpenedRun) -> Split:
     """One test image of each class, as far as they are shown."""
     test = opened.data.test
     return test[balanced(test, min(N_COMPARED_IMAGES, len(test)))]
-
-
-def map_limits(maps: Mapping[str, np.ndarray], scale: str) -> dict[str, np.ndarray]:
-    """Where the colour scale of each map ends, ``(n,)`` by the run's label; ``scale`` is one of `SCALES`."""
-    if scale == SCALES[2]:
-        return {label: np.array([saliency_limit([one]) for one in group]) for label, group in maps.items()}
-    shared = saliency_limit(maps.values())
-    return {
-        label: np.full(len(group), shared if scale == SCALES[0] else saliency_limit([group]))
-        for label, group in maps.items()
-    }

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import param
 import torch
+import xarray as xr
 
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS
 from smoot_explore.core.classes import image_class, peak_fraction
@@ -26,8 +27,7 @@ HALVES = ("test images", "training images", "own picture")
 class Curve(NamedTuple):
     """The masking curve of one image, with its verdict."""
 
-    masked_fraction: np.ndarray  # (levels,)
-    probability: np.ndarray  # (levels,)
+    measured: xr.Dataset  # masking curves of this image alone
     image_class: str
     peak_fraction: float
     order: str  # which pixels were masked first
@@ -243,8 +243,7 @@ class ImageState(param.Parameterized):
                     opened.model, one, LEVELS, q.order, q.fill, q.attribution, signed=q.signed
                 )
                 kept = Curve(
-                    curves.masked_fraction.values,
-                    curves.probability.values[0],
+                    curves,
                     str(image_class(curves).item()),
                     float(peak_fraction(curves).item()),
                     q.order,

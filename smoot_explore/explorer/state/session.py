@@ -85,7 +85,7 @@ class SessionState(param.Parameterized):
     def adopt_training(self) -> str | None:
         """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
         training = self.train.training
-        if training is None or training.prepared is None or not self.train.epochs:
+        if training is None or training.prepared is None or not self.train.history.scores:
             return None
         key = self.catalogue.key_of(training.prepared.run)
         if key is None:

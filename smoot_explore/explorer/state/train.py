@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
+import functools
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import param
+import xarray as xr
 from torch import nn
 
+from smoot_explore.core.bounds import Bounds, moving_bounds
 from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
+from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
-from smoot_explore.core.records import Change, EpochRecord
+from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
     Prepared,
@@ -33,44 +36,17 @@ from smoot_explore.explorer.data_access import allowed_folder, installed_dataset
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.runs.run import Run
-from smoot_explore.views.bounds import Bounds, moving_bounds
+from smoot_explore.runs.run import Run, bundled_runs
 
 OWN_FOLDER = "a folder of images"
+BUNDLED_DATA = "fashion-mnist-sample"
 N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
 N_JUDGED = 40  # training images among which those of class II are looked for
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
-MAX_HISTORY = 240  # kept moments of all images' k; beyond, every second one goes
-
-
-class EpochScores(NamedTuple):
-    """What the accuracy plot shows of an epoch, in per cent."""
-
-    epoch: int
-    train_accuracy: float
-    test_accuracy: float
 
 
 ModelMaker = Callable[[ImageData, int], nn.Module]  # (data, seed) → model
-
-
-class Moment(NamedTuple):
-    """k of all training images at one time."""
-
-    epoch: float
-    k: np.ndarray  # (N,)
-
-
-class Point(NamedTuple):
-    """Losses and the spread of k at one time, for the plots."""
-
-    epoch: float
-    cross_entropy: float
-    kl: float  # NaN for traditional training
-    k_smallest: float  # pixels, of all training images
-    k_median: float
-    k_largest: float
 
 
 class TrainState(param.Parameterized):
@@ -137,17 +113,13 @@ class TrainState(param.Parameterized):
         self.data: ImageData | None = None  # of the training shown
         self.started = TrainingConfig()  # the settings as they were when training started
         self.changes: list[Change] = []
-        self.history: list[Moment] = []
-        self.points: list[Point] = []
-        self.epochs: list[EpochScores] = []
-        self.k: np.ndarray | None = None  # of all training images, now
+        self.history = History(None)
         self.preview: OpenedRun | None = None  # a finished run shown while nothing was trained yet
         self.seen: WatchReport | None = None
         self.seconds_left = float("nan")
         self.images_per_second = float("nan")
         self.step = self.steps_per_epoch = 0
         self._folder: Path | None = None
-        self._stride = self._moments = 0
 
     # Orders
 
@@ -200,11 +172,9 @@ class TrainState(param.Parameterized):
         if self.training is not None:
             self.training.stop()
         self.training, self.data, self.seen = None, None, None
-        self.preview = self.k = None
-        self.history, self.points, self.epochs, self.changes = [], [], [], []
+        self.preview, self.history, self.changes = None, History(None), []
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
-        self._stride, self._moments = 1, 0
         self.status = "new"
 
     def close(self) -> None:
@@ -225,27 +195,25 @@ class TrainState(param.Parameterized):
             self.data = training.prepared.data
             # Sliders may have moved while it waited: what counts is the start of the run.
             self.started = TrainingConfig(**training.prepared.run.start_config)
+            self.history = History(self._k_start(len(self.data.train)))
             self.choose_watched()
         for report in reports:
             if isinstance(report, WatchReport):
                 self.seen = report
+            elif isinstance(report, DropRecord):
+                self.history.add(report)
             elif isinstance(report, EpochRecord):
-                self.epochs.append(EpochScores(report.epoch, report.train_accuracy, report.test_accuracy))
-                if len(self.epochs) == 1 and self.watch == WATCH[0]:
+                self.history.add(report)
+                if len(self.history.scores) == 1 and self.watch == WATCH[0]:
                     self.choose_watched()
                 self.step = report.step
-                self._remember(float(report.epoch), report.k, always=True)
             else:
                 record = report.record
                 self.step, self.steps_per_epoch = record.step, record.steps_per_epoch
                 self.seconds_left = report.seconds_left
                 self.images_per_second = record.images_per_second
-                epoch = record.step / record.steps_per_epoch
-                self.points.append(
-                    Point(epoch, record.cross_entropy, record.kl, *np.quantile(record.k, (0, 0.5, 1)))
-                )
-                self._remember(epoch, record.k)
-        self.changes += training.changes[len(self.changes) :]
+                self.history.add(record)
+        self.changes += training.changes[len(self.changes) :]  # also those of records that were not reported
         if training.ended and training.status == "finished":
             self.seconds_left = 0.0
         changed = self.status != training.status
@@ -269,6 +237,14 @@ class TrainState(param.Parameterized):
         return prepared.run if prepared is not None else None
 
     @property
+    def reference(self) -> xr.Dataset | None:
+        """Masking curves of the bundled traditional run, where it is of the same data as the training."""
+        name = self.run.description["data"]["name"] if self.run is not None else None
+        if self.preview is not None:
+            name = self.preview.run.description["data"]["name"]
+        return bundled_reference() if name == BUNDLED_DATA else None
+
+    @property
     def share(self) -> float:
         """How much of the training is done, 0 … 1."""
         total = self.steps_per_epoch * self.started.epochs
@@ -290,12 +266,25 @@ class TrainState(param.Parameterized):
         return marks
 
     @property
+    def flags(self) -> list[tuple[float, Change]]:
+        """The marked changes with the epochs at which they took effect."""
+        return [(self.epoch_of(change.step), change) for change in self.marks()]
+
+    @property
     def bounds(self) -> list[Bounds]:
         """The bounds of k as fractions, at the start and after each live change; empty while nothing is shown."""
         if self.training is None and self.preview is None:
             return []
         moved = [(self.epoch_of(change.step), change) for change in self.changes]
         return moving_bounds(self.started.k_min, self.started.k_max, moved)
+
+    @property
+    def bounds_in_pixels(self) -> list[Bounds]:
+        """The bounds of k in pixels; empty where k has none."""
+        if self.data is None or self.started.method != "smoot":
+            return []
+        n_pixels = self.data.n_pixels
+        return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in self.bounds]
 
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""
@@ -309,17 +298,7 @@ class TrainState(param.Parameterized):
         self.preview, self.data, self.started = opened, opened.data, config
         self.changes = opened.run.changes
         self.steps_per_epoch = -(-len(opened.data.train) // config.batch_size)
-        n_pixels = opened.data.n_pixels
-        start = np.full(record.sizes["image"], config.k_init * n_pixels)
-        self._remember(0.0, start, always=True)
-        nan = float("nan")
-        self.points.append(Point(0.0, nan, nan, *np.quantile(start, (0, 0.5, 1))))
-        for i, epoch in enumerate(record.epoch.values):
-            one = record.isel(epoch=i)
-            self._remember(float(epoch), one.k.values, always=True)
-            spread = np.quantile(one.k.values, (0, 0.5, 1))
-            self.points.append(Point(float(epoch), float(one.cross_entropy), float(one.kl), *spread))
-            self.epochs.append(EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy)))
+        self.history = History.of(record)
         self.seen = self.watch_now() if look else None
 
     def choose_watched(self) -> bool:
@@ -330,24 +309,24 @@ class TrainState(param.Parameterized):
         if self.training is None or self.training.ended or self.training.status == "paused":
             return False
         # Before the first epoch no model has classes worth telling.
-        watch = WATCH[1] if self.watch == WATCH[0] and not self.epochs else self.watch
+        watch = WATCH[1] if self.watch == WATCH[0] and not self.history.scores else self.watch
         self.training.watch(partial(choose, watch))
         return True
 
     def watch_now(self) -> WatchReport | None:
         """Choose and look without a worker: at the preview, or after training has ended. Takes up to a second."""
         opened, prepared = self.preview, self.training.prepared if self.training is not None else None
-        if self.data is None or self.k is None:
+        if self.data is None or self.history.k is None:
             return None
         if prepared is not None:
             return self._watched(
-                copy.deepcopy(prepared.model), self.data.train, self.k
+                copy.deepcopy(prepared.model), self.data.train, self.history.k
             )  # the worker may go on
         if opened is None:
             return None
         if self.watch not in opened.watched:  # the same for every visitor
             with opened.lock:
-                opened.watched[self.watch] = self._watched(opened.model, self.data.train, self.k)
+                opened.watched[self.watch] = self._watched(opened.model, self.data.train, self.history.k)
         return opened.watched[self.watch]
 
     def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
@@ -355,13 +334,6 @@ class TrainState(param.Parameterized):
         watched = train[positions]
         seen = effect_as_in_training(model, watched, k[positions], self.started)
         return WatchReport(positions, self.step, k[positions], seen, classes_of(model, watched))
-
-    def trajectories(self) -> tuple[list[float], dict[int, list[float]]]:
-        """Epochs, and k of each watched image at them."""
-        if self.seen is None:
-            return [], {}
-        epochs = [moment.epoch for moment in self.history]
-        return epochs, {int(i): [float(m.k[i]) for m in self.history] for i in self.seen.positions}
 
     def explain(self) -> str:
         """Why the k of the chosen watched image moves as it does, in words and numbers."""
@@ -420,20 +392,18 @@ class TrainState(param.Parameterized):
         run = Run.create(folder / f"{self.config.method}-{number}", self.config, model, data)
         return Prepared(model, data, run)
 
-    def _remember(self, epoch: float, k: np.ndarray, always: bool = False) -> None:
-        self._moments += 1
-        self.k = k
-        if self.started.method == "traditional" or not (always or self._moments % self._stride == 0):
-            return
-        if not self.history:
-            start = np.full_like(k, self.started.k_init * self.data.n_pixels) if self.data else k
-            self.history.append(Moment(0.0, start))
-        if epoch <= self.history[-1].epoch:
-            return
-        self.history.append(Moment(epoch, k))
-        if len(self.history) > MAX_HISTORY:
-            self.history = [*self.history[:-1:2], self.history[-1]]
-            self._stride *= 2
+    def _k_start(self, n: int) -> np.ndarray | None:
+        """k of n images before the first step; none for traditional training."""
+        if self.started.method == "traditional" or self.data is None:
+            return None
+        return np.full(n, self.started.k_init * self.data.n_pixels)
+
+
+@functools.cache
+def bundled_reference() -> xr.Dataset:
+    """Masking curves of the bundled traditional run, by the gradient, black fill."""
+    run = next(run for run in bundled_runs() if run.start_config["method"] == "traditional")
+    return run.curves().sel(fill="black", attribution="gradient")
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:

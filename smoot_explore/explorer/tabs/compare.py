@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 
+from smoot_explore import views
 from smoot_explore.engine.background import FILES, MAPS
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
@@ -19,11 +20,10 @@ from smoot_explore.explorer.state.compare import (
     N_COMPARED_IMAGES,
     CompareState,
     compared_images,
-    map_limits,
     missing_maps,
 )
-from smoot_explore.views.drops import MOST_RUNS, DropsView
-from smoot_explore.views.maps import SaliencyGrid
+from smoot_explore.views.curves import no_drop
+from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
 
 
@@ -39,13 +39,12 @@ class CompareTab:
         complain: Callable[[str], None],
     ) -> None:
         self.state, self._measure, self._complain = state, measure, complain
-        self.drops = DropsView(height=340)
+        self.drops = Live(no_drop("Accuracy drop"), "accuracy-drop", height=340)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
-        self.maps = pn.Column(sizing_mode="stretch_width")
-        self._grid: SaliencyGrid | None = None
+        self.maps = Live(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10))
         self.missing = small_text(margin=(0, 10), visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(
@@ -59,9 +58,9 @@ class CompareTab:
             self.table,
             self.note,
             pn.Row(self.csv, self.page),
-            pn.pane.Bokeh(self.drops.figure, sizing_mode="stretch_width", margin=0),
+            self.drops.pane,
             self.missing,
-            self.maps,
+            self.maps.pane,
             sizing_mode="stretch_width",
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution"])
@@ -86,7 +85,7 @@ class CompareTab:
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
-        self.drops.show(title, curves, state.colours())
+        self.drops.show(state.drops(title))
 
     def _tabulate(self, state: CompareState) -> tuple[str, str]:
         """The table and its note; beside the page, because it reads the runs' records."""
@@ -116,19 +115,10 @@ class CompareTab:
         missing = missing_maps(maps.problems)
         self.missing.param.update(object=html.escape(missing), visible=bool(missing))
         if images is None:
-            self.maps.objects = []
+            self.maps.show(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES))
             return
-        labels = list(maps)[:MOST_RUNS]
-        if self._grid is None or self._grid.labels != labels:
-            self._grid = SaliencyGrid(labels, N_COMPARED_IMAGES, cell=96)
-            self.maps.objects = [pn.pane.Bokeh(self._grid.figure, sizing_mode="scale_width", margin=(0, 10))]
-        self._grid.show_maps(
-            f"Saliency of the label by {in_words(attribution)}, colour scale: {scale}",
-            images.images.numpy(),
-            [images.class_names[int(label)] for label in images.labels],
-            maps,
-            map_limits(maps, scale),
-        )
+        label = f"Saliency of the label by {in_words(attribution)}"
+        self.maps.show(views.saliency_maps.sketch(images, maps, scale=scale, label=label, cell=96))
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()
@@ -138,6 +128,11 @@ class CompareTab:
         shown = self.state.snapshot()
         return lambda: shown.to_csv().encode()
 
-    def _page(self) -> Callable[[], bytes]:
+    def _page(self) -> Callable[[], Callable[[], bytes]]:
         shown = self.state.snapshot()
-        return lambda: compare_page(shown).encode()
+
+        def made() -> Callable[[], bytes]:
+            drawn = compare_page(shown)
+            return lambda: drawn().encode()
+
+        return made

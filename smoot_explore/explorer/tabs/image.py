@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.events import Tap
+from holoviews.streams import Tap
 
+from smoot_explore import views
 from smoot_explore.data.images import Split
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, number, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.uploads import read_picture
-from smoot_explore.views.grid import PictureGrid
-from smoot_explore.views.image import CurveView, ProbabilityBars
+from smoot_explore.views.curves import NO_CURVE
+from smoot_explore.views.live import Live
+from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
 
+COLUMNS = 6  # of the thumbnails
 _OF_THE_PICTURE = [
     "half", "image", "masked_fraction", "order", "fill", "attribution", "signed",
 ]  # fmt: skip
@@ -41,12 +46,18 @@ class ImageTab:
         self.state, self._measure, self._complain = state, measure, complain
         self._upload_megabytes = upload_megabytes
         self.latest = Coalescer(state.view, self._show, QUICK, schedule)
-        self.thumbnails = PictureGrid(
-            "thumbnails", "Pick an image", 6, PAGE // 6, cell=58, titled=False, tooltips=True
+        tap = gesture(Tap, self._tapped, schedule)
+        self.thumbnails = Live(
+            views.picture_grid.sketch([], columns=COLUMNS, n_rows=PAGE // COLUMNS, label="Pick an image", cell=58),
+            "thumbnails", [tap], margin=(0, 5),
+        )  # fmt: skip
+        self.pictures = Live(
+            views.picture_grid.sketch([], columns=3, n_rows=1, titled=True, cell=190), "image", margin=(0, 10)
         )
-        self.thumbnails.figure.on_event(Tap, self._tapped)
-        self.pictures = PictureGrid("image", "", 3, 1, cell=190)
-        self.bars, self.curve = ProbabilityBars(height=225), CurveView(height=225)
+        self.bars = Live(
+            views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", height=240
+        )
+        self.curve = Live(views.masking_curve.sketch(NO_CURVE), "masking-curve", height=240)
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
@@ -72,18 +83,20 @@ class ImageTab:
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
             pn.Row(*self._test_filters, self.position, margin=0),
-            pn.pane.Bokeh(self.thumbnails.figure, sizing_mode="scale_width", margin=(0, 5)),
+            self.thumbnails.pane,
             pn.Row(self.back, self.count, self.next, margin=0),
             self.upload,
             width=310,
         )
         self._shown: list[int] = []
+        self._texts: list[str] = []  # of the thumbnails
+        self._thumbnails: list[np.ndarray] = []
         self._curve: Curve | None = None  # the one drawn
         self.slider = control(state, "masked_fraction")
         self.panel = pn.Row(
             chooser,
             pn.Column(
-                pn.pane.Bokeh(self.pictures.figure, sizing_mode="scale_width", margin=(0, 10)),
+                self.pictures.pane,
                 self.slider,
                 pn.Row(
                     *(control(state, n) for n in ("order", "fill", "attribution")),
@@ -92,8 +105,8 @@ class ImageTab:
                 ),
                 self.verdict,
                 pn.Row(
-                    pn.pane.Bokeh(self.curve.figure, sizing_mode="stretch_width", margin=0),
-                    pn.pane.Bokeh(self.bars.figure, sizing_mode="stretch_width", margin=0),
+                    self.curve.pane,
+                    self.bars.pane,
                     sizing_mode="stretch_width",
                 ),
                 sizing_mode="stretch_width",
@@ -121,9 +134,8 @@ class ImageTab:
         chosen, split = state.thumbnails(), state.split
         self._shown = list(chosen)
         names = split.class_names
-        texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
-        rows = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
-        self.thumbnails.show(rows, texts=texts)
+        self._texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
+        self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
         self._frame()
         n, pages = len(state.positions()), state.pages
         page = min(state.page, pages - 1)
@@ -133,8 +145,16 @@ class ImageTab:
         self.back.disabled, self.next.disabled = page == 0, page >= pages - 1
 
     def _frame(self) -> None:
-        place = self._shown.index(self.state.image) if self.state.image in self._shown else None
-        self.thumbnails.select(place)
+        framed = None
+        if self.state.image in self._shown:
+            row, column = divmod(self._shown.index(self.state.image), COLUMNS)
+            framed = column, row, 1, 1
+        self.thumbnails.show(
+            views.picture_grid.sketch(
+                self._thumbnails, columns=COLUMNS, n_rows=PAGE // COLUMNS, texts=self._texts, framed=framed,
+                label="Pick an image", cell=58,
+            )
+        )  # fmt: skip
 
     def _filtered(self, *events: Any) -> None:
         self.state.page = 0
@@ -146,8 +166,8 @@ class ImageTab:
     def _turn(self, pages: int) -> None:
         self.state.page = max(0, min(self.state.page, self.state.pages - 1) + pages)
 
-    def _tapped(self, event: Tap) -> None:
-        cell = self.thumbnails.cell_at(event.x, event.y)
+    def _tapped(self, x: float | None, y: float | None) -> None:
+        cell = cell_at(x, y, COLUMNS, PAGE // COLUMNS)
         if cell is not None and cell < len(self._shown):
             self.state.image = int(self._shown[cell])
 
@@ -175,34 +195,38 @@ class ImageTab:
             self._complain(reason(view))
             return
         limit = saliency_limit([view.effect.saliency])
-        self.pictures.figure.title.text = view.title
         percent = 100 * view.masked_pixels / view.picture[0, 0].size
+        pictures = [
+            picture_pixels(view.picture),
+            saliency_pixels(view.effect.saliency, limit),
+            picture_pixels(view.effect.masked_images),
+        ]
+        titles = ["image", "saliency: red for, blue against"]
+        titles += [f"{percent:.0f} % masked ({view.masked_pixels} pixels)"]
         self.pictures.show(
-            [[
-                picture_pixels(view.picture)[0],
-                saliency_pixels(view.effect.saliency, limit)[0],
-                picture_pixels(view.effect.masked_images)[0],
-            ]],
-            titles=[
-                "image", "saliency: red for, blue against", f"{percent:.0f} % masked ({view.masked_pixels} pixels)",
-            ],
-        )  # fmt: skip
+            views.picture_grid.sketch(
+                [np.concatenate(pictures)], columns=3, titles=titles, label=view.title, cell=190
+            )
+        )
         explained = view.class_names[view.explained]
         if view.curve is not self._curve:
             self._curve = view.curve
-            self.curve.figure.yaxis.axis_label = f"probability of {explained}"
-            self.curve.show(view.curve.masked_fraction, view.curve.probability, view.curve.image_class)
             self.verdict.object = verdict(view.curve, escaped(explained))
         probability = float(view.effect.masked_probabilities[0, view.explained])
-        self.curve.mark(percent / 100, probability)
-        self.bars.show(
-            view.class_names, view.effect.clean_probabilities[0], view.effect.masked_probabilities[0]
+        label = f"Masking curve: probability of {explained}"
+        self.curve.show(
+            views.masking_curve.sketch(
+                view.curve.measured, percent / 100, label=label, probability=probability
+            )
         )
+        clean, masked = view.effect.clean_probabilities[0], view.effect.masked_probabilities[0]
+        self.bars.show(views.probabilities.sketch(view.class_names, clean, masked))
 
 
 def verdict(curve: Curve, explained: str) -> str:
     """Class I or II with its reason, as Markdown."""
-    start, top = float(curve.probability[0]), float(curve.probability.max())
+    probability = curve.measured.probability.values[0]
+    start, top = float(probability[0]), float(probability.max())
     which = "strongest" if curve.order == "highest" else "weakest"
     if curve.image_class == "I":
         return (

@@ -8,54 +8,80 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.events import Tap
+from holoviews.streams import BoundsX, BoundsXY, Tap
 
+from smoot_explore import views
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.controls import control, number, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.images import ImagesState
-from smoot_explore.views.classes import ClassScatter, MeanCurvesView
-from smoot_explore.views.grid import PictureGrid
-from smoot_explore.views.histogram import Histogram
-from smoot_explore.views.palette import CLASS_COLOURS
+from smoot_explore.views.classes import start_and_rise
+from smoot_explore.views.curves import NO_CURVES
+from smoot_explore.views.live import Live
+from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels
+from smoot_explore.views.sketch import Sketch
 
-_SHOWN = 20  # thumbnails
+_SHOWN, _COLUMNS = 20, 10  # thumbnails
+_REACH = 0.05  # of a tap, in probability
 
 
 class ImagesTab:
     """Draws the classes. ``open_image`` is called with a position among the test images."""
 
     def __init__(
-        self, state: ImagesState, open_image: Callable[[int], None], measure: Callable[[], None]
+        self,
+        state: ImagesState,
+        open_image: Callable[[int], None],
+        measure: Callable[[], None],
+        schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.state, self._open_image, self._measure = state, open_image, measure
-        self.scatter, self.means = ClassScatter(height=290), MeanCurvesView(height=290)
-        self.peaks = Histogram(
-            "Where class II peaks", "masked pixels at the peak (%)", name="peaks", colour=CLASS_COLOURS["II"],
-            unit="%", height=290,
-        )  # fmt: skip
-        self.gallery = PictureGrid(
-            "gallery", "", 10, 2, cell=70, titled=False, tooltips=True
-        )  # fmt: skip
+        self._shown: list[int] = []  # positions of the thumbnails
+        pick, box = gesture(Tap, self._picked, schedule), gesture(BoundsXY, self._scatter_boxed, schedule)
+        across, between = (
+            gesture(BoundsXY, self._curves_boxed, schedule),
+            gesture(BoundsX, self._peaks_boxed, schedule),
+        )
+        tap = gesture(Tap, self._tapped, schedule)
+        curves = NO_CURVES
+        self.scatter = Live(
+            views.class_scatter.sketch(curves),
+            "classes",
+            [pick, box],
+            height=290,
+        )
+        self.means = Live(views.class_means.sketch(curves), "mean-curves", [across], height=290)
+        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", [between], height=290)
+        self.gallery = Live(self._gallery(), "gallery", [tap], margin=(0, 10))
         self.headline = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
             on_click=lambda e: self._open_image(self.state.position),
         )  # fmt: skip
-        self.scatter.source.selected.on_change("indices", self._selected)
-        self.scatter.figure.on_event(Tap, self._point_tapped)
-        self.gallery.figure.on_event(Tap, self._tapped)
+        self.none = pmui.Button(
+            label="Select none",
+            variant="text",
+            size="small",
+            margin=(4, 4),
+            on_click=self._select_none,
+            visible=False,
+        )
         self.plots = pn.Column(
             pn.Row(
-                pn.pane.Bokeh(self.scatter.figure, sizing_mode="stretch_width", margin=0),
-                pn.pane.Bokeh(self.means.figure, sizing_mode="stretch_width", margin=0),
-                pn.pane.Bokeh(self.peaks.figure, sizing_mode="stretch_width", margin=0),
+                *(live.pane for live in (self.scatter, self.means, self.peaks)),
                 sizing_mode="stretch_width",
             ),
-            pn.Row(self.picked, number(state, "picked", width=110), self.open, sizing_mode="stretch_width"),
-            pn.pane.Bokeh(self.gallery.figure, sizing_mode="scale_width", margin=(0, 10)),
+            pn.Row(
+                self.picked,
+                number(state, "picked", width=110),
+                self.open,
+                self.none,
+                sizing_mode="stretch_width",
+            ),
+            self.gallery.pane,
             sizing_mode="stretch_width",
         )
         self.panel = pn.Column(
@@ -70,7 +96,6 @@ class ImagesTab:
         state.param.watch(self._protocol_chosen, ["fill", "attribution"])
         state.param.watch(lambda *e: self.refresh(), "tolerance")
         state.param.watch(lambda *e: self._show_selection(), ["selected", "picked"])
-        self._shown: list[int] = []
 
     def refresh(self) -> None:
         """Draw everything anew."""
@@ -80,54 +105,94 @@ class ImagesTab:
             why = f"cannot be measured: {escaped(state.problem)}" if state.problem else "are being measured."
             self.headline.object = f"The masking curves of this protocol {why}"
             return
-        names = [
-            f"{i}: {state.opened.data.class_names[int(label)]}" for i, label in enumerate(curves.label.values)
-        ]
         self.headline.object = state.headline()
-        self.scatter.source.selected.indices = list(state.selected)
-        self.scatter.show(curves, state.tolerance, names, state.position)
-        second = image_class(curves, state.tolerance).values == "II"
-        peaks = 100 * peak_fraction(curves, state.tolerance).values[second]
-        levels = 100 * curves.masked_fraction.values
-        edges = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [100]])  # a bar around each level
-        self.peaks.show(peaks, edges)
         self._show_selection()
 
     def _show_selection(self) -> None:
         state, curves = self.state, self.state.curves
         if curves is None or state.opened is None:
             return
-        self.means.show(curves, state.tolerance, np.array(state.selected, int), state.position)
-        self.scatter.pick(state.position)
-        shown = state.shown[:_SHOWN]
-        self._shown = [int(i) for i in shown]
-        test = state.opened.data.test
-        names = state.opened.data.class_names
-        self.gallery.show(
-            [picture_pixels(test.images[shown].numpy())] if len(shown) else [],
-            texts=[f"{i}: {names[int(test.labels[i])]}" for i in self._shown],
-        )
-        what = "the selected images" if state.selected else "class II, the largest rise first"
-        self.gallery.figure.title.text = f"{len(self._shown)} of {len(state.shown)}: {what}"
-        self.gallery.select(self._shown.index(state.position) if state.position in self._shown else None)
+        names = [
+            f"{i}: {state.opened.data.class_names[int(label)]}" for i, label in enumerate(curves.label.values)
+        ]
+        chosen = {"selected": state.selected, "picked": state.position}
+        self.scatter.show(views.class_scatter.sketch(curves, state.tolerance, names, **chosen))
+        self.means.show(views.class_means.sketch(curves, state.tolerance, **chosen))
+        self.peaks.show(views.class_peaks.sketch(curves, state.tolerance, state.selected))
+        self._shown = [int(i) for i in state.shown[:_SHOWN]]
+        self.gallery.show(self._gallery())
         self.picked.object = state.describe_picked()
+        self.none.visible = bool(state.selected)
+
+    def _gallery(self) -> Sketch:
+        state, shown = self.state, self._shown
+        rows, texts, framed = [], [], None
+        if shown and state.opened is not None:
+            test, names = state.opened.data.test, state.opened.data.class_names
+            rows = [picture_pixels(test.images[shown].numpy())]
+            texts = [f"{i}: {names[int(test.labels[i])]}" for i in shown]
+            if state.position in shown:
+                row, column = divmod(shown.index(state.position), _COLUMNS)
+                framed = column, row, 1, 1
+        what = "the selected images" if state.selected else "class II, the largest rise first"
+        label = f"{len(shown)} of {len(state.shown)}: {what}"
+        return views.picture_grid.sketch(
+            rows,
+            columns=_COLUMNS,
+            n_rows=_SHOWN // _COLUMNS,
+            texts=texts,
+            framed=framed,
+            label=label,
+            cell=70,
+        )
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.state.selected = []
         self.refresh()
         self._measure()
 
-    def _selected(self, attribute: str, old: list[int], new: list[int]) -> None:
-        self.state.selected = [int(i) for i in new]
+    # Linked brushing: a box in any picture selects images, and all pictures show them
 
-    def _point_tapped(self, event: Tap) -> None:
-        image = (
-            self.scatter.image_at(event.x, event.y) if event.x is not None and event.y is not None else None
-        )
-        if image is not None:
-            self.state.picked = image
+    def _select_none(self, *events: Any) -> None:
+        self.state.selected = []
 
-    def _tapped(self, event: Tap) -> None:
-        cell = self.gallery.cell_at(event.x, event.y)
+    def _scatter_boxed(self, bounds: tuple[float, float, float, float] | None) -> None:
+        if bounds is not None and self.state.curves is not None:
+            start, rise = start_and_rise(self.state.curves)
+            left, bottom, right, top = bounds
+            self._select((start >= left) & (start <= right) & (rise >= bottom) & (rise <= top))
+
+    def _curves_boxed(self, bounds: tuple[float, float, float, float] | None) -> None:
+        """Select the images whose own curves pass through the box."""
+        if bounds is None or self.state.curves is None:
+            return
+        left, bottom, right, top = bounds
+        percent = 100 * self.state.curves.masked_fraction.values
+        inside = (percent >= left) & (percent <= right)
+        heights = self.state.curves.probability.values[:, inside]
+        self._select(((heights >= bottom) & (heights <= top)).any(1))
+
+    def _peaks_boxed(self, boundsx: tuple[float, float] | None) -> None:
+        """Select the images of class II that peak between two masked shares."""
+        if boundsx is None or self.state.curves is None:
+            return
+        second = image_class(self.state.curves, self.state.tolerance).values == "II"
+        peaks = 100 * peak_fraction(self.state.curves, self.state.tolerance).values
+        self._select(second & (peaks >= boundsx[0]) & (peaks <= boundsx[1]))
+
+    def _select(self, which: np.ndarray) -> None:
+        self.state.selected = [int(i) for i in np.flatnonzero(which)]
+
+    def _picked(self, x: float | None, y: float | None) -> None:
+        """Pick the image whose point is nearest: points lie on each other."""
+        if x is None or y is None or self.state.curves is None:
+            return
+        start, rise = start_and_rise(self.state.curves)
+        distance = np.hypot(start - x, rise - y)
+        if len(distance) and distance.min() <= _REACH:
+            self.state.picked = int(distance.argmin())
+
+    def _tapped(self, x: float | None, y: float | None) -> None:
+        cell = cell_at(x, y, _COLUMNS, _SHOWN // _COLUMNS)
         if cell is not None and cell < len(self._shown):
             self.state.picked = self._shown[cell]

@@ -8,26 +8,27 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from bokeh.events import Tap
+import xarray as xr
+from holoviews.streams import Tap
 
+from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.records import Change
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.trainings import WatchReport
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
-from smoot_explore.views.grid import PictureGrid
-from smoot_explore.views.histogram import Histogram
-from smoot_explore.views.palette import COLOURS, METHOD_NAMES
-from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
-from smoot_explore.views.training import AccuracyView, KRangeView, LossView, WatchedKView
+from smoot_explore.views.flags import change_text
+from smoot_explore.views.live import Live
+from smoot_explore.views.palette import METHOD_NAMES
+from smoot_explore.views.pictures import MASKING_ROWS, cell_at
+from smoot_explore.views.pixels import saliency_limit
+from smoot_explore.views.sketch import Sketch
 
-SYMBOLS = {
-    "alpha": "α", "beta": "β", "kl_weight": "λ", "learning_rate": "τ", "k_min": "k min", "k_max": "k max",
-}  # fmt: skip
+HEIGHT = 215  # of the plots
 
 
 class TrainTab:
@@ -42,17 +43,14 @@ class TrainTab:
     ) -> None:
         self.state, self._open_image, self._complain = state, open_image, complain
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
-        self.loss, self.accuracy = LossView(height=158), AccuracyView(height=158)
-        self.k_range, self.k_watched = KRangeView(height=190), WatchedKView(height=190)
-        self.k_now = Histogram(
-            "k now", "k (pixels)", name="k-now", colour=COLOURS["smoot"], unit="pixels", height=190
+        self._limit = 0.0  # where the saliency's colours end
+        sketches = self._sketches()
+        self.strip = Live(
+            sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
         )
-        self.strip = PictureGrid(
-            "watched", "The watched images as the model sees them", N_WATCHED, 3, cell=66,
-            row_labels=("image", "saliency", "masked"), footer_lines=2,
-        )  # fmt: skip
-        self.strip.figure.on_event(Tap, self._tapped)
+        self.pictures = {name: Live(sketch, name, height=HEIGHT) for name, sketch in sketches.items()}
         self.explanation = small_text(margin=(0, 10))
+        self.moved = small_text(margin=(0, 10), visible=False)
         self.headline = text(margin=(6, 10, 0, 10))
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
         self.watch = control(state, "watch", width=190, sizing_mode=None)
@@ -62,18 +60,11 @@ class TrainTab:
         self.open = pmui.Button(
             label="Open in Image", variant="outlined", size="small", margin=(12, 4), on_click=self._open
         )
-        self._drawn_points = self._drawn_epochs = 0
-        self._limit = 0.0
         state.param.watch(self.watch_anew, "watch")
         state.param.watch(self._explain_another, "explained")
         state.config.param.watch(
             lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
         )
-        figures = [
-            pn.pane.Bokeh(view.figure, sizing_mode="stretch_width", margin=0)
-            for view in (self.loss, self.accuracy, self.k_now, self.k_range, self.k_watched)
-        ]
-        loss, accuracy, k_now, k_range, k_watched = figures
         chooser = pn.Column(
             pn.Row(self.watch, again, margin=0),
             self.explanation,
@@ -83,119 +74,105 @@ class TrainTab:
         self.panel = pn.Column(
             self.problem,
             self.headline,
-            pn.Row(loss, accuracy, sizing_mode="stretch_width"),
-            pn.Row(k_range, k_watched, k_now, sizing_mode="stretch_width"),
-            pn.Row(
-                pn.pane.Bokeh(self.strip.figure, sizing_mode="scale_width", margin=(0, 4)),
-                chooser,
-                sizing_mode="stretch_width",
-            ),
+            self._row("accuracy-drop-while-training", "k-range", "k-watched"),
+            pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
+            self._row("losses", "accuracies", "k-now"),
+            self.moved,
             sizing_mode="stretch_width",
         )
         self.clear()
 
+    def _row(self, *names: str) -> pn.Row:
+        return pn.Row(*(self.pictures[name].pane for name in names), sizing_mode="stretch_width")
+
     def clear(self) -> None:
-        """Empty all plots and draw what the state holds."""
-        state = self.state
-        epochs = state.started.epochs if state.preview or state.busy else state.config.epochs
-        if state.preview is not None:
-            epochs = state.epochs[-1].epoch if state.epochs else epochs
-        n_pixels = state.data.n_pixels if state.data is not None else 784
-        for view in (self.loss, self.accuracy, self.k_watched):
-            view.clear(epochs)
-        self.k_range.clear(epochs, n_pixels)
-        self.k_now.clear()
-        self.strip.show([])
-        self.strip.select(None)
-        self._drawn_points = self._drawn_epochs = 0
+        """Begin anew with what the state holds."""
         self._limit = 0.0
         self.refresh()
 
     def refresh(self) -> None:
-        """Draw what is new."""
+        """Draw what the state holds; what has not changed is not sent again."""
         state = self.state
-        new = state.points[self._drawn_points :]
-        if new:
-            self._drawn_points = len(state.points)
-            epochs = [point.epoch for point in new]
-            self.loss.add(epochs, [p.cross_entropy for p in new], [p.kl for p in new])
-            if state.started.method != "traditional":
-                self.k_range.add(
-                    epochs, *zip(*((p.k_smallest, p.k_median, p.k_largest) for p in new), strict=True)
-                )
-        scores = state.epochs[self._drawn_epochs :]
-        if scores:
-            self._drawn_epochs = len(state.epochs)
-            self.accuracy.add(*(list(column) for column in zip(*scores, strict=True)))
-        self._show_bounds_and_marks()
-        if state.k is not None and state.data is not None and state.started.method != "traditional":
-            n_pixels = state.data.n_pixels
-            _, low, high = state.bounds[-1]
-            middle, reach = np.median(state.k), max(20.0, 1.1 * np.abs(state.k - np.median(state.k)).max())
-            edges = np.linspace(max(0.0, middle - reach), min(float(n_pixels), middle + reach), 40)
-            self.k_now.show(state.k, edges, (low * n_pixels, high * n_pixels))
-        self._show_watched()
+        sketches = self._sketches()
+        self.strip.show(sketches.pop("watched"))
+        for name, sketch in sketches.items():
+            self.pictures[name].show(sketch)
+        self._show_explanation()
         self.headline.object = self._headline()
+        flags = state.flags
+        self.moved.object = "Flags: " + "; ".join(
+            f"**{i}** {change_text(change)} from step {change.step}"
+            for i, (_, change) in enumerate(flags, start=1)
+        )
+        self.moved.visible = bool(flags)
         self.problem.param.update(object=escaped(state.problem), visible=bool(state.problem))
 
-    def _show_bounds_and_marks(self) -> None:
-        state = self.state
-        if state.data is not None and state.started.method == "sgt":
-            k = state.started.k_init * state.data.n_pixels
-            self.k_range.show_range(0.8 * k, 1.2 * k)
-        elif state.data is not None and state.bounds and state.started.method == "smoot":
-            n_pixels = state.data.n_pixels
-            places, low, high = (list(column) for column in zip(*state.bounds, strict=True))
-            last = max([state.started.epochs, *places])
-            self.k_range.show_bounds(
-                [*places, last],
-                [x * n_pixels for x in (*low, low[-1])],
-                [x * n_pixels for x in (*high, high[-1])],
-            )
-        marks = state.marks()
-        places = [state.epoch_of(change.step) for change in marks]
-        texts = [mark_text(change) for change in marks]
-        for view in (self.loss, self.accuracy, self.k_range, self.k_watched):
-            if list(view.marks.source.data["text"]) != texts:
-                view.marks.show(places, texts)
+    def _sketches(self) -> dict[str, Sketch]:
+        """All pictures of the tab by their names."""
+        state, history, flags = self.state, self.state.history, self.state.flags
+        epochs = float(
+            state.started.epochs if state.preview or state.busy or state.training else state.config.epochs
+        )
+        if state.preview is not None and history.scores:
+            epochs = history.scores[-1].epoch
+        method, bounds = state.started.method, state.bounds_in_pixels
+        seen = state.seen if method != "traditional" else None
+        watched = history.k_of([] if seen is None or not history.guided else seen.positions)
+        k = history.k if history.guided and history.k is not None else np.empty(0)
+        return {
+            "watched": self._strip(),
+            "accuracy-drop-while-training": views.probe_drop.sketch(
+                history.drops, method, state.reference if state.data is not None else None
+            ),
+            "k-range": views.k_trajectories.sketch(
+                history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images"
+            ),
+            "k-watched": views.single_k.sketch(
+                watched, None if seen is None else seen.classes, names=self._watched_names() if watched.size else None,
+                changes=flags, epochs=epochs,
+            ),
+            "losses": views.losses.sketch(history.steps(), flags, epochs),
+            "accuracies": views.accuracies.sketch(history.accuracies(), flags, epochs),
+            "k-now": views.k_histogram.sketch(
+                xr.DataArray(k, dims="image"), bounds[-1][1:] if bounds else (), label="k now"
+            ),
+        }  # fmt: skip
 
-    def _show_watched(self) -> None:
+    def _watched_names(self) -> list[str]:
         state, seen = self.state, self.state.seen
         if seen is None or state.data is None:
-            return
+            return []
         watched = state.data.train[seen.positions]
-        names = [state.data.class_names[int(label)] for label in watched.labels]
+        return [
+            f"{state.data.class_names[int(label)]} {int(i)}"
+            for label, i in zip(watched.labels, watched.image_ids, strict=True)
+        ]
+
+    def _strip(self) -> Sketch:
+        state, seen = self.state, self.state.seen
+        label = "The watched images as the model sees them"
+        room = {"cell": 66, "label": label}
+        if seen is None or state.data is None:
+            return views.picture_grid.sketch(
+                [], columns=N_WATCHED, n_rows=3, titled=True, footer_lines=2, row_labels=MASKING_ROWS, **room
+            )
+        watched = state.data.train[seen.positions]
         # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
         self._limit = max(saliency_limit([seen.effect.saliency]), 0.95 * self._limit)
-        classes = ["?"] * len(names) if seen.classes is None else list(seen.classes)
+        classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         starts = state.started.k_init * state.data.n_pixels
         footers = [
             (f"class {c}", f"k {starts:.0f} → {k:.0f}" if guided else "no masking")
             for c, k in zip(classes, seen.k, strict=True)
         ]
-        self.strip.show(
-            [
-                picture_pixels(watched.images.numpy()),
-                saliency_pixels(seen.effect.saliency, self._limit),
-                picture_pixels(seen.effect.masked_images),
-            ],
-            titles=names,
-            footers=footers,
+        framed = min(state.explained, len(watched)) - 1
+        return views.masking.sketch(
+            watched, seen.effect, footers=footers, limit=self._limit, framed=framed, columns=N_WATCHED, **room
         )
-        self.strip.select_column(min(state.explained, len(names)) - 1)
-        epochs, k = state.trajectories()
-        ids = [int(i) for i in watched.image_ids]
-        if guided and k:
-            self.k_watched.show(
-                epochs, k, [f"{n} {i}" for n, i in zip(names, ids, strict=True)],
-                None if seen.classes is None else classes,
-            )  # fmt: skip
-        self._show_explanation()
 
     def _explain_another(self, *events: Any) -> None:
-        if self.state.seen is not None:
-            self.strip.select_column(min(self.state.explained, len(self.state.seen.positions)) - 1)
+        self.strip.show(self._strip())
         self._show_explanation()
 
     def _show_explanation(self) -> None:
@@ -206,14 +183,12 @@ class TrainTab:
         if state.preview is not None:
             label, n = escaped(state.preview.label), len(state.preview.data.train)
             return (
-                f"Shown until you press **Train**: {label}, {n:,} images, {len(state.epochs)} epochs. "
+                f"Shown until you press **Train**: {label}, {n:,} images, {len(state.history.scores)} epochs. "
                 "Move α or β and read below how the k of a watched image would move."
             )  # fmt: skip
         if state.training is None:
             return "Choose a method and press **Train**. Every training starts from the same initial weights."
-        told = [f"{mark_text(change)} from step {change.step}" for change in state.marks()[-3:]]
-        moved = f" Moved: {'; '.join(told)}." if told else ""
-        return f"{describe(state.started)}.{moved}"
+        return f"{describe(state.started)}."
 
     def watch_anew(self, *events: Any) -> None:
         """Look at the watched images again: others, or the same as the model sees them now."""
@@ -230,10 +205,10 @@ class TrainTab:
         shown, seen = answer
         if seen is not None and shown == (self.state.training, self.state.preview):  # still the same training
             self.state.seen = seen
-            self._show_watched()
+            self.refresh()
 
-    def _tapped(self, event: Tap) -> None:
-        cell = self.strip.cell_at(event.x, event.y)
+    def _tapped(self, x: float | None, y: float | None) -> None:
+        cell = cell_at(x, y, N_WATCHED, 3)
         if cell is not None and self.state.seen is not None:
             self.state.explained = min(cell % N_WATCHED + 1, len(self.state.seen.positions))
 
@@ -241,11 +216,6 @@ class TrainTab:
         seen = self.state.seen
         if seen is not None:
             self._open_image(int(seen.positions[min(self.state.explained, len(seen.positions)) - 1]))
-
-
-def mark_text(change: Change) -> str:
-    """A live change as a mark says it: "β 0.95 → 0.5"."""
-    return f"{SYMBOLS[change.name]} {change.old:g} → {change.new:g}"
 
 
 def describe(config: TrainingConfig) -> str:

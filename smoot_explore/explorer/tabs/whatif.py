@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import panel as pn
 import xarray as xr
-from bokeh.events import Tap
+from holoviews.streams import Tap
 
+from smoot_explore import views
+from smoot_explore.core.bounds import Bounds
 from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
-from smoot_explore.views.histogram import Histogram
-from smoot_explore.views.palette import COLOURS
-from smoot_explore.views.whatif import CobwebView, TrajectoriesView
+from smoot_explore.views.live import Live
+from smoot_explore.views.sketch import Sketch
+
+_NO_K = xr.DataArray(np.empty((1, 0)), {"epoch": [0]}, ("epoch", "image"), "k")
 
 
 class WhatIfTab:
     """Redraws all trajectories whenever a slider moves, and the rest soon after."""
 
-    def __init__(self, state: WhatIfState) -> None:
+    def __init__(self, state: WhatIfState, schedule: Callable[[Callable[[], None]], object]) -> None:
         self.state = state
-        self.trajectories, self.cobweb = TrajectoriesView(height=270), CobwebView(height=270)
-        self.settled = Histogram(
-            "Where k ends", "k (pixels)", name="settled", colour=COLOURS["smoot"], unit="pixels", height=180
-        )
+        tap = gesture(Tap, self._tapped, schedule)
+        self.trajectories = Live(self._trajectories(None), "what-if", [tap], height=270)
+        self.cobweb = Live(self._cobweb(None), "cobweb", height=270)
+        self.settled = Live(self._settled(None), "settled", height=200)
         self._k: xr.DataArray | None = None  # the trajectories drawn
         self._detailed: xr.DataArray | None = None  # those that the details are of
         self.summary = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
-        self.trajectories.figure.on_event(Tap, self._tapped)
         sliders = [control(state.config, name) for name in ("alpha", "beta", "k_init")]
         sliders += [bounds_control(state.config), control(state, "epochs")]
         self.plots = pn.Column(
             self.summary,
             pn.Row(
-                pn.pane.Bokeh(self.trajectories.figure, sizing_mode="stretch_width", margin=0),
-                pn.pane.Bokeh(self.cobweb.figure, sizing_mode="stretch_width", margin=0),
+                self.trajectories.pane,
+                self.cobweb.pane,
                 sizing_mode="stretch_width",
             ),
             pn.Row(
-                pn.pane.Bokeh(self.settled.figure, sizing_mode="stretch_width", margin=0),
+                self.settled.pane,
                 pn.Column(
                     pn.Row(number(state, "picked", width=130), self.picked, sizing_mode="stretch_width"),
                     small_text(
@@ -76,7 +80,7 @@ class WhatIfTab:
         if not ready:
             return
         self._k = state.trajectories()
-        self.trajectories.show(self._k, state.position, state.n_pixels, state.bounds)
+        self.trajectories.show(self._trajectories(self._k))
 
     def show_details(self) -> None:
         """Draw what follows from the trajectories. Called by the clock: the picture itself comes first."""
@@ -84,8 +88,8 @@ class WhatIfTab:
         if k is None or k is self._detailed:
             return
         self._detailed = k
-        self.settled.show(k.values[-1], np.linspace(0, state.n_pixels, 50), state.bounds)
-        self.cobweb.show(*state.map(), k.values[:, state.position])
+        self.settled.show(self._settled(k))
+        self.cobweb.show(self._cobweb(k))
         self.summary.object = state.summary(k)
         self.picked.object = state.describe_picked(k)
 
@@ -93,9 +97,34 @@ class WhatIfTab:
         with pn.io.hold():
             self.refresh()
 
-    def _tapped(self, event: Tap) -> None:
-        if event.x is None or event.y is None:
+    def _tapped(self, x: float | None, y: float | None) -> None:
+        if x is None or y is None or self._k is None:
             return
-        image = self.trajectories.image_at(event.x, event.y)
-        if image is not None:
-            self.state.picked = image
+        k, epochs = self._k.values, self._k.epoch.values
+        self.state.picked = int(np.abs(k[np.abs(epochs - x).argmin()] - y).argmin())
+
+    # The pictures
+
+    def _trajectories(self, k: xr.DataArray | None) -> Sketch:
+        state = self.state
+        picked = None if k is None else state.position
+        k = _NO_K if k is None else k
+        last = float(k.epoch.values[-1])
+        return views.k_trajectories.sketch(
+            k, picked=picked, bounds=[Bounds(0.0, *state.bounds)], epochs=last, n_pixels=state.n_pixels or 1,
+            every_image=True, label="k of every image",
+        )  # fmt: skip
+
+    def _settled(self, k: xr.DataArray | None) -> Sketch:
+        last = _NO_K.isel(epoch=0) if k is None else k.isel(epoch=-1)
+        return views.k_histogram.sketch(
+            last, self.state.bounds, n_pixels=self.state.n_pixels or 1, bins=49, label="Where k ends"
+        )
+
+    def _cobweb(self, k: xr.DataArray | None) -> Sketch:
+        state = self.state
+        if k is None or state.landscape is None:
+            return views.cobweb.sketch(None)
+        one = state.landscape.isel(image=state.position)
+        config = state.config
+        return views.cobweb.sketch(one, k.values[:, state.position], config.alpha, config.beta, state.bounds)
