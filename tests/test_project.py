@@ -25,12 +25,21 @@ def loaded_by(code, *modules):
 
 
 def test_importing_all_public_names_loads_no_user_interface():
-    code = "from smoot_explore import *; import smoot_explore.views.figures, smoot_explore.engine.trainings"
-    assert loaded_by(code, "panel", "panel_material_ui", "bokeh", "ipywidgets") == []
+    code = "from smoot_explore import *; import smoot_explore.views.palette, smoot_explore.engine.trainings"
+    assert (
+        loaded_by(code, "panel", "panel_material_ui", "bokeh", "ipywidgets", "holoviews", "matplotlib") == []
+    )
 
 
-def test_importing_all_public_names_leaves_models_and_attributions_to_those_who_use_them():
-    assert loaded_by("from smoot_explore import *", "torchvision", "timm", "captum", "torch") == ["torch"]
+def test_pictures_load_what_draws_them_when_the_first_is_asked_for():
+    assert loaded_by("from smoot_explore import views; views.losses", "holoviews", "matplotlib") == []
+
+
+def test_core_draws_nothing():
+    modules = [
+        f"smoot_explore.core.{path.stem}" for path in (ROOT / "smoot_explore" / "core").glob("[a-z]*.py")
+    ]
+    assert loaded_by(f"import {', '.join(modules)}", "matplotlib.pyplot", "holoviews") == []
 
 
 @pytest.mark.parametrize("command", ["", "train", "curves", "compare", "demo", "reproduce", "serve"])

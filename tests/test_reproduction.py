@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from click.testing import CliRunner
 
-from smoot_explore import RunError, load_data, masking_curves, open_run
+from smoot_explore import RunError, load_data, masking_curves, open_run, views
 from smoot_explore.cli.commands import main
 from smoot_explore.core.choices import METHODS
 from smoot_explore.reproduction import paper
@@ -26,7 +26,6 @@ from smoot_explore.reproduction.runner import Runner, UnavailableError, Use
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
 from smoot_explore.reproduction.targets import TARGETS
 from smoot_explore.runs.compare import compare_runs
-from smoot_explore.views.figures import accuracy_drop_spread_figure
 
 SHAPES = Use("shapes", ("test",), ("hits",))
 
@@ -450,9 +449,8 @@ def test_a_document_keeps_its_tables_in_text_and_in_json_without_nan(tmp_path):
 def test_the_band_of_the_accuracy_drop_is_the_spread_over_the_seeds(smoke):
     runs = [open_run(smoke / "runs" / f"fashion-mnist-sgt-seed{seed}") for seed in (0, 1)]
     curves = [run.curves().sel(fill=["black"]) for run in runs]
-    figure = accuracy_drop_spread_figure({"sgt": curves}, "Fashion-MNIST")
+    picture = views.accuracy_drop({"sgt": curves}, "Fashion-MNIST")
     drops = np.stack([100 * c.correct.mean("image").values.squeeze() for c in curves])
-    (axis,) = figure.axes
-    np.testing.assert_allclose(axis.lines[0].get_ydata(), drops.mean(0))
-    corners = axis.collections[0].get_paths()[0].vertices[:, 1]
-    assert corners.max() == pytest.approx((drops.mean(0) + drops.std(0, ddof=1)).max())
+    band, line = list(picture)
+    np.testing.assert_allclose(line.dimension_values(1), drops.mean(0))
+    np.testing.assert_allclose(band.dimension_values(2), drops.mean(0) + drops.std(0, ddof=1))

@@ -136,23 +136,22 @@ def _epoch_line(config: TrainingConfig, record: EpochRecord) -> str:
 
 
 def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict[str, Any]) -> list[Path]:
-    from smoot_explore.views import figures
+    from smoot_explore import views
 
     curves = {method: run.curves() for method, run in runs.items()}
     motive = curves["traditional"].isel(fill=0)
-    first_of_class = [int((data.test.labels == label).nonzero()[0]) for label in range(data.n_classes)]
-    shown = data.test[first_of_class]
+    shown = data.test[[int((data.test.labels == label).nonzero()[0]) for label in range(data.n_classes)]]
     maps = {}
     for method, model in models.items():
         images, labels = shown.batch(slice(None), hardware_of(model))
         maps[method] = saliency(model, images, labels).cpu().numpy()
     drawn = {
-        "accuracy_drop": figures.accuracy_drop_figure(curves),
-        "masking_curves": figures.masking_curves_figure(motive),
-        "k_trajectories": figures.k_trajectories_figure(runs["smoot"].record()),
-        "saliency": figures.saliency_figure(shown.images.numpy(), maps, list(data.class_names)),
+        "accuracy_drop": views.accuracy_drop(curves),
+        "masking_curves": views.masking_curves(motive),
+        "k_trajectories": views.k_spread(runs["smoot"].record()),
+        "saliency": views.saliency_maps(shown, maps),
     }
-    return [path for name, figure in drawn.items() for path in figures.save_figure(figure, out / name)]
+    return [path for name, picture in drawn.items() for path in views.save(picture, out / name)]
 
 
 def _name_and_value(text: str) -> tuple[str, Any]:

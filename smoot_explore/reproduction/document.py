@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from smoot_explore import views
 from smoot_explore.files import write_atomically, write_json
-from smoot_explore.views.figures import save_figure
 
 LARGEST_SVG = 500_000  # bytes; of a larger picture the PNG is kept alone
 
@@ -35,10 +33,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, kept as ``<target>-<name>.png`` and ``.svg``."""
+    """A picture of `smoot_explore.views`, kept as ``<target>-<name>.png`` and ``.svg``."""
 
     name: str
-    figure: Figure
+    element: Any
     caption: str
 
 
@@ -81,7 +79,7 @@ class Document:
         for part in self.parts:
             if isinstance(part, Picture):
                 stem = f"{self.target}-{part.name}"
-                pictures += save_figure(part.figure, folder / stem)
+                pictures += views.save(part.element, folder / stem)
                 texts.append(f"![{part.caption}]({stem}.png)\n\n*{part.caption}*")
             elif isinstance(part, Table):
                 tables.append(asdict(part))

@@ -45,6 +45,9 @@ from .trajectories import (
     k_histogram as k_histogram,
 )
 from .trajectories import (
+    k_spread as k_spread,
+)
+from .trajectories import (
     k_trajectories as k_trajectories,
 )
 from .trajectories import (

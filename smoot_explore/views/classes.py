@@ -41,7 +41,7 @@ def class_scatter(
     """
     named = np.array(curves.image_id.values if names is None else list(names), str)
     start, rise = start_and_rise(curves)
-    kinds = image_class(curves, tolerance).values
+    kinds = known_classes(curves, tolerance)
     layers = list[Layer]()
     for c in CLASS_COLOURS:
         those = kinds == c
@@ -59,7 +59,7 @@ def class_peaks(curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[
     """
     levels = 100 * curves.masked_fraction.values
     edges = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [100]])
-    second = image_class(curves, tolerance).values == "II"
+    second = known_classes(curves, tolerance) == "II"
     peaks = 100 * peak_fraction(curves, tolerance).values
     chosen = np.isin(np.arange(len(second)), list(selected))
     layers = tuple(
@@ -67,6 +67,12 @@ def class_peaks(curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[
         for role, which in (("Class II", second), ("Chosen", second & chosen))
     )
     return Sketch("Class peaks", f"Where class II peaks, n = {int(second.sum()):,}", _PEAK, _IMAGES, layers)
+
+
+def known_classes(curves: xr.Dataset, tolerance: float) -> np.ndarray:
+    """``"I"`` or ``"II"`` of each image as `image_class` has it, and ``"?"`` where its curve is not known."""
+    known = np.isfinite(curves.probability.values).all(1)
+    return np.where(known, image_class(curves, tolerance).values, "?")
 
 
 def start_and_rise(curves: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from smoot_explore.core import classes
-from smoot_explore.core.classes import drop_auc, image_class, peak_fraction
+from smoot_explore.core.classes import drop_auc, peak_fraction
 from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import DropRecord
+from smoot_explore.views.classes import known_classes
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
 from smoot_explore.views.view import axis, frames, view
@@ -40,19 +41,25 @@ def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset
         raise ValueError("there are no masking curves to draw: give at least one data set of masking_curves")
     parts = []
     for name, several in given.items():
-        measured = [
-            xr.Dataset({"accuracy": classes.accuracy_drop(one), "auc": drop_auc(one)})
-            for one in ([several] if isinstance(several, xr.Dataset) else several)
-        ]
+        measured = [_measured(one) for one in ([several] if isinstance(several, xr.Dataset) else several)]
         part = xr.concat(measured, _SEED) if len(measured) > 1 else measured[0]
         parts.append(part if _RUN in part.dims else part.expand_dims({_RUN: [name]}))
     first = next(iter(given.values()))
     first = first if isinstance(first, xr.Dataset) else first[0]
     together = xr.concat(parts, _RUN, join="inner") if len(parts) > 1 else parts[0]
+    together = together.squeeze([n for n in ("attribution", "fill") if together.sizes.get(n) == 1])
     told = f"{protocol(together.assign_attrs(first.attrs))}, n = {first.sizes['image']:,} test images"
     if _SEED in together.dims:
         told += f", mean ± standard deviation of {together.sizes[_SEED]} seeds"
     return together.assign_attrs(told=told)
+
+
+def _measured(curves: xr.Dataset) -> xr.Dataset:
+    """Accuracy and area of one run; NaN of no images."""
+    if curves.sizes["image"]:
+        return xr.Dataset({"accuracy": classes.accuracy_drop(curves), "auc": drop_auc(curves)})
+    nothing = np.nan * curves.correct.sum("image")
+    return xr.Dataset({"accuracy": nothing, "auc": nothing.isel(masked_fraction=0, drop=True)})
 
 
 @view(drawn={"masked_fraction", _RUN, _SEED}, prepare=_together)
@@ -196,9 +203,7 @@ def masking_curve(
     probability
         Height of the marker; by default that of the curve.
     """
-    one = curves.expand_dims("image")
-    known = bool(curves.probability.size and np.isfinite(curves.probability.values).all())
-    kind = str(image_class(one, tolerance).values[0]) if known else "?"
+    kind = str(known_classes(curves.expand_dims("image"), tolerance)[0]) if curves.probability.size else "?"
     percent, heights = 100 * curves.masked_fraction.values, curves.probability.values
     peak = [int(np.argmax(heights))] if kind == "II" else []
     at = [] if masked_fraction is None else [100 * masked_fraction]
@@ -238,7 +243,7 @@ def class_means(
 ) -> Sketch:
     """Mean masking curve of each class, of ``selected`` images, and the curve of the ``picked`` one (positions)."""
     percent, probability = 100 * curves.masked_fraction.values, curves.probability.values
-    kinds = image_class(curves, tolerance).values
+    kinds = known_classes(curves, tolerance)
     groups = {f"Class {name}": (np.flatnonzero(kinds == name), f"class {name}") for name in CLASS_COLOURS}
     groups["Selected"] = np.array(selected, int), "selected images"
     groups["Picked"] = np.array([] if picked is None else [picked], int), "picked image"
@@ -256,13 +261,19 @@ def class_share(curves: xr.Dataset, paper: float | None = 16) -> Sketch:
     layers = list[Layer]()
     for i, fill in enumerate(np.atleast_1d(curves.fill.values).tolist()):
         one = curves.sel(fill=fill) if "fill" in curves.dims else curves
-        shares = [100 * float((image_class(one, t) == "II").mean()) for t in _TOLERANCES]
+        shares = [_share(known_classes(one, tolerance)) for tolerance in _TOLERANCES]
         layers.append(curve(f"Series {i % len(SERIES) + 1}", _TOLERANCES, shares, f"{in_words(fill)} fill"))
     if paper is not None:
         layers.append(curve("Reference", [0, 0.3], [paper, paper], f"the paper's {paper:g} % (CIFAR-10)"))
     x = Axis("tolerance", "tolerance", "probability", (0, 0.3))
     n = curves.sizes["image"]
     return Sketch("Class share", f"Share of class II, n = {n:,} images", x, _SHARE, tuple(layers))
+
+
+def _share(kinds: np.ndarray) -> float:
+    """Class II in per cent of the images whose class is known; NaN of none."""
+    known = kinds[kinds != "?"]
+    return 100 * float((known == "II").mean()) if len(known) else np.nan
 
 
 def roles_of(names: Sequence[str]) -> dict[str, str]:
@@ -295,7 +306,7 @@ def _reference(curves: xr.Dataset | None) -> Layer:
 
 
 def _examples(curves: xr.Dataset, name: str, tolerance: float) -> Sketch:
-    kinds, peaks = image_class(curves, tolerance).values, peak_fraction(curves, tolerance).values
+    kinds, peaks = known_classes(curves, tolerance), peak_fraction(curves, tolerance).values
     probability, percent = curves.probability.values, 100 * curves.masked_fraction.values
     start, rise = probability[:, 0], probability.max(1) - probability[:, 0]
     members = np.flatnonzero(kinds == name)
@@ -312,10 +323,9 @@ def _examples(curves: xr.Dataset, name: str, tolerance: float) -> Sketch:
         points("Peak", *highest, "peak"),
         curve("Mean", *_mean_of(percent, probability[members]), "mean of the class"),
     )
-    share = 100 * len(members) / max(len(kinds), 1)
-    told = (
-        f"Class {name}: {share:.0f} % of {len(kinds):,} images, {protocol(curves)}, tolerance {tolerance:g}"
-    )
+    known = int((kinds != "?").sum())
+    share = 100 * len(members) / max(known, 1)
+    told = f"Class {name}: {share:.0f} % of {known:,} images, {protocol(curves)}, tolerance {tolerance:g}"
     return Sketch("Masking curves", wrapped(told), _MASKED, axis(curves.probability, (0, 1.03)), layers)
 
 

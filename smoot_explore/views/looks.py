@@ -11,10 +11,12 @@ import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
+import numpy as np
 from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool
 from holoviews.core.options import Options, Store
 
@@ -30,10 +32,18 @@ from smoot_explore.views.palette import (
 
 PICTURES = "Pictures"  # a grid of pictures, which takes its size from its cells
 _PIXELS_PER_INCH = 75
+_WIDEST = 9.5  # inches on paper
+_SMALLER = (
+    (1.0, 1.0),
+    (0.82, 0.95),
+    (0.66, 0.92),
+)  # width and height in one, two and more columns of a sheet
 _BOKEH, _MATPLOTLIB = "bokeh", "matplotlib"
 _NAMED = ("Probabilities", "Amounts")  # bars with their names
+_LEGEND, _LETTER = 7.5, 4.4  # points: of the legend's texts on paper, and how wide a letter of them is
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 _MARKERS = {"circle": "o", "star": "*"}
+_AXIS_LABELS: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()  # of Matplotlib's axes
 
 
 class Role(NamedTuple):
@@ -145,7 +155,7 @@ def _matplotlib_options(role: Role) -> dict[str, dict[str, Any]]:
     surface = {"facecolor": colour, "alpha": opacity(0.8), "edgecolor": "none"}
     return {
         "Curve": line, "VLines": line, "HLines": line, "Scatter": points,
-        "Area": surface, "Histogram": surface, "Rectangles": surface,
+        "Area": surface | {"show_legend": True}, "Histogram": surface, "Rectangles": surface,
     }  # fmt: skip
 
 
@@ -233,33 +243,57 @@ def _finish_matplotlib(plot: Any, element: Any) -> None:
     axis.set_axisbelow(True)
     first = next(layer for layer in element if len(layer.dimensions()) > 1)
     x, y = first.dimensions()[:2]
-    axis.set_xlabel(x.pprint_label)
-    axis.set_ylabel(y.pprint_label)
+    _AXIS_LABELS[axis] = (x.pprint_label, "" if element.group in _NAMED else y.pprint_label)
+    for (
+        drawn
+    ) in axis.figure.axes:  # HoloViews labels the first of them x and y when another has upright lines
+        drawn.set(**dict(zip(("xlabel", "ylabel"), _AXIS_LABELS.get(drawn, ()), strict=False)))
     if element.group in _NAMED:
-        axis.set_ylabel("")
         axis.set_xticks([tick for tick in axis.get_xticks() if tick >= 0])
-    legend = axis.get_legend()
-    if legend is None:
-        return
-    handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
-    size, columns = 7.5, 2 if max(map(len, labels)) > 24 else 3
-    axis.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 0.995), ncols=columns, frameon=False,
-        fontsize=size, borderpad=0, handlelength=1.6, columnspacing=1.2, labelspacing=0.25,
-    )  # fmt: skip
-    rows = -(-len(labels) // columns)
-    axis.set_title(axis.get_title(), fontsize=9, pad=6 + 1.45 * size * rows, loc="left")
+    title, legend = axis.get_title(), axis.get_legend()
     axis.title.set_text("")
+    below = 6.0  # of the title, points
+    if legend is not None:
+        handles, labels = legend.legend_handles, [text.get_text() for text in legend.get_texts()]
+        columns = _legend_columns(labels, 80 * axis.get_position().width * axis.figure.get_figwidth())
+        axis.legend(
+            handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 0.995), ncols=columns, frameon=False,
+            fontsize=_LEGEND, borderpad=0, handlelength=1.6, columnspacing=1.2, labelspacing=0.25,
+        )  # fmt: skip
+        below += 1.45 * _LEGEND * -(-len(labels) // columns)
+    axis.set_title(title, fontsize=9, pad=below, loc="left")
+
+
+def _legend_columns(labels: list[str], room: float) -> int:
+    """How many columns of a legend fit into ``room`` points, three at most."""
+    for n in (3, 2):
+        columns = np.array_split(labels, n) if n <= len(labels) else [labels]
+        if sum(_LETTER * max(map(len, column)) + 30 for column in columns) < room:
+            return n
+    return 1
 
 
 def _finish_matplotlib_pictures(plot: Any, element: Any) -> None:
     if plot.overlaid:
         return
-    axis, (width, height) = plot.handles["axis"], _cells(element)
+    axis = plot.handles["axis"]
     axis.set_axis_off()
     axis.set_aspect("equal")
-    if len(plot.state.axes) == 1:
-        plot.state.set_size_inches(1.1 * width, 1.1 * height + 0.3)
+    title = axis.get_title().replace("\n", " ")
+    if 5.5 * len(title) < 72 * axis.figure.get_figwidth():  # a screen's lines are shorter
+        axis.set_title(title)
+
+
+def size_on_paper(picture: Any, columns: int = 1) -> tuple[float, float]:
+    """Width and height of a picture in inches; beside others it is smaller."""
+    if picture.group == PICTURES:
+        width, height = _cells(picture)
+        scale = min(1.0, _WIDEST / width)
+        return scale * width, scale * height + 0.3
+    asked = Store.lookup_options(_MATPLOTLIB, picture, "plot").kwargs.get("fig_inches", (4.4, 3.4))
+    width, height = asked if isinstance(asked, tuple | list) else (asked, asked)
+    narrow, low = _SMALLER[min(columns, 3) - 1]
+    return narrow * width, low * height
 
 
 def _cells(element: Any) -> tuple[float, float]:
@@ -284,7 +318,7 @@ def load() -> None:
             shared_axes=False, hooks=[_finish_bokeh],
         )  # fmt: skip
         _set(
-            _MATPLOTLIB, "Overlay", name, fig_inches=(width, height), aspect=width / height, legend_position="top",
+            _MATPLOTLIB, "Overlay", name, fig_inches=(width, height), aspect="auto", legend_position="top",
             legend_cols=3, legend_opts={"frameon": False}, title="{label}\n{dimensions}", sublabel_format="",
             fontsize={"title": 9.5, "labels": 9, "ticks": 8, "legend": 8}, hooks=[_finish_matplotlib],
         )  # fmt: skip
@@ -303,7 +337,7 @@ def load() -> None:
             text_baseline="middle",
         )  # fmt: skip
         _set(
-            _MATPLOTLIB, "Labels", group, color=NEUTRAL, size=7.5, horizontalalignment=sides,
+            _MATPLOTLIB, "Labels", group, color="#333333", size=7.5, horizontalalignment=sides,
             verticalalignment="center",
         )  # fmt: skip
     for name in _NAMED:

@@ -196,6 +196,9 @@ def saliency_maps(
     """
     limits = map_limits(maps, scale)
     names = ["image", *(METHOD_NAMES.get(name, name).replace(", ", "\n") for name in maps)]
+    if scale == SCALES[1]:
+        names[1:] = [f"{name}\n± {limits[run][0]:.2g}" for name, run in zip(names[1:], maps, strict=True)]
+    ends = f", to ± {saliency_limit(maps.values()):.2g}" if scale == SCALES[0] else ""
     return picture_grid.sketch(
         [
             picture_pixels(split.images.numpy()),
@@ -203,7 +206,7 @@ def saliency_maps(
         ],
         titles=titles or _labels(split),
         row_labels=names,
-        label=wrapped(f"{label or 'Saliency: red for the label, blue against'}, colour scale: {scale}"),
+        label=wrapped(f"{label or 'Saliency: red for the label, blue against'}, colour scale: {scale}{ends}"),
         cell=cell,
     )
 

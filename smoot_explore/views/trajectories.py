@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from smoot_explore.core.history import QUANTILES
 from smoot_explore.core.records import Change
 from smoot_explore.schema import start_config
 from smoot_explore.views.flags import flags
-from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, histogram, upright
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, upright
 from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
@@ -24,8 +25,12 @@ _IMAGES = Axis("images", "images", None, (0, None))
 def k_quantiles(k: xr.DataArray) -> xr.DataArray:
     """The quantiles of k ``(epoch, image)`` over the images that the bands show, ``(quantile, epoch)``."""
     values = np.asarray(k.transpose("image", "epoch"), float)
-    missing = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
-    found = np.quantile(values, QUANTILES, axis=0) if len(values) else missing
+    found = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
+    if np.isfinite(values).all() and len(values):
+        found = np.quantile(values, QUANTILES, axis=0)
+    else:
+        for epoch, finite in enumerate(column[np.isfinite(column)] for column in values.T):
+            found[:, epoch] = np.quantile(finite, QUANTILES) if len(finite) else np.nan
     return xr.DataArray(found, {"quantile": list(QUANTILES), "epoch": k.epoch}, ("quantile", "epoch"), "k")
 
 
@@ -156,6 +161,60 @@ def k_histogram(
     at = record.attrs.get("bounds", ()) if bounds is None else bounds
     layers = (histogram("K", edges, counts), upright("Bound", at))
     return Sketch("K histogram", label, _K._replace(range=(edges[0], edges[-1])), _IMAGES, layers)
+
+
+def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
+    """How k spreads over a training: all images as bands with some single ones, and beside them where they end.
+
+    Bounds of k are drawn where it comes near them; the title tells them all.
+
+    Parameters
+    ----------
+    record
+        A training record with at least one epoch and image.
+    n_images
+        Single images shown.
+    seed
+        Of their choice.
+
+    Raises
+    ------
+    ValueError
+        When the record has no k.
+
+    Examples
+    --------
+    >>> from smoot_explore import bundled_runs, views
+    >>> views.k_spread(bundled_runs()[2].record()).label
+    'k of 10,000 training images, bounds 157 and 627 of 784 pixels'
+    """
+    import holoviews as hv
+
+    if not record.k.size:
+        raise ValueError(
+            f"k has not moved yet in a record of {dict(record.k.sizes)}; give at least one epoch and image"
+        )
+    n, n_pixels, bounds = record.sizes["image"], record.attrs["n_pixels"], recorded_bounds(record)
+    some = np.sort(np.random.default_rng(seed).choice(n, min(n_images, n), replace=False))
+    k, margin = _from_the_start(record), 0.1 * n_pixels
+    near = (
+        float(k.min()) < max(b.k_min for b in bounds) + margin
+        or float(k.max()) > min(b.k_max for b in bounds) - margin
+    )
+    way = k_trajectories.sketch(record, bounds=bounds if near else (), changes=(), label="over the epochs")
+    outermost, _, _, *lines = way.layers
+    singles = _lines("Every image", k.isel(image=some), f"{len(some)} of them", None)
+    ends = record.k.isel(epoch=-1)
+    told = " and ".join(f"{value:.0f}" for value in bounds[0][1:])
+    if len(bounds) > 1:
+        told += ", in the end " + " and ".join(f"{value:.0f}" for value in bounds[-1][1:])
+    return hv.Layout(
+        [
+            element(way._replace(layers=(outermost, singles, *lines))),
+            k_histogram(ends, bounds[-1][1:] if near else (), label=f"after epoch {int(ends.epoch)}"),
+        ],
+        label=f"k of {n:,} training images, bounds {told} of {n_pixels} pixels",
+    )
 
 
 def _bound_lines(bounds: Sequence[Bounds], end: float) -> list[Layer]:

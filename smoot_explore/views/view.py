@@ -61,12 +61,23 @@ def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Datase
     Returns
     -------
     hv.Element, hv.HoloMap, or for more than a hundred frames hv.DynamicMap
+
+    Raises
+    ------
+    ValueError
+        When one of the other dimensions is empty.
     """
     import holoviews as hv
 
+    record = _without_single_values(record, drawn)
     others = [str(name) for name in record.dims if name not in drawn]
     if not others:
         return draw(record)
+    for name in others:
+        if not record.sizes[name]:
+            raise ValueError(
+                f"there is nothing to draw: the record has no {name} (dimensions {dict(record.sizes)})"
+            )
     unnamed = {name: range(record.sizes[name]) for name in others if name not in record.coords}
     record = record.assign_coords(unnamed)
     keys = [
@@ -81,6 +92,11 @@ def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Datase
         return hv.DynamicMap(frame, kdims=keys, cache_size=1)
     everything = itertools.product(*(key.values for key in keys))
     return hv.HoloMap({values: frame(*values) for values in everything}, kdims=keys)
+
+
+def _without_single_values(record: xr.Dataset, drawn: Collection[str]) -> xr.Dataset:
+    """Of a slider with one value nothing can be chosen."""
+    return record.squeeze([name for name, n in record.sizes.items() if n == 1 and name not in drawn])
 
 
 def axis(

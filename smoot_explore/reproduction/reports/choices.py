@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from smoot_explore import views
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Picture, Table
@@ -17,7 +18,6 @@ from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
 from smoot_explore.reproduction.words import k_text, listed, name_of, protocol_text, upper_first
 from smoot_explore.schema import start_config
-from smoot_explore.views import figures
 
 _PUBLISHED = paper.RESULTS["fashion-mnist"]
 _PUBLISHED_K = _PUBLISHED["smoot"].k
@@ -96,8 +96,11 @@ def k_spread_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield from findings
     if runner.scale != "paper":
         yield _spread_caution(runner, experiment)
-    figure = figures.k_trajectories_figure(records[0])
-    yield Picture("trajectories", figure, f"k over the epochs, {name_of(first.variant)}, seed {first.seed}")
+    yield Picture(
+        "trajectories",
+        views.k_spread(records[0]),
+        f"k over the epochs, {name_of(first.variant)}, seed {first.seed}",
+    )
 
 
 def _described(experiment: Experiment, variant: str) -> str:

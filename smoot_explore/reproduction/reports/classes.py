@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from smoot_explore import views
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import what_was_run
@@ -16,7 +17,6 @@ from smoot_explore.reproduction.experiments import MAIN_FILLS
 from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import spread
-from smoot_explore.views import figures
 
 TOLERANCES = (0.01, 0.1)
 _BY_TOLERANCE = {f"class II %, tolerance {tolerance:g}": tolerance for tolerance in TOLERANCES}
@@ -28,8 +28,8 @@ def figure1_report(runner: Runner, use: Use) -> Iterator[Part]:
     first = results.trials[0]
     yield what_was_run(runner, use.of)
     for ranking, fill in (("signed", "black"), ("magnitude", "mean")):
-        figure = figures.masking_curves_figure(_one(first.run.curves(_CURVES_OF[ranking]), fill))
-        yield Picture(f"{ranking}-{fill}", figure, f"{ranking} gradient, {fill} fill, seed {first.seed}")
+        motive = views.masking_curves(_one(first.run.curves(_CURVES_OF[ranking]), fill))
+        yield Picture(f"{ranking}-{fill}", motive, f"{ranking} gradient, {fill} fill, seed {first.seed}")
     yield (
         "Both pictures show the same model: which images are of class II, and how many, depends on ranking and fill. "
         "The target `class-ii` measures by how much."
@@ -61,8 +61,8 @@ def class_ii_report(runner: Runner, use: Use) -> Iterator[Part]:
         f"class II lies between {min(means):.0f} and {max(means):.0f} %. The paper's {paper.CLASS_II_SHARE:.0f} % "
         f"{within}."
     )
-    figure = figures.masking_curves_figure(_one(first.run.curves(), "black"))
-    yield Picture("curves", figure, f"Masking curves of both classes, seed {first.seed}")
+    motive = views.masking_curves(_one(first.run.curves(), "black"))
+    yield Picture("curves", motive, f"Masking curves of both classes, seed {first.seed}")
 
 
 def _class_shares(results: Results) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smoot_explore import views
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.saliency import saliency
 from smoot_explore.reproduction.circumstances import what_was_run
@@ -12,7 +13,6 @@ from smoot_explore.reproduction.results import Results, differences
 from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import number, spread
 from smoot_explore.reproduction.words import name_of, upper_first
-from smoot_explore.views import figures
 from smoot_explore.views.palette import in_words
 
 SHOWN_CLASSES = 10
@@ -121,11 +121,10 @@ def _saliency_picture(results: Results) -> Picture:
         device = next(model.parameters()).device
         found = saliency(model, shown.normalize().to(device), shown.labels.to(device))
         maps[trial.variant] = found.cpu().numpy()
-    titles = [data.class_names[label] for label in present]
-    figure = figures.saliency_figure(shown.images.numpy(), maps, titles, own_scales=True)
+    picture = views.saliency_maps(shown, maps, scale="one for each run")
     classes = "each class" if len(present) == data.n_classes else f"{len(present)} classes"
     caption = (
         f"{runner.data_title(experiment)}: the first test image of {classes} and the signed gradient of its "
         f"label's logit by the three methods, each with its own colour scale, seed {seed}"
     )
-    return Picture(f"{experiment.name}-saliency", figure, caption)
+    return Picture(f"{experiment.name}-saliency", picture, caption)

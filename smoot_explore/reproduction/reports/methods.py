@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from smoot_explore import views
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.reproduction import paper
@@ -20,7 +21,6 @@ from smoot_explore.reproduction.statistics import Difference, number, paired_dif
 from smoot_explore.reproduction.words import NOT_YET_RUN, k_text, listed, name_of, protocol_text
 from smoot_explore.runs.compare import PROTOCOL
 from smoot_explore.runs.table import counted
-from smoot_explore.views import figures
 from smoot_explore.views.palette import in_words
 
 _NOT_IN_THE_PAPER = "not in the paper"
@@ -46,8 +46,9 @@ def methods_report(runner: Runner, use: Use) -> Iterator[Part]:
     if "attributions" in use.curves:
         yield from _every_protocol(results)
     trial = next(trial for trial in results.trials if trial.variant == "smoot")
-    figure = figures.k_trajectories_figure(trial.run.record())
-    yield Picture("k", figure, f"k of all training images under SMOOT, seed {trial.seed}")
+    yield Picture(
+        "k", views.k_spread(trial.run.record()), f"k of all training images under SMOOT, seed {trial.seed}"
+    )
 
 
 def drop_report(runner: Runner, *uses: Use) -> Iterator[Part]:
@@ -64,9 +65,12 @@ def drop_report(runner: Runner, *uses: Use) -> Iterator[Part]:
             m: [measured.sel(fill=list(MAIN_FILLS)) for trial, measured in curves if trial.variant == m]
             for m in METHODS
         }
-        figure = figures.accuracy_drop_spread_figure(shown, title)
         yield what_was_run(runner, experiment, experiment.title)
-        yield Picture(experiment.name, figure, f"Accuracy drop on {title}, masking the highest first")
+        yield Picture(
+            experiment.name,
+            views.accuracy_drop(shown, title),
+            f"Accuracy drop on {title}, masking the highest first",
+        )
         yield methods_table(experiment, results)
         yield _order_finding(results)
     yield {"experiments": numbers}
