@@ -6,7 +6,8 @@ from .core.curves import masking_curves
 from .core.landscape import k_landscape, simulate_k
 from .core.masking import mask_pixels, rank_pixels
 from .core.models import create_model
-from .core.records import Change, EpochRecord, StepRecord, TrainingError
+from .core.probe import AccuracyDropProbe, probed
+from .core.records import Change, DropRecord, EpochRecord, StepRecord, TrainingError
 from .core.saliency import saliency
 from .core.training import accuracy, train
 from .data.images import ImageData, Split
@@ -17,7 +18,9 @@ from .schema import SchemaError, validate
 
 __version__: str
 __all__ = [
+    "AccuracyDropProbe",
     "Change",
+    "DropRecord",
     "EpochRecord",
     "ImageData",
     "KUpdate",
@@ -43,6 +46,7 @@ __all__ = [
     "open_run",
     "peak_fraction",
     "probability_change",
+    "probed",
     "rank_pixels",
     "saliency",
     "simulate_k",

@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,26 @@ class Variable:
 class Schema:
     """Variables and coordinates of one kind of data set.
 
-    Dimensions in ``optional_dims`` may be missing; their coordinate is then a single value.
+    Dimensions in ``optional_dims`` may be missing; their coordinate is then a single value. What ``extra`` and
+    ``extra_coords`` name may be missing too, but only all of it together.
     """
 
     name: str
     variables: Mapping[str, Variable]
     coords: Mapping[str, Variable]
     optional_dims: tuple[str, ...] = ()
+    extra: Mapping[str, Variable] = field(default_factory=dict)
+    extra_coords: Mapping[str, Variable] = field(default_factory=dict)
+
+    @property
+    def all_variables(self) -> dict[str, Variable]:
+        """Those that must be there, then those that may be missing."""
+        return {**self.variables, **self.extra}
+
+    @property
+    def all_coords(self) -> dict[str, Variable]:
+        """Those that must be there, then those that may be missing."""
+        return {**self.coords, **self.extra_coords}
 
 
 _IMAGE_COORDS = {
@@ -56,6 +69,8 @@ _PROTOCOL_COORDS = {
     "attribution": Variable((), "UO", "1", "attribution method"),
     "fill": Variable((), "UO", "1", "fill of the masked pixels"),
 }
+
+_MASKED_FRACTION = Variable(("masked_fraction",), "f", "1", "masked share of the pixels")
 
 RECORD = Schema(
     "record",
@@ -70,6 +85,12 @@ RECORD = Schema(
         "duration_seconds": Variable(("epoch",), "f", "s", "duration of the training steps"),
     },
     {"epoch": Variable(("epoch",), "iu", "1", "epoch, counted from 1"), **_IMAGE_COORDS},
+    extra={
+        "accuracy_drop": Variable(
+            ("epoch", "masked_fraction"), "f", "%", "accuracy on the probe's test images after the epoch"
+        ),
+    },
+    extra_coords={"masked_fraction": _MASKED_FRACTION},
 )
 
 CURVES = Schema(
@@ -83,7 +104,7 @@ CURVES = Schema(
         ),
     },
     {
-        "masked_fraction": Variable(("masked_fraction",), "f", "1", "masked share of the pixels"),
+        "masked_fraction": _MASKED_FRACTION,
         **_IMAGE_COORDS,
         **_PROTOCOL_COORDS,
     },
@@ -116,20 +137,21 @@ def labelled(
 ) -> xr.Dataset:
     """Arrays as the data set of a schema, with units and long names.
 
-    A coordinate of an optional dimension given as a list adds that dimension in front, in the order of
-    the schema; given as one value, it becomes a scalar coordinate. Attributes that are neither text nor
+    ``variables`` and ``coords`` hold what the schema asks for, and may hold what it names as extra. A
+    coordinate of an optional dimension given as a list adds that dimension in front, in the order of the
+    schema; given as one value, it becomes a scalar coordinate. Attributes that are neither text nor
     numbers are stored as JSON.
     """
     extra = tuple(d for d in schema.optional_dims if not isinstance(coords[d], str))
 
     def described(name: str, variable: Variable, values: Any) -> xr.Variable:
         own = variable.dims or tuple(d for d in extra if d == name)
-        dims = (extra + own) if name in schema.variables else own
+        dims = (extra + own) if name in schema.all_variables else own
         return xr.Variable(dims, values, {"units": variable.units, "long_name": variable.long_name})
 
     return xr.Dataset(
-        {n: described(n, v, variables[n]) for n, v in schema.variables.items()},
-        {n: described(n, v, coords[n]) for n, v in schema.coords.items()},
+        {n: described(n, schema.all_variables[n], values) for n, values in variables.items()},
+        {n: described(n, schema.all_coords[n], values) for n, values in coords.items()},
         {
             "schema": schema.name,
             "schema_version": SCHEMA_VERSION,
@@ -168,9 +190,13 @@ def validate(dataset: xr.Dataset) -> xr.Dataset:
             f"schema version {version!r} cannot be read, only {SCHEMA_VERSION}; "
             "use the version of smoot_explore that wrote it"
         )
+    expected = {**schema.variables, **schema.coords}
+    extra = {**schema.extra, **schema.extra_coords}
+    if any(name in dataset.variables for name in extra):
+        expected |= extra
     problems = [
         problem
-        for name, variable in {**schema.variables, **schema.coords}.items()
+        for name, variable in expected.items()
         for problem in _problems(dataset, name, variable, schema)
     ]
     if problems:
@@ -241,7 +267,7 @@ def _check_storage(content: io.BytesIO) -> None:
 
 
 def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema) -> list[str]:
-    where = dataset.data_vars if name in schema.variables else dataset.coords
+    where = dataset.data_vars if name in schema.all_variables else dataset.coords
     if name not in where:
         return [f"{name} is missing"]
     array = where[name]

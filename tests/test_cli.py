@@ -59,6 +59,18 @@ def test_train_makes_a_run_and_prints_one_json_object(call, tmp_path):
     assert row["test_accuracy"] == pytest.approx(float(run.record().test_accuracy[-1]))
 
 
+def test_a_run_trained_from_a_terminal_holds_the_accuracy_drop_and_goes_on_with_the_same_images(
+    call, tmp_path
+):
+    assert call("train", tmp_path / "a", *SMALL, "--epochs", 1).exit_code == 0
+    probe = open_run(tmp_path / "a").probe
+    assert call("train", tmp_path / "a", "--resume", "--epochs", 2).exit_code == 0
+    run = open_run(tmp_path / "a")
+    assert run.probe == probe
+    assert sorted(probe["image_ids"]) == list(range(24))
+    assert not run.record().accuracy_drop.isnull().any()
+
+
 def test_train_prints_a_line_for_each_epoch(call, tmp_path):
     lines = call("train", tmp_path / "a", *SMALL, "--epochs", 2).stdout.splitlines()
     assert [" ".join(line.split()[:3]) for line in lines[:2]] == ["smoot epoch 1/2", "smoot epoch 2/2"]

@@ -8,6 +8,7 @@ import math
 import tempfile
 import threading
 import weakref
+from types import SimpleNamespace
 
 import h5netcdf
 import numpy as np
@@ -32,9 +33,10 @@ from smoot_explore import (
     simulate_k,
 )
 from smoot_explore.core.effect import masking_effect
-from smoot_explore.core.records import Change
+from smoot_explore.core.records import Change, DropRecord
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.export import compare_page
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import SCALES, CompareState, map_limits, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
@@ -516,6 +518,42 @@ def test_a_preview_shows_a_finished_run_until_a_training_starts(session):
     assert state.watch_now() is state.seen
     train_to_end(state)
     assert (state.preview, len(state.epochs), len(state.k)) == (None, 2, 40)
+
+
+def test_the_accuracy_drops_come_in_one_after_the_other_and_the_next_replaces_that_of_a_pause(session):
+    def drop(epoch):
+        protocol = ("black", "gradient", "signed", "highest", "float32")
+        return DropRecord(epoch, np.array([0.0, 1.0]), np.array([50.0, epoch]), np.arange(3), *protocol)
+
+    state = session.train
+    told = [drop(1.0), drop(1.5), drop(2.0), drop(2.0), drop(3.0)]
+    state.training = SimpleNamespace(
+        reports=lambda: [told.pop(0)], prepared=None, changes=[], ended=False, status="running", stop=list
+    )
+    seen = []
+    while told:
+        assert state.poll()
+        seen.append([drop.epoch for drop in state.drops])
+    assert seen == [[1.0], [1.0, 1.5], [1.0, 2.0], [1.0, 2.0], [1.0, 2.0, 3.0]]
+    state.reset()
+    assert state.drops == []
+
+
+def test_a_preview_shows_the_accuracy_drops_of_its_record(session):
+    state = session.train
+    state.start()
+    until(lambda: (state.poll(), state.training.ended)[1])
+    state.poll()
+    trained = state.drops
+    assert trained[-1].epoch == 2.0
+    run = open_run(state.run.path)
+    state.show_preview(
+        OpenedRun.open("own", "own", run, data=state.data, model=state.training.prepared.model)
+    )
+    assert state.drops[-1].epoch == 2.0
+    np.testing.assert_array_equal(state.drops[-1].accuracy, trained[-1].accuracy)
+    state.show_preview(session.catalogue.open("bundled/smoot"))
+    assert state.drops == []
 
 
 def test_the_bounds_of_a_preview_move_where_they_moved_in_its_training(session):

@@ -16,6 +16,7 @@ import smoot_explore.core.training as training_module
 import smoot_explore.data.load as data_module
 import smoot_explore.runs.run as runs_module
 from smoot_explore import (
+    DropRecord,
     ImageData,
     Run,
     RunError,
@@ -330,6 +331,92 @@ def test_data_that_changed_since_is_noticed(finished):
     finished.description["data"]["seed"] = 8
     with pytest.raises(RunError, match="no longer the data"):
         finished.load_data()
+
+
+def drop_after(epoch, accuracy=(80.0, 40.0, 10.0), **changes):
+    """An accuracy drop as a probe would tell it."""
+    protocol = {"fill": "black", "attribution": "gradient", "ranking": "signed", "order": "highest"}
+    protocol |= {"precision": "float32", "image_ids": np.array([4, 2])} | changes
+    return DropRecord(epoch, np.array([0.0, 0.5, 1.0]), np.array(accuracy), **protocol)
+
+
+def test_accuracy_drops_are_in_the_record_and_epochs_without_one_are_not_numbers(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    next(records)
+    assert "accuracy_drop" not in run.record()
+    assert run.probe is None
+    next(records)
+    run.save_accuracy_drop(drop_after(2.0))
+    for record in (open_run(run.path).record(), (list(records), open_run(run.path).record())[1]):
+        assert validate(record) is record
+        np.testing.assert_array_equal(record.accuracy_drop[:2], [[np.nan] * 3, [80, 40, 10]])
+        np.testing.assert_array_equal(record.masked_fraction, [0, 0.5, 1])
+        probe = json.loads(record.attrs["probe"])
+        assert (probe["image_ids"], probe["fill"], probe["precision"]) == ([4, 2], "black", "float32")
+    assert record.sizes == {"epoch": 3, "image": 60, "masked_fraction": 3}
+    assert open_run(run.path).probe == {**probe, "masked_fraction": [0.0, 0.5, 1.0]}
+
+
+def test_a_published_run_keeps_its_accuracy_drops_in_the_record(finished, tmp_path):
+    finished.save_accuracy_drop(drop_after(3))
+    finished.finish()
+    copy = finished.publish(tmp_path / "copy")
+    assert copy.record().accuracy_drop[2].values.tolist() == [80, 40, 10]
+    assert not list(copy.path.glob("accuracy_drop*"))
+
+
+def test_an_accuracy_drop_that_does_not_go_with_the_others_is_refused(finished):
+    for epoch in (0, 2.5, 4):
+        with pytest.raises(ValueError, match=rf"completed epochs, 1 to 3; given one of epoch {epoch:g}"):
+            finished.save_accuracy_drop(drop_after(epoch))
+    finished.save_accuracy_drop(drop_after(1))
+    with pytest.raises(ValueError, match="were measured with other image_ids, fill; measure this one alike"):
+        finished.save_accuracy_drop(drop_after(2, fill="mean", image_ids=np.array([1])))
+    finished.save_accuracy_drop(drop_after(1, (70.0, 30.0, 10.0)))
+    assert finished._gathered().accuracy_drop[0].values.tolist() == [70, 30, 10]
+
+
+def test_a_kill_between_the_two_files_of_the_first_accuracy_drop_leaves_a_sound_run(finished, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs_module, "write_array", killed)
+        with pytest.raises(KeyboardInterrupt):
+            finished.save_accuracy_drop(drop_after(1))
+    opened = open_run(finished.path)
+    assert np.isnan(opened._gathered().accuracy_drop).all()
+    opened.save_accuracy_drop(drop_after(1))
+    assert not np.isnan(opened._gathered().accuracy_drop[0]).any()
+
+
+PROBE_DAMAGE = {
+    r"damaged: probe\.json cannot be read": lambda path: (path / "probe.json").write_bytes(b"{"),
+    r"damaged: probe\.json cannot be used \(KeyError 'image_ids'": lambda path: (
+        path / "probe.json"
+    ).write_text("{}"),
+    "damaged: .*image_ids are no positions": lambda path: edit("probe.json", image_ids=["a"])(path),
+    "damaged: .*increasing fractions": lambda path: edit("probe.json", masked_fraction=[1, 0])(path),
+    "damaged: .*TypeError": lambda path: edit("probe.json", masked_fraction=3)(path),
+    "damaged: .*are not all text": lambda path: edit("probe.json", fill=3)(path),
+    r"probe\.json cannot be read \(it is no regular file": lambda path: pipe("probe.json")(path),
+    r"accuracy_drop is damaged: 0001\.npy has the shape \(2,\)": lambda path: np.save(
+        path / "accuracy_drop" / "0001.npy", np.ones(2)
+    ),
+    r"accuracy_drop is damaged: 0001\.npy cannot be read \(it has 10,000": lambda path: grow(
+        "accuracy_drop/0001.npy"
+    )(path),
+}
+
+
+@pytest.mark.parametrize("message", PROBE_DAMAGE)
+def test_damage_of_what_the_probe_measured_is_named_with_its_folder(finished, message):
+    finished.save_accuracy_drop(drop_after(1))
+    PROBE_DAMAGE[message](finished.path)
+    with pytest.raises(RunError, match=message) as raised:
+        open_run(finished.path)._gathered()
+    assert str(finished.path) in str(raised.value)
 
 
 def replace(name, content):

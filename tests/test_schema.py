@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from smoot_explore import SchemaError, k_landscape, masking_curves, open_run, schema, validate
+from smoot_explore import SchemaError, bundled_runs, k_landscape, masking_curves, open_run, schema, validate
 from smoot_explore.data.load import bundled_path
 from smoot_explore.schema import read_dataset, write_dataset
 
@@ -65,6 +65,21 @@ def test_every_variable_has_a_unit_and_a_long_name(curves):
 def test_what_breaks_the_schema_is_named(curves, damage, message):
     with xr.set_options(keep_attrs=False), pytest.raises(SchemaError, match=message):
         validate(damage(curves))
+
+
+def test_what_a_record_may_have_is_checked_when_it_is_there():
+    record = bundled_runs()[0].record()
+    drops = (("epoch", "masked_fraction"), np.ones((8, 3)), {"units": "%"})
+    fractions = ("masked_fraction", [0, 0.5, 1], {"units": "1"})
+    whole = record.assign(accuracy_drop=drops).assign_coords(masked_fraction=fractions)
+    assert validate(record) is record
+    assert validate(whole) is whole
+    with pytest.raises(SchemaError, match=r"not a valid record: masked_fraction is missing$"):
+        validate(whole.drop_vars("masked_fraction"))
+    with pytest.raises(SchemaError, match=r"not a valid record: accuracy_drop is missing$"):
+        validate(whole.drop_vars("accuracy_drop"))
+    with pytest.raises(SchemaError, match="accuracy_drop must be in '%', is in '1'"):
+        validate(whole.assign(accuracy_drop=(*drops[:2], {"units": "1"})))
 
 
 def test_everything_that_is_wrong_is_listed_at_once(curves):

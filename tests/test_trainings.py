@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from waiting import after_step, until
 
-from smoot_explore import EpochRecord, create_model, image_class, masking_curves, open_run, train
+from smoot_explore import DropRecord, EpochRecord, create_model, image_class, masking_curves, open_run, train
 from smoot_explore.core.effect import masking_effect
+from smoot_explore.core.probe import AccuracyDropProbe
 from smoot_explore.engine.trainings import Prepared, StepReport, Training, TrainingPool, WatchReport
 from smoot_explore.runs.run import Run
 
@@ -84,6 +85,10 @@ def epochs_of(reports):
     return [report for report in reports if isinstance(report, EpochRecord)]
 
 
+def drops_of(reports):
+    return [report for report in reports if isinstance(report, DropRecord)]
+
+
 def same_epochs(found, expected):
     assert len(found) == len(expected) > 0
     for one, two in zip(found, expected, strict=True):
@@ -136,6 +141,76 @@ def test_going_on_gives_the_numbers_of_a_training_that_was_never_paused(pool, ma
     reports = first.reports()
     same_epochs(epochs_of(reports), straight(data, config(alpha=100.0)))
     assert any(isinstance(report, WatchReport) for report in reports)
+
+
+def test_the_accuracy_drop_of_the_last_epoch_is_reported_and_in_the_run(pool, make):
+    training = make()
+    finish(pool, training)
+    drop = drops_of(training.reports())[-1]
+    assert (drop.epoch, drop.n_images) == (2.0, 24)
+    record = open_run(training.prepared.run.path).record()
+    np.testing.assert_array_equal(record.accuracy_drop[-1], drop.accuracy)
+    assert not training.probe.problem
+
+
+def test_a_paused_training_tells_the_accuracy_drop_of_its_weights_and_keeps_it_to_itself(pool, make, data):
+    training = make()
+    after_step(training, 4, training.pause)
+    pool.submit(training)
+    reports = []
+    until(lambda: reports.extend(training.reports()) or any(d.epoch % 1 for d in drops_of(reports)))
+    drop = drops_of(reports)[-1]
+    assert (training.status, drop.epoch) == ("paused", pytest.approx(4 / 3))
+    ids = drop.image_ids
+    curves = masking_curves(training.prepared.model, data.test[ids], 10)
+    np.testing.assert_allclose(drop.accuracy, 100 * curves.correct.mean("image"))
+    record = open_run(training.prepared.run.path).record()
+    assert "accuracy_drop" not in record or np.isnan(record.accuracy_drop).any()
+
+
+@pytest.mark.parametrize("order", ["go on", "stop", "another waits"])
+def test_measuring_at_a_pause_is_given_up_as_soon_as_there_is_something_better_to_do(
+    pool, make, monkeypatch, order
+):
+    measuring, given = threading.Event(), threading.Event()
+    training, other = make(), make(epochs=1)
+    begin = AccuracyDropProbe._measure_slice
+
+    def slow(self, curve):
+        if curve.epoch % 1:
+            measuring.set()
+            assert given.wait(30)
+        begin(self, curve)
+
+    monkeypatch.setattr(AccuracyDropProbe, "_measure_slice", slow)
+    after_step(training, 4, training.pause)
+    pool.submit(training)
+    assert measuring.wait(30)
+    assert training.status == "paused"
+    orders = {
+        "go on": lambda: pool.submit(training),
+        "stop": training.stop,
+        "another waits": lambda: pool.submit(other),
+    }
+    orders[order]()
+    given.set()
+    finish(pool, *{"go on": [training], "stop": [], "another waits": [other]}[order])
+    if order == "stop":
+        finish(pool, other)
+        assert training.status == "stopped"
+    assert not [drop for drop in drops_of(training.reports()) if drop.epoch % 1]
+
+
+def test_a_model_that_cannot_be_measured_is_trained_and_says_why(pool, make, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no memory for masking")
+
+    monkeypatch.setattr("smoot_explore.core.probe.masking_curves", broken)
+    training = make()
+    with pytest.warns(UserWarning, match="no memory for masking"):
+        finish(pool, training)
+    assert training.status == "finished"
+    assert training.probe.problem == "the accuracy drop is not measured while training: no memory for masking"
 
 
 def test_a_pause_while_it_prepares_holds_before_the_first_step(pool, make):

@@ -17,6 +17,7 @@ from smoot_explore.compute.device import hardware_of
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.models import create_model
+from smoot_explore.core.probe import probed
 from smoot_explore.core.records import EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
 from smoot_explore.core.schedule import train_and_settle
@@ -100,20 +101,22 @@ def _train(
 ) -> bool:
     """Train with a progress bar; False when the user interrupted it.
 
-    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs (`train_and_settle`).
+    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs (`train_and_settle`). The
+    accuracy drop after the epochs goes into the run.
     """
 
     steps = -(-len(data.train) // config.batch_size)
     with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
         update(completed=run.epochs * steps)
         start = train_and_settle if slow_down else train
-        records = start(model, data, config, run=run, every=max(1, steps // 20))
+        trained = start(model, data, config, run=run, every=max(1, steps // 20))
+        records = probed(trained, model, data, config, run=run)
         try:
             for record in records:
                 if isinstance(record, StepRecord):
                     speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
                     update(completed=record.step, state=speed)
-                else:
+                elif isinstance(record, EpochRecord):
                     update(completed=record.step)
                     if not quiet:
                         stdout.print(_epoch_line(config, record), highlight=False)

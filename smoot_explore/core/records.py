@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.data.images import ImageData
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,27 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class DropRecord:
-    """The accuracy drop of some test images at one time of a training."""
+    """The accuracy drop at one moment of a training, on a few test images; see `AccuracyDropProbe`."""
 
-    epoch: float  # a fraction when it was measured while training paused
-    masked_fraction: np.ndarray  # (levels,)
+    epoch: float  # 3.0 after epoch 3; a fraction when it was measured on pause
+    masked_fraction: np.ndarray  # (levels,) increasing, 0 … 1
     accuracy: np.ndarray  # (levels,) per cent
-    auc: float  # per cent
-    n_images: int
+    image_ids: np.ndarray  # (n,) of the test images it was measured on
     fill: str
     attribution: str
-    ranking: str
-    order: str
+    ranking: str  # "signed" or "magnitude"
+    order: str  # "highest": the most salient pixels are masked first
+    precision: str  # number format of the forward passes
+
+    @property
+    def n_images(self) -> int:
+        """How many test images it was measured on."""
+        return len(self.image_ids)
+
+    @property
+    def auc(self) -> float:
+        """∫ accuracy(m) dm by the trapezoidal rule, in per cent, as of `drop_auc`."""
+        return float(np.trapezoid(self.accuracy, self.masked_fraction))
 
 
 class TrainingError(RuntimeError):
@@ -120,3 +127,14 @@ class EpochStore(Protocol):
 
     def finish(self) -> None:
         """Training has reached its last epoch."""
+
+
+class DropStore(Protocol):
+    """What `probed` asks of whoever keeps the accuracy drops of a training: a run folder, or something of one's own."""
+
+    @property
+    def probe(self) -> dict[str, Any] | None:
+        """How the kept ones were measured: ``image_ids``, ``masked_fraction``, ``fill``, … ; None without any."""
+
+    def save_accuracy_drop(self, drop: DropRecord) -> None:
+        """Keep the accuracy drop after a completed epoch."""

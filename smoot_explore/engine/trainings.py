@@ -19,7 +19,8 @@ from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.effect import MaskingEffect, masking_effect
-from smoot_explore.core.records import Change, EpochRecord, StepRecord
+from smoot_explore.core.probe import AccuracyDropProbe, DropCurve, probed
+from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData, Split
 from smoot_explore.errors import reason
@@ -61,7 +62,7 @@ class WatchReport:
 
 
 Chooser = Callable[[nn.Module, Split, np.ndarray], np.ndarray]  # (model, training images, k) → positions
-Report = StepReport | WatchReport | EpochRecord
+Report = StepReport | WatchReport | EpochRecord | DropRecord
 
 
 class Training:
@@ -86,13 +87,18 @@ class Training:
         self.problem = ""
         self.step = 0
         self.changes: list[Change] = []  # live ones, in their order
-        self.seconds = 0.0  # of computing
+        self.seconds = 0.0  # of computing, measuring the accuracy drop included, but not that on pause
+        self.probe: AccuracyDropProbe | None = (
+            None  # of the accuracy drop; its `problem` says why there is none
+        )
         self._prepare = prepare
         self._max_seconds = 60 * max_minutes
         self._command = "run"  # run, pause, stop
         self._lock = threading.Lock()
         self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
-        self._records: Iterator[EpochRecord | StepRecord] | None = None
+        self._records: Iterator[EpochRecord | StepRecord | DropRecord] | None = None
+        self._paused: DropCurve | None = None  # being measured; None as soon as it goes on or is stopped
+        self._steps_per_epoch = 1
         self._watched = np.empty(0, int)
         self._chooser: Chooser | None = None  # a new choice of watched images, for the worker to make
         self._classes: np.ndarray | None = None
@@ -115,20 +121,27 @@ class Training:
             taken.append(self._reports.popleft())
         return taken
 
-    def work(self) -> None:
-        """Go on until paused, stopped or finished. Called by a worker."""
+    def work(self, awaited: Callable[[], bool] = lambda: False) -> None:
+        """Go on until paused, stopped or finished. Called by a worker.
+
+        ``awaited``: whether another training waits for this worker, which then measures nothing of a paused one.
+        """
         with self._lock:
             if self._command != "run" or self.status != "queued":  # paused or stopped while it waited
                 return
             self.status = "running" if self._records else "preparing"
         try:
-            self._train()
+            paused = self._train()
+            if self.probe is not None and paused is not None:
+                drop = self.probe.measure(paused, lambda: self._paused is paused and not awaited())
+                if drop is not None:
+                    self._reports.append(drop)
         except Exception as error:  # whatever it is, the visitor reads it and the worker goes on
             self.problem = reason(error)
             self._end("failed")
 
     def pause(self) -> None:
-        """Stop after the step in progress; the pool may serve others meanwhile."""
+        """Stop after the step in progress and tell its accuracy drop; the pool may serve others meanwhile."""
         with self._lock:
             if self._command == "run" and not self.ended:
                 self._command = "pause"
@@ -139,23 +152,30 @@ class Training:
         """End after the step in progress. Completed epochs stay in the run."""
         with self._lock:
             waiting = self.status in ("queued", "paused")
-            self._command = "stop"
+            self._command, self._paused = "stop", None
         if waiting:
             self._end("stopped")
 
     def wake(self) -> None:
         """Allow it to go on. Called by the pool, which queues it."""
         with self._lock:
-            self._command, self.status = "run", "queued"
+            self._command, self.status, self._paused = "run", "queued", None
 
-    def _train(self) -> None:
+    def _train(self) -> DropCurve | None:
+        """Go on; when it ends paused, the accuracy drop of the present weights, still to be measured."""
         if self._records is None:
             self.prepared = self._prepare()
             model, data, run = self.prepared
             on_cpu = choose_hardware(self.config.device).device.type == "cpu"
             steps = -(-len(data.train) // self.config.batch_size)
             every = 1 if on_cpu else min(8, steps)  # each report waits for the device
-            self._records = train(model, data, self.config, run=run, every=every)
+            self._steps_per_epoch = steps
+            self.probe = AccuracyDropProbe(data.test, precision=self.config.precision)
+            records = train(model, data, self.config, run=run, every=every)
+            self._records = probed(
+                records, model, data, self.config, run=run, probe=self.probe,
+                keep_going=lambda: self._command != "stop",
+            )  # fmt: skip
             self.status = "running"
         started = time.perf_counter()
         while True:
@@ -166,7 +186,11 @@ class Training:
             self.seconds += now - started
             started = now
             if record is None:
-                return self._end("finished")
+                self._end("finished")
+                return None
+            if isinstance(record, DropRecord):
+                self._reports.append(record)
+                continue
             self.step = record.step
             self.changes += record.changes
             self._report(record, now)
@@ -175,12 +199,18 @@ class Training:
                     f"stopped after {self._max_seconds / 60:g} minutes, the longest that this server trains. "
                     "Completed epochs are kept; train fewer images or epochs"
                 )
+        curve = None
+        if self._command == "pause" and self.prepared is not None and self.probe is not None:
+            # A copy, made before anybody knows that it is paused: from then on another worker may go on with it.
+            curve = self.probe.begin(self.prepared.model, self.step / self._steps_per_epoch)
         with self._lock:
             stopping = self._command == "stop"
             if not stopping:
-                self.status = "paused"
+                self.status, self._paused = "paused", curve
         if stopping:
             self._end("stopped")
+            return None
+        return curve
 
     def _report(self, record: EpochRecord | StepRecord, now: float) -> None:
         if isinstance(record, EpochRecord):
@@ -295,7 +325,11 @@ class TrainingPool:
                     self._wanted.wait()
                 training = self._queue.popleft()
                 self._working += 1
-            training.work()
+            training.work(self._awaited)
             with self._wanted:
                 self._working -= 1
             del training  # an idle worker keeps no model alive
+
+    def _awaited(self) -> bool:
+        """Whether a training waits for a worker."""
+        return any(training.status == "queued" for training in tuple(self._queue))

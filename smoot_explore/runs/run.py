@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from smoot_explore.compute.device import choose_hardware, describe_hardware
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
+from smoot_explore.core.levels import masked_fractions
 from smoot_explore.core.models import create_model, describe_model
-from smoot_explore.core.records import Change, EpochRecord, TrainingState
+from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
 from smoot_explore.core.training import set_learning_rate
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import bundled_path, load_data
@@ -64,6 +65,7 @@ _SCALARS = (
 _RESUMED = ("epochs", "device", "precision")
 _MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
 _DEFAULTS = TrainingConfig().to_dict()
+_PROBE = ("fill", "attribution", "ranking", "order", "precision")  # the protocol of the accuracy drops
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -79,9 +81,10 @@ class Run:
     The folder holds ``config.json`` (settings, model, data and versions at the start), ``journal.json`` (one
     entry for each completed epoch, the live changes), ``epochs/`` (k and Δ, one array each),
     ``model.safetensors`` (the latest weights), ``checkpoint/`` (to resume), ``record.nc`` (everything, once
-    training is finished), ``curves/`` and ``landscape.nc``. The journal is replaced last, in one step: a kill
+    training is finished), ``curves/`` and ``landscape.nc``; where a probe measured while it trained (`probed`),
+    also ``accuracy_drop/`` and ``probe.json``. The journal is replaced last, in one step: a kill
     at any instant loses the epoch in progress and no more. Nothing in it is a pickle. A published run
-    (`publish`) holds no ``epochs/``, ``images.npy`` and ``checkpoint/``.
+    (`publish`) holds no ``epochs/``, ``images.npy``, ``checkpoint/``, ``accuracy_drop/`` and ``probe.json``.
     """
 
     def __init__(self, path: Path, description: dict[str, Any], journal: dict[str, Any]) -> None:
@@ -270,7 +273,8 @@ class Run:
     def _read_record(self) -> xr.Dataset:
         with damage_named(self.path):
             record = read_dataset(self.path / "record.nc")
-        sizes, expected = dict(record.sizes), {"epoch": self.epochs, "image": self._n_train}
+        expected = {"epoch": self.epochs, "image": self._n_train}
+        sizes = {name: size for name, size in record.sizes.items() if name != "masked_fraction"}
         if record.attrs["schema"] != RECORD.name or sizes != expected:
             raise RunError(
                 f"{self.path} is damaged: record.nc has the sizes {sizes}, should be a record of {expected}"
@@ -296,16 +300,26 @@ class Run:
             name: self.description[name]
             for name in ("created", "device", "precision", "versions", "model", "data")
         }
-        return labelled(
-            RECORD,
-            {"k": k, "delta": delta, **scalars},
-            {
-                "epoch": np.array([e["epoch"] for e in epochs], int),
-                "image_id": image_id,
-                "label": label,
-            },
-            {"n_pixels": self._n_pixels, "config": config, **described},
-        )
+        variables = {"k": k, "delta": delta, **scalars}
+        coords = {
+            "epoch": np.array([e["epoch"] for e in epochs], int),
+            "image_id": image_id,
+            "label": label,
+        }
+        if (probe := self.probe) is not None:
+            coords["masked_fraction"] = np.array(probe.pop("masked_fraction"), float)
+            variables["accuracy_drop"] = self._accuracy_drops(len(coords["masked_fraction"]))
+            described["probe"] = probe
+        attrs = {"n_pixels": self._n_pixels, "config": config, **described}
+        return labelled(RECORD, variables, coords, attrs)
+
+    def _accuracy_drops(self, levels: int) -> np.ndarray:
+        """Accuracy in per cent, ``(epoch, levels)``; NaN for epochs that were not measured."""
+        drops = np.full((self.epochs, levels), np.nan)
+        for i in range(self.epochs):
+            if os.path.lexists(file := self._drop_file(i + 1)):
+                drops[i] = _read_array(file, (levels,))
+        return drops
 
     def save_curves(self, curves: xr.Dataset, name: str = "test") -> Path:
         """Keep masking curves of this run's model under a name, and give the file's path."""
@@ -416,6 +430,59 @@ class Run:
             if old != self._checkpoint(record.epoch):
                 old.unlink()
 
+    @property
+    def probe(self) -> dict[str, Any] | None:
+        """How the accuracy drops of this training were measured; None without any.
+
+        ``image_ids`` of the test images, ``masked_fraction``, ``fill``, ``attribution``, ``ranking``, ``order``,
+        ``precision``. A published run has it in the attributes of its record alone.
+        """
+        if not os.path.lexists(self._probe_file):
+            return None
+        probe = _read_json(self._probe_file)
+        try:
+            ids, fractions = probe["image_ids"], probe["masked_fraction"]
+            if not ids or not all(isinstance(image_id, int) for image_id in ids):
+                raise ValueError("image_ids are no positions of images")
+            masked_fractions([float(fraction) for fraction in fractions])
+            if not all(isinstance(probe[name], str) for name in _PROBE):
+                raise ValueError(f"{', '.join(_PROBE)} are not all text")
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__} {error}"
+            raise RunError(f"{self.path} is damaged: probe.json cannot be used ({reason})") from error
+        return {name: probe[name] for name in ("image_ids", "masked_fraction", *_PROBE)}
+
+    def save_accuracy_drop(self, drop: DropRecord) -> None:
+        """Keep the accuracy drop after a completed epoch, for the record.
+
+        Raises
+        ------
+        ValueError
+            When it is no completed epoch's, or was measured otherwise than those that the run holds.
+        """
+        if drop.epoch not in range(1, self.epochs + 1):
+            raise ValueError(
+                f"{self.path} keeps accuracy drops of its completed epochs, 1 to {self.epochs}; given one of epoch "
+                f"{drop.epoch:g}"
+            )
+        probe = {
+            "image_ids": drop.image_ids.tolist(),
+            "masked_fraction": drop.masked_fraction.tolist(),
+            **{name: getattr(drop, name) for name in _PROBE},
+        }
+        kept = self.probe
+        if kept is None:
+            write_json(self._probe_file, probe)
+        elif kept != probe:
+            different = ", ".join(name for name in probe if probe[name] != kept[name])
+            raise ValueError(
+                f"the accuracy drops of {self.path} were measured with other {different}; measure this one alike "
+                "(AccuracyDropProbe.go_on(run.probe)), or keep it elsewhere"
+            )
+        file = self._drop_file(int(drop.epoch))
+        file.parent.mkdir(exist_ok=True)
+        write_array(file, drop.accuracy)
+
     def finish(self) -> None:
         """Gather all epochs in ``record.nc`` and mark the run as finished."""
         write_dataset(self.path / "record.nc", self._gathered())
@@ -456,6 +523,13 @@ class Run:
 
     def _epoch_file(self, epoch: int) -> Path:
         return self.path / "epochs" / f"{epoch:04d}.npy"
+
+    @property
+    def _probe_file(self) -> Path:
+        return self.path / "probe.json"
+
+    def _drop_file(self, epoch: int) -> Path:
+        return self.path / "accuracy_drop" / f"{epoch:04d}.npy"
 
     def _epoch_array(self, epoch: int) -> np.ndarray:
         return _read_array(self._epoch_file(epoch), (2, self._n_train))
@@ -580,6 +654,7 @@ def _check(run: Run) -> None:
     if run.epochs and not run._checkpoint(run.epochs).is_file():
         raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
     _read_array(run.path / "images.npy", (2, run._n_train))
+    _ = run.probe
 
 
 def _check_published(run: Run, weights_epoch: int) -> None:

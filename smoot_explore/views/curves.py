@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import xarray as xr
 
 from smoot_explore.core import classes
 from smoot_explore.core.classes import drop_auc, image_class, peak_fraction
+from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import DropRecord
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
@@ -111,7 +111,7 @@ def probe_drop(
     >>> views.probe_drop([]).label
     'Accuracy drop: not measured yet'
     """
-    told = drops_of(drops) if isinstance(drops, xr.Dataset) else list(drops)
+    told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
     layers = list[Layer]()
     for age, group in ((3, told[:-3]), (2, told[-3:-2]), (1, told[-2:-1])):
         places, heights = list[float](), list[float]()
@@ -122,7 +122,7 @@ def probe_drop(
     newest, title = told[-1:], "Accuracy drop: not measured yet"
     for drop in newest:
         title = (
-            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), {drop.fill} fill, "
+            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), {in_words(drop.fill)} fill, "
             f"{drop.order} first, n = {drop.n_images} test images"
         )
     for name in COLOURS:
@@ -132,22 +132,6 @@ def probe_drop(
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))
     return Sketch("Probe", wrapped(title), _MASKED, _ACCURACY, tuple(layers))
-
-
-def drops_of(record: xr.Dataset) -> list[DropRecord]:
-    """The accuracy drops that a training record holds, one for each epoch where it was measured."""
-    if "accuracy_drop" not in record:
-        return []
-    probe = json.loads(record.attrs["probe"])
-    fractions = record.masked_fraction.values
-    return [
-        DropRecord(
-            float(epoch), fractions, accuracy, float(np.trapezoid(accuracy, fractions)), probe["n_images"],
-            probe["fill"], probe["attribution"], probe["ranking"], probe["order"],
-        )
-        for epoch, accuracy in zip(record.epoch.values, record.accuracy_drop.values, strict=True)
-        if np.isfinite(accuracy).all()
-    ]  # fmt: skip
 
 
 def _one_image(curves: xr.Dataset) -> xr.Dataset:

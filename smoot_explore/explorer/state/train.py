@@ -19,7 +19,8 @@ from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.models import create_model
-from smoot_explore.core.records import Change, EpochRecord
+from smoot_explore.core.probe import recorded_drops
+from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
     Prepared,
@@ -140,6 +141,7 @@ class TrainState(param.Parameterized):
         self.history: list[Moment] = []
         self.points: list[Point] = []
         self.epochs: list[EpochScores] = []
+        self.drops: list[DropRecord] = []  # accuracy drops, the newest last
         self.k: np.ndarray | None = None  # of all training images, now
         self.preview: OpenedRun | None = None  # a finished run shown while nothing was trained yet
         self.seen: WatchReport | None = None
@@ -201,7 +203,7 @@ class TrainState(param.Parameterized):
             self.training.stop()
         self.training, self.data, self.seen = None, None, None
         self.preview = self.k = None
-        self.history, self.points, self.epochs, self.changes = [], [], [], []
+        self.history, self.points, self.epochs, self.changes, self.drops = [], [], [], [], []
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
         self._stride, self._moments = 1, 0
@@ -229,6 +231,11 @@ class TrainState(param.Parameterized):
         for report in reports:
             if isinstance(report, WatchReport):
                 self.seen = report
+            elif isinstance(report, DropRecord):
+                # One of a pause only stands in for the next one.
+                if self.drops and (self.drops[-1].epoch % 1 or self.drops[-1].epoch == report.epoch):
+                    self.drops.pop()
+                self.drops.append(report)
             elif isinstance(report, EpochRecord):
                 self.epochs.append(EpochScores(report.epoch, report.train_accuracy, report.test_accuracy))
                 if len(self.epochs) == 1 and self.watch == WATCH[0]:
@@ -320,6 +327,7 @@ class TrainState(param.Parameterized):
             spread = np.quantile(one.k.values, (0, 0.5, 1))
             self.points.append(Point(float(epoch), float(one.cross_entropy), float(one.kl), *spread))
             self.epochs.append(EpochScores(int(epoch), float(one.train_accuracy), float(one.test_accuracy)))
+        self.drops = recorded_drops(record)
         self.seen = self.watch_now() if look else None
 
     def choose_watched(self) -> bool:
