@@ -24,15 +24,27 @@ class Live:
     sketch
         What is shown first, for example ``views.losses.sketch(record)``: with all the layers that it will ever have;
         those without numbers draw nothing.
+    name
+        The figure's own on the page, and that of its files when it is saved.
     streams
         Of HoloViews, without a source: they tell what is tapped or selected.
+    height
+        In pixels; by default that of its looks.
     **options
         Of the pane.
     """
 
-    def __init__(self, sketch: Sketch, streams: Sequence[Any] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        sketch: Sketch,
+        name: str | None = None,
+        streams: Sequence[Any] = (),
+        height: int | None = None,
+        **options: Any,
+    ) -> None:
         looks.load()
         self.sketch = sketch
+        self.name, self._height = name or sketch.name.lower().replace(" ", "-"), height
         self._streams = list(streams)
         sizing = "scale_width" if sketch.name == looks.PICTURES else "stretch_width"
         options = {"sizing_mode": sizing, "margin": 0} | options
@@ -58,6 +70,8 @@ class Live:
 
     def _element(self) -> Any:
         drawn = element(self.sketch)
+        own = {} if self._height is None else {"height": self._height}
+        drawn.opts(hooks=[looks.finishing(self.name)], clone=False, backend="bokeh", **own)
         for stream in self._streams:
             stream.source = drawn
         return drawn

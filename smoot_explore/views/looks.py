@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import holoviews as hv
@@ -47,6 +48,7 @@ class Role(NamedTuple):
     opacity: float | None = None  # the kind of layer decides
     ink: bool = False  # black on paper; a page may be dark
     hover: bool = True
+    brush: str | None = None  # the tool that selects; HoloViews takes tools from layers
 
 
 ROLES: dict[str, Role] = {
@@ -60,7 +62,7 @@ ROLES: dict[str, Role] = {
     "Mean": Role(NEUTRAL, 2.5, ink=True),
     "K": Role(COLOURS["smoot"], opacity=0.8),
     "Amount": Role(SERIES[1], opacity=0.85),
-    "Chosen": Role(SELECTED, opacity=0.9),
+    "Chosen": Role(SELECTED, opacity=0.9, brush="xbox_select"),
     "Steps": Role(SELECTED, 1.4, hover=False),
     "Way": Role(COLOURS["smoot"], size=5),
     "Chance": Role(NEUTRAL, 1.2, "dashed", hover=False),
@@ -70,7 +72,7 @@ ROLES: dict[str, Role] = {
     "Runners-up": Role(SERIES[2], 1.5),
     "Peak": Role(CLASS_COLOURS["II"], size=12, marker="star"),
     "Marker": Role(SERIES[0], size=10),
-    "Selected": Role(NEUTRAL, 2, "dashed", size=8, ring=True, hover=False),
+    "Selected": Role(NEUTRAL, 2, "dashed", size=8, ring=True, hover=False, brush="box_select"),
     "Picked": Role(SELECTED, 2.5, size=15, ring=True, hover=False),
     "Start": Role(SELECTED, size=8, hover=False),
     "Reference": Role(NEUTRAL, 1.5, "dashed"),
@@ -115,7 +117,12 @@ def _bokeh_options(role: Role) -> dict[str, dict[str, Any]]:
         "fill_alpha": 0.0 if role.ring else opacity(0.65), "line_width": 2.5 if role.ring else 0,
     }  # fmt: skip
     surface = {"fill_color": role.colour, "fill_alpha": opacity(0.8), "line_alpha": 0}
-    hover = {"tools": ["hover"]} if role.hover else {}
+    # What a box does not select stays as it is: pictures mark what is selected by a layer of its own.
+    line["nonselection_alpha"] = line["alpha"]
+    points |= {"nonselection_fill_alpha": points["fill_alpha"], "nonselection_line_alpha": 1.0}
+    surface |= {"nonselection_fill_alpha": surface["fill_alpha"], "nonselection_line_alpha": 0}
+    tools = [*(["hover"] if role.hover else []), *([role.brush] if role.brush else [])]
+    hover = {"tools": tools} if tools else {}
     return {
         "Curve": line | hover, "VLines": line, "HLines": line, "Scatter": points | hover,
         "Area": surface, "Histogram": surface | hover, "Rectangles": surface | hover,
@@ -155,12 +162,17 @@ def _set(backend: str, element: str, group: str | None, **options: Any) -> None:
     }
 
 
-def _finish_bokeh(plot: Any, element: Any) -> None:
+def finishing(name: str) -> Callable[[Any, Any], None]:
+    """The hook that finishes a Bokeh figure of this name."""
+    return functools.partial(_finish_bokeh, name=name)
+
+
+def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
     """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
-    name = element.group.lower().replace(" ", "-")
+    name = name or element.group.lower().replace(" ", "-")
     figure.name = name
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
     for tool in figure.tools:
@@ -183,6 +195,8 @@ def _finish_bokeh(plot: Any, element: Any) -> None:
         legend.padding = legend.margin = 2
         legend.styles = {"font-size": "12px"}
     show_legend_of_what_is_drawn(figure)
+    if element.group == PICTURES:
+        _square_cells(figure, element)
 
 
 def show_legend_of_what_is_drawn(figure: Any) -> None:
@@ -196,12 +210,9 @@ def show_legend_of_what_is_drawn(figure: Any) -> None:
             )
 
 
-def _finish_bokeh_pictures(plot: Any, element: Any) -> None:
+def _square_cells(figure: Any, element: Any) -> None:
     """Cells stay squares: the grid is as wide as there is room, and no wider than pictures are worth looking at."""
-    if plot.overlaid:
-        return
-    _finish_bokeh(plot, element)
-    figure, (width, height) = plot.state, _cells(element)
+    width, height = _cells(element)
     figure.sizing_mode = "scale_width"
     figure.width, figure.height = round(100 * width), round(100 * height) + 35
     figure.max_width = round(170 * width)
@@ -278,7 +289,7 @@ def load() -> None:
     _set(
         _BOKEH, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, toolbar="above", shared_axes=False,
         autohide_toolbar=True, default_tools=["save"], active_tools=[], title="{label}\n{dimensions}",
-        fontsize={"title": "12px"}, hooks=[_finish_bokeh_pictures],
+        fontsize={"title": "12px"}, hooks=[_finish_bokeh],
     )  # fmt: skip
     _set(
         _MATPLOTLIB, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, title="{label}\n{dimensions}",
