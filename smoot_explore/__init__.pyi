@@ -33,7 +33,6 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
-    "accuracy_drop",
     "bundled_runs",
     "create_model",
     "drop_auc",
