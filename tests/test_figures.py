@@ -6,8 +6,6 @@ import pytest
 from smoot_explore import bundled_runs, masking_curves
 from smoot_explore.core.records import Change
 from smoot_explore.views import figures
-from smoot_explore.views.bounds import Bounds
-from smoot_explore.views.progress import ProgressFigure
 
 
 @pytest.fixture
@@ -80,12 +78,3 @@ def test_the_bounds_of_k_move_where_they_moved_in_training():
     ]  # fmt: skip
     assert [line.get_ydata()[0] for line in figure.axes[1].get_lines()] == [lowest * n_pixels, high]
     assert f"bounds {low:.0f} and {high:.0f}, in the end {lowest * n_pixels:.0f} and" in figure.get_suptitle()
-
-
-def test_the_bounds_of_a_live_training_move_and_are_none_where_k_has_none(data):
-    progress = ProgressFigure(data.train[:2], epochs=4, n_pixels=100)
-    k = progress.figure.axes[1]
-    progress.show([], None, (), [Bounds(0.0, 0.2, 0.8), Bounds(1.5, 0.2, 0.5)])
-    assert steps(k) == [([0, 1.5, 4], [20, 20, 20]), ([0, 1.5, 4], [80, 50, 50])]
-    progress.show([], None)
-    assert steps(k) == [([], []), ([], [])]

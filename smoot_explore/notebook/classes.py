@@ -84,12 +84,12 @@ class LinkedClasses(widgets.VBox):
             self.select((left, right), (bottom, top))
 
     def _sketches(self) -> tuple[Sketch, Sketch, Sketch]:
-        chosen = self.selected.tolist()
-        shown = self._split[chosen[:_MOST_SHOWN]]
-        names = [shown.class_names[int(label)] for label in shown.labels]
+        chosen, split = self.selected.tolist(), self._split
+        shown = self.selected[:_MOST_SHOWN]
+        names = [split.class_names[int(split.labels[i])] for i in shown]
         grid = picture_grid.sketch(
-            [picture_pixels(shown.images.numpy())] if chosen else [], columns=_COLUMNS, n_rows=_MOST_SHOWN // _COLUMNS,
-            texts=names, label="Selected images",
+            [picture_pixels(split.images.numpy()[shown])] if chosen else [],
+            columns=_COLUMNS, n_rows=_MOST_SHOWN // _COLUMNS, texts=names, label="Selected images",
         )  # fmt: skip
         return (
             class_scatter.sketch(self._curves, self._tolerance, selected=chosen),

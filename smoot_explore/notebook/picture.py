@@ -29,6 +29,7 @@ from smoot_explore.views.sketch import Sketch, element
 
 SETTLING_SECONDS = 1.0  # that a page may need until it shows a new picture
 REPEATING_SECONDS = 2.0  # until everything is sent again to a page that has not answered yet
+_CELLS = 1.2  # of their usual size, beside another figure
 _SIZES = ("inner_width", "inner_height")  # told by a page when it has laid out a figure
 _ACCEPTED = "an element, an overlay or a layout of HoloViews, such as views.losses(record)"
 
@@ -147,18 +148,19 @@ class _Plots(BokehModel):
     def __init__(self, model: Any, **kwargs: Any) -> None:
         self._events: list[Any] = []
         self._collects = self._answered = False
-        self._changed: dict[tuple[str, str], Any] = {}  # models by their id and attribute
+        self._changed: dict[
+            tuple[str, str], Any
+        ] = {}  # models by their id and attribute, since the page has all
+        self._ours: set[tuple[str, str]] = set()  # attributes that the kernel sets
         self._speaks_from = self._repeats_at = time.monotonic() + SETTLING_SECONDS
-        super().__init__(model, **kwargs)
+        super().__init__(model, combine_events=True, **kwargs)
 
     def update_from_model(self, model: Any) -> None:
-        self._changed, self._events = {}, []
+        self._changed, self._ours, self._events = {}, set(), []
         super().update_from_model(model)
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        if (
-            self._changed and self._document is not None
-        ):  # a page that is loaded again begins with what there is now
+        if self._changed:  # a page that is loaded again begins with what there is now
             self._changed = {}
             with self.hold_trait_notifications():
                 self.set_trait("render_bundle", self._model_to_traits(self._model))
@@ -187,6 +189,7 @@ class _Plots(BokehModel):
             attr = "data" if event.kind == "ColumnDataChanged" else getattr(event, "attr", None)
             if attr is not None:
                 self._changed[event.model.id, attr] = event.model
+                self._ours.add((event.model.id, attr))
         now = time.monotonic()
         if not self._answered and now >= self._repeats_at:
             self._repeats_at = now + REPEATING_SECONDS
@@ -215,10 +218,12 @@ class _Plots(BokehModel):
             self.send({"msg": "patch", "payload": serialize_json(fragment)})
 
     def _sync_model(self, model: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        laid_out = content.get("attr") in _SIZES
-        super()._sync_model(model, content, buffers)
-        if laid_out or not self._answered:
-            self._answered = True
+        changed = content.get("model", {}).get("id", ""), content.get("attr", "")
+        if changed not in self._ours:  # the page tells back whatever it was told, which may be old by now
+            super()._sync_model(model, content, buffers)
+        laid_out, now = changed[1] in _SIZES, time.monotonic()
+        if not self._answered or (laid_out and now >= self._repeats_at):
+            self._answered, self._repeats_at = True, now + REPEATING_SECONDS
             self._send_all()
 
 
@@ -266,10 +271,23 @@ def _row(what: Any) -> list[_Part]:
 
 def _laid_out(rows: list[list[Any]]) -> Any:
     """Figures in rows that take the width that there is."""
-    made = [row[0] if len(row) == 1 else Row(children=row, sizing_mode="stretch_width") for row in rows]
-    root = Column(children=made, sizing_mode="stretch_width")
+    root = Column(children=[_side_by_side(row) for row in rows], sizing_mode="stretch_width")
     Document().add_root(root)
     return root
+
+
+def _side_by_side(figures: list[Any]) -> Any:
+    if len(figures) == 1:
+        return figures[0]
+    highest = max(figure.height for figure in figures)
+    for figure in figures:
+        if figure.sizing_mode == "scale_width":  # cells of pictures, which a row would not keep square
+            figure.update(
+                sizing_mode="fixed", width=round(_CELLS * figure.width), height=round(_CELLS * figure.height)
+            )
+        else:
+            figure.height = highest
+    return Row(children=figures, sizing_mode="stretch_width")
 
 
 def _has_keys(what: Any) -> bool:

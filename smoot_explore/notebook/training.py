@@ -41,7 +41,7 @@ from smoot_explore.views.trajectories import k_trajectories, single_k
 
 DRAWING_SECONDS = 0.2  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
-DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.03, 0.005, 0.015
+DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.025, 0.005, 0.02
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -195,6 +195,7 @@ class LiveTraining(widgets.VBox):
             while self._thread.is_alive():
                 self._thread.join(0.05)
                 self._draw()
+            self._draw()
         except KeyboardInterrupt:
             self.stop()
             raise KeyboardInterrupt("the training was stopped") from None
@@ -230,6 +231,7 @@ class LiveTraining(widgets.VBox):
         done = f" after {self.records[-1].epoch} epochs" if self.records and status != "failed" else ""
         with self._telling:
             self._tell(status, words + done)
+        self._ask_for_a_drawing()
 
     def _train(self) -> str:
         next_words = next_look = seconds = 0.0
@@ -314,13 +316,17 @@ class LiveTraining(widgets.VBox):
     def _sketches(self) -> list[list[Sketch]]:
         config, history = self.config, self._history
         with self._collecting:
-            steps, quantiles, single = history.steps(), history.k_quantiles(), history.k_of(self._positions)
+            steps, quantiles, single = (
+                history.steps(),
+                history.k_quantiles(),
+                history.k_of(self._positions.tolist()),
+            )
             changes, drops = list(history.changes), list(history.drops)
         about = {"changes": changes, "epochs": config.epochs}
         watched = self._kept("watched", self._seen, self._watched_sketch)
         drop = self._kept(
             "drop", drops[-1] if drops else None,
-            lambda: probe_drop.sketch(drops, config.method, self._reference),
+            lambda: _two_lines(probe_drop.sketch(drops, config.method, self._reference)),
         )  # fmt: skip
         rows = [[watched], [drop, losses.sketch(steps, **about)]]
         if config.method == "smoot":  # the others' k do not move
@@ -377,6 +383,11 @@ class LiveTraining(widgets.VBox):
 def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:
     _, first = np.unique(data.train.labels.numpy(), return_index=True)
     return np.sort(first[:most])
+
+
+def _two_lines(sketch: Sketch) -> Sketch:
+    """With room for the title that comes later: a figure on a page keeps that of its first one."""
+    return sketch if "\n" in sketch.title else sketch._replace(title=f"{sketch.title}\n ")
 
 
 def _reference(data: ImageData) -> xr.Dataset | None:
