@@ -5,6 +5,7 @@ Everything comes from the kernel: BokehJS with `load_bokeh`, the numbers with th
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from bokeh.document.events import ModelChangedEvent
 from bokeh.models import Column, Row
 from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.resources import Resources
+from IPython import get_ipython
 from IPython.display import Javascript, display
 from jupyter_bokeh import BokehModel
 
@@ -29,6 +31,7 @@ from smoot_explore.views.sketch import Sketch, element
 
 SETTLING_SECONDS = 1.0  # that a page may need until it shows a new picture
 REPEATING_SECONDS = 2.0  # until everything is sent again to a page that has not answered yet
+_IMPORT = re.compile(r"smoot_explore(\.| import )notebook")
 _CELLS = 1.2  # of their usual size, beside another figure
 _SIZES = ("inner_width", "inner_height")  # told by a page when it has laid out a figure
 _ACCEPTED = "an element, an overlay or a layout of HoloViews, such as views.losses(record)"
@@ -228,11 +231,22 @@ class _Plots(BokehModel):
 
 
 def load_bokeh() -> None:
-    """Give the page of a notebook BokehJS, as an output of the cell that runs; elsewhere nothing happens."""
-    if can_move() and _in_kernel():
-        # Not by Bokeh's output_notebook: it adds what Panel's widgets need, which a page without a server lacks.
-        scripts = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
-        display(Javascript(f"(function() {{\n{scripts}\n}}).call(window)"))
+    """Give the page of a notebook BokehJS, as an output of the cell that runs; elsewhere nothing happens.
+
+    A cell that imports this package again gives it again: the page may be new, when the kernel is not.
+    """
+    shell = get_ipython()
+    if hasattr(shell, "kernel") and can_move():
+        _show_bokeh()
+        shell.events.register(
+            "pre_run_cell", lambda cell: _show_bokeh() if _IMPORT.search(cell.raw_cell) else None
+        )
+
+
+def _show_bokeh() -> None:
+    # Not by Bokeh's output_notebook: it adds what Panel's widgets need, which a page without a server lacks.
+    scripts = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+    display(Javascript(f"if (!window.Bokeh) {{ (function() {{\n{scripts}\n}}).call(window) }}"))
 
 
 def can_move() -> bool:
@@ -296,9 +310,3 @@ def _has_keys(what: Any) -> bool:
 
 def _still(png: bytes) -> widgets.Image:
     return widgets.Image(value=png, format="png", layout={"max_width": "100%", "object_fit": "contain"})
-
-
-def _in_kernel() -> bool:
-    from IPython import get_ipython
-
-    return hasattr(get_ipython(), "kernel")
