@@ -32,7 +32,8 @@ from smoot_explore.views.sketch import Sketch, element
 SETTLING_SECONDS = 1.0  # that a page may need until it shows a new picture
 REPEATING_SECONDS = 2.0  # until everything is sent again to a page that has not answered yet
 _IMPORT = re.compile(r"smoot_explore(\.| import )notebook")
-_CELLS = 1.2  # of their usual size, beside another figure
+_CELL = 120  # pixels, of a picture beside another figure
+_EDGE, _ABOVE = 11, 40  # pixels around pictures: at their sides, and for the tools above them
 _SIZES = ("inner_width", "inner_height")  # told by a page when it has laid out a figure
 _ACCEPTED = "an element, an overlay or a layout of HoloViews, such as views.losses(record)"
 
@@ -293,15 +294,17 @@ def _laid_out(rows: list[list[Any]]) -> Any:
 def _side_by_side(figures: list[Any]) -> Any:
     if len(figures) == 1:
         return figures[0]
-    highest = max(figure.height for figure in figures)
+    highest = max((f.height for f in figures if f.sizing_mode != "scale_width"), default=None)
+    children = list[Any]()
     for figure in figures:
         if figure.sizing_mode == "scale_width":  # cells of pictures, which a row would not keep square
-            figure.update(
-                sizing_mode="fixed", width=round(_CELLS * figure.width), height=round(_CELLS * figure.height)
-            )
+            width, height = (round(_CELL * (r.end - r.start)) for r in (figure.x_range, figure.y_range))
+            figure.update(sizing_mode="fixed", width=width + 2 * _EDGE, height=height + _ABOVE)
+            children.append(Column(children=[figure]))  # else it takes over its neighbour's margins
         else:
             figure.height = highest
-    return Row(children=figures, sizing_mode="stretch_width")
+            children.append(figure)
+    return Row(children=children, sizing_mode="stretch_width")
 
 
 def _has_keys(what: Any) -> bool:

@@ -213,6 +213,7 @@ def show_legend_of_what_is_drawn(figure: Any) -> None:
 def _square_cells(figure: Any, element: Any) -> None:
     """Cells stay squares: the grid is as wide as there is room, and no wider than pictures are worth looking at."""
     width, height = _cells(element)
+    figure.title.visible = bool(figure.title.text)  # an empty one takes room
     figure.sizing_mode = "scale_width"
     figure.width, figure.height = round(100 * width), round(100 * height) + 35
     figure.max_width = round(170 * width)
