@@ -49,10 +49,12 @@ def notebook(chromium, address):
 # Of all pictures: the numbers of their Bokeh sources, as text.
 NUMBERS = """JSON.stringify(Bokeh.documents.flatMap((d) => [...d._all_models.values()])
     .filter((m) => m.type == "ColumnDataSource")
-    .map((m) => [...(m.data.values?.() ?? Object.values(m.data))].map((column) => column[0]?.buffer ? [...column[0]] : [...column])))"""
+    .map((m) => [...(m.data.values?.() ?? Object.values(m.data))]
+        .map((column) => column[0]?.buffer ? [...column[0]] : [...column])))"""
 # Of the training's picture that shows losses, the number of points; -1 where there is none.
 POINTS = """Math.max(-1, ...(window.Bokeh?.documents ?? []).flatMap((d) => [...d._all_models.values()])
-    .filter((m) => m.type == "ColumnDataSource" && (m.data.has?.("loss") ?? "loss" in m.data)).map((m) => m.get_length() ?? 0))"""
+    .filter((m) => m.type == "ColumnDataSource" && (m.data.has?.("loss") ?? "loss" in m.data))
+    .map((m) => m.get_length() ?? 0))"""
 DROP = """Bokeh.documents.flatMap((d) => [...d._all_models.values()])
     .filter((m) => m.type == "Title").map((m) => m.text).filter((t) => t.startsWith("Accuracy drop")).at(-1)"""
 
