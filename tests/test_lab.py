@@ -11,6 +11,8 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not REQUIRED, reason="there is no Chromium (Debian: apt-get install chromium)"
 )
 
+CROWDED = 2  # tests run beside each other: half as fast will do there
+
 if CHROMIUM is not None or REQUIRED:
     from lab import Notebook, jupyterlab
 
@@ -44,9 +46,22 @@ def notebook(chromium, address):
         visitor.close()
 
 
-def picture(notebook, which=-1):
-    """The address of the picture shown by the last live figure, or another."""
-    return notebook.page.locator(".widget-image").nth(which).get_attribute("src")
+# Of all pictures: the numbers of their Bokeh sources, as text.
+NUMBERS = """JSON.stringify(Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+    .filter((m) => m.type == "ColumnDataSource")
+    .map((m) => [...(m.data.values?.() ?? Object.values(m.data))]
+        .map((column) => column[0]?.buffer ? [...column[0]] : [...column])))"""
+# Of the training's picture that shows losses, the number of points; -1 where there is none.
+POINTS = """Math.max(-1, ...(window.Bokeh?.documents ?? []).flatMap((d) => [...d._all_models.values()])
+    .filter((m) => m.type == "ColumnDataSource" && (m.data.has?.("loss") ?? "loss" in m.data))
+    .map((m) => m.get_length() ?? 0))"""
+DROP = """Bokeh.documents.flatMap((d) => [...d._all_models.values()])
+    .filter((m) => m.type == "Title").map((m) => m.text).filter((t) => t.startsWith("Accuracy drop")).at(-1)"""
+
+
+def picture(notebook):
+    """The numbers of all pictures."""
+    return notebook.page.evaluate(NUMBERS)
 
 
 def words(notebook):
@@ -56,7 +71,7 @@ def words(notebook):
 def test_the_first_slider_of_the_quickstart_moves_its_picture(notebook):
     lesson = notebook("00_quickstart.ipynb")
     lesson.run_through("untrained = ")
-    before = lesson.wait_until(lambda: lesson.page.locator(".widget-image").count() and picture(lesson))
+    before = lesson.wait_until(lambda: lesson.page.locator(".bk-Figure").count() > 1 and picture(lesson))
     handle = lesson.slider("k \\(pixels\\)")
     handle.focus()
     for _ in range(5):
@@ -70,6 +85,7 @@ def test_a_slider_moved_while_the_network_trains_takes_effect(notebook, name):
     lesson = notebook(name)
     lesson.run_through("live.start()")
     lesson.wait_until(lambda: "images/s" in words(lesson))
+    lesson.wait_until(lambda: lesson.page.evaluate(POINTS) > 0)
     before = picture(lesson)
     lesson.slider("α, speed of k").focus()
     lesson.page.keyboard.press("ArrowRight")
@@ -104,3 +120,48 @@ def test_interrupting_the_wait_stops_the_training_and_the_notebook_goes_on(noteb
     lesson.wait_until(lambda: "images/s" in words(lesson), 30)
     lesson.page.get_by_role("button", name="Stop").click()
     lesson.wait_until(lambda: "Stopped" in words(lesson), 30)
+
+
+def test_pictures_and_the_accuracy_drop_move_while_the_result_is_waited_for(notebook):
+    lesson = notebook("00_quickstart.ipynb")
+    lesson.run_through("live.result()")
+    lesson.wait_until(lambda: lesson.page.evaluate(POINTS) > 2)
+    moves = lesson.page.evaluate(
+        f"""() => new Promise((done) => {{
+            const seen = [], started = performance.now()
+            const look = () => {{
+                const points = {POINTS}
+                if (points !== seen.at(-1)) seen.push(points)
+                performance.now() - started < 5000 ? setTimeout(look, 20) : done(seen.length - 1)
+            }}
+            look()
+        }})"""
+    )
+    assert moves >= 5 * 4 / CROWDED, moves
+    lesson.wait_until(lambda: "Finished" in words(lesson))
+    lesson.wait_until(lambda: "AUC" in lesson.page.evaluate(DROP), 30)
+
+
+def test_a_fill_and_an_attribution_become_lists_by_themselves(notebook):
+    lesson = notebook("04_measuring_saliency.ipynb")
+    lesson.run_through("views.accuracy_drop(curves)")
+    lesson.wait_until(lambda: lesson.page.locator(".bk-Figure").count())
+    before = picture(lesson)
+    lesson.page.locator(".widget-dropdown select").last.select_option("mean")
+    lesson.wait_until(lambda: picture(lesson) != before, 30)
+
+
+def test_a_box_around_points_shows_their_curve(notebook):
+    lesson = notebook("01_why_k_depends_on_the_image.ipynb")
+    lesson.run_through("LinkedClasses(black")
+    lesson.wait_until(lambda: "Draw a box" in words(lesson))
+    scatter = lesson.page.locator(".bk-Figure .bk-Canvas").nth(-3)
+    scatter.scroll_into_view_if_needed()
+    lesson.page.wait_for_timeout(1000)
+    box = scatter.bounding_box()
+    x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"]
+    lesson.page.mouse.move(x, y)
+    lesson.page.mouse.down()
+    lesson.page.mouse.move(x + 0.3 * box["width"], y + 0.5 * box["height"], steps=5)
+    lesson.page.mouse.up()
+    lesson.wait_until(lambda: "of class" in words(lesson) and "Draw a box" not in words(lesson), 20)

@@ -1,20 +1,64 @@
 """Controls and live training without a browser: what a control sets, what a training tells, how it ends."""
 
+import json
 import threading
 import time
 
+import holoviews as hv
+import ipywidgets as widgets
 import numpy as np
 import param
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from smoot_explore import TrainingConfig, create_model, load_data
+from smoot_explore import TrainingConfig, bundled_runs, create_model, load_data, train
 from smoot_explore.core.config import LiveValues
-from smoot_explore.notebook import controls
-from smoot_explore.notebook import live as nb
+from smoot_explore.notebook import LinkedClasses, LiveFigure, LiveTraining, Picture, controls, shown
+from smoot_explore.notebook import figure as figures
+from smoot_explore.notebook import picture as pictures
+from smoot_explore.views.sketch import Axis, Sketch, curve, element, points
 
 PNG = b"\x89PNG"
+IMAGE, WIDGET = "image/png", "application/vnd.jupyter.widget-view+json"
+
+
+def sketch_of(y, title=""):
+    return Sketch(
+        "Losses", title, Axis("epoch", "epoch"), Axis("loss", "loss"), (curve("Label", [0, 1], [0, y]),)
+    )
+
+
+def drawn(y, title=""):
+    return element(sketch_of(y, title))
+
+
+def numbers(picture, part=0, layer=0):
+    """What a picture shows last: the second column of a layer's Bokeh source."""
+    plot = list(picture._parts[part].plot.subplots.values())[layer]
+    return list(plot.handles["source"].data.values())[1].tolist()
+
+
+class Page:
+    """What is sent to the page by a picture, message by message."""
+
+    def __init__(self, picture, monkeypatch):
+        self.messages = []
+        monkeypatch.setattr(picture._plots, "send", lambda content, *_: self.messages.append(content))
+        self.plots = picture._plots
+
+    def patches(self):
+        return [json.loads(message["payload"])["events"] for message in self.messages[2::3]]
+
+    def tells(self, model, attr, new):
+        content = {
+            "event": "jsevent",
+            "kind": "ModelChanged",
+            "model": {"id": model.id},
+            "attr": attr,
+            "new": new,
+        }
+        self.plots._sync_model(None, content, [])
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +73,7 @@ def live(data):
     def make(watch=None, on_epoch=None, **settings):
         settings = {"epochs": 2, "batch_size": 20, "device": "cpu", "precision": "float32", **settings}
         made.append(
-            nb.LiveTraining(
+            LiveTraining(
                 create_model("cnn", data), data, TrainingConfig(**settings), watch=watch, on_epoch=on_epoch
             )
         )
@@ -105,43 +149,120 @@ def test_numbers_that_are_whole_stay_whole():
     assert controls.slider("m", 0.0, 1.0, 0.5).step == 0.01
 
 
+def test_a_picture_takes_over_new_numbers_in_one_message(monkeypatch):
+    picture = Picture(sketch_of(1))
+    plots = picture._plots
+    page = Page(picture, monkeypatch)
+    page.tells(picture._parts[0].plot.state, "inner_width", 500)  # it is shown
+    picture.show(drawn(3, "another"))
+    assert picture._plots is plots
+    assert numbers(picture) == [0, 3]
+    (events,) = page.patches()
+    assert {event["kind"] for event in events} == {"ColumnDataChanged", "ModelChanged"}
+    assert "another" in [event.get("new") for event in events]
+
+
+def test_what_a_page_missed_while_it_was_made_is_sent_when_it_answers(monkeypatch):
+    picture = Picture(sketch_of(1))
+    page = Page(picture, monkeypatch)
+    picture.show(sketch_of(3))
+    assert page.messages == []
+    page.tells(picture._parts[0].plot.state, "inner_width", 500)
+    (events,) = page.patches()
+    assert [event["attr"] for event in events].count("data") == 1
+
+
+def test_what_a_page_tells_back_late_changes_nothing(monkeypatch):
+    picture = Picture(sketch_of(1))
+    page = Page(picture, monkeypatch)
+    picture.show(sketch_of(3))
+    source = next(iter(picture._parts[0].plot.subplots.values())).handles["source"]
+    page.tells(source, "data", {"epoch": [0, 1], "loss": [0, 1]})
+    assert numbers(picture) == [0, 3]
+
+
+def test_a_page_that_is_loaded_again_begins_with_the_newest_numbers():
+    picture = Picture(sketch_of(1, "first"))
+    picture.show(sketch_of(1, "second"))
+    assert "second" in json.dumps(picture._plots.get_state()["render_bundle"])
+
+
+def test_another_picture_is_built_anew_and_keeps_its_place():
+    picture = Picture(sketch_of(1))
+    plots = picture._plots
+    other = Sketch(
+        "Losses", "", Axis("epoch", "epoch"), Axis("loss", "loss"), (points("Label", [0, 1], [4, 5]),)
+    )
+    picture.show([[other, other], other])
+    assert picture._plots is plots
+    assert numbers(picture, 2) == [4, 5]
+
+
+def test_options_of_ones_own_are_heeded():
+    picture = Picture(drawn(1))
+    picture.show(drawn(1).opts(height=123))
+    assert picture._parts[0].plot.state.height == 123
+
+
+@pytest.mark.parametrize("what", [Figure(), 3, "text"])
+def test_what_is_no_picture_is_refused(what):
+    with pytest.raises(
+        TypeError, match=f"a picture is an element, an overlay or a layout.*; {type(what).__name__}"
+    ):
+        Picture(what)
+
+
+def test_without_widgets_a_picture_is_a_png_and_its_title():
+    bundle = Picture(drawn(1, "How it goes"))._repr_mimebundle_()
+    assert bundle[IMAGE].startswith(PNG)
+    assert bundle["text/plain"] == "How it goes"
+    assert WIDGET in bundle
+
+
+def test_in_colab_a_picture_is_a_png_from_the_start(monkeypatch):
+    monkeypatch.setattr(pictures, "can_move", lambda: False)
+    picture = Picture(drawn(1))
+    (first,) = picture.children
+    assert bytes(first.value).startswith(PNG)
+    picture.show(drawn(5))
+    assert picture.children[0].value != first.value
+
+
 def test_a_figure_is_drawn_at_once_and_whenever_a_control_moves():
-    drawn = []
+    asked = []
 
     def draw(k, fill):
-        drawn.append((k, fill))
-        return Figure(figsize=(1 + k / 10, 1))
+        asked.append((k, fill))
+        return drawn(k)
 
-    figure = nb.LiveFigure(
+    figure = LiveFigure(
         draw, k=controls.slider("k", 0, 10, 2), fill=controls.choice("Fill", ["black", "mean"])
     )
-    first = figure.picture.value
-    assert bytes(first).startswith(PNG)
+    assert numbers(figure.picture) == [0, 2]
     figure.controls["k"].value = 9
     figure.controls["fill"].value = "mean"
-    assert drawn == [(2, "black"), (9, "black"), (9, "mean")]
-    assert figure.picture.value != first
+    assert asked == [(2, "black"), (9, "black"), (9, "mean")]
+    assert numbers(figure.picture) == [0, 9]
+    assert figure._repr_mimebundle_()[IMAGE].startswith(PNG)
 
 
 def test_moves_that_come_fast_are_answered_by_one_drawing_of_the_newest():
     import asyncio
 
-    drawn = []
-    figure = nb.LiveFigure(
-        lambda k: drawn.append(k) or Figure(figsize=(1, 1)), k=controls.slider("k", 0, 100, 0)
-    )
+    asked = []
+    figure = LiveFigure(lambda k: asked.append(k) or drawn(k), k=controls.slider("k", 0, 100, 0))
 
     async def drag():
         for k in range(1, 51):
             figure.controls["k"].value = k
-        await asyncio.sleep(4 * nb.REDRAW_SECONDS)
+        await asyncio.sleep(4 * figures.REDRAW_SECONDS)
 
     asyncio.run(drag())
-    assert drawn == [0, 50]
+    assert asked == [0, 50]
 
 
 def test_an_error_in_drawing_is_told_and_the_next_move_draws_again():
-    figure = nb.LiveFigure(lambda k: Figure(figsize=(10 // k, 1)), k=controls.slider("k", 0, 10, 2))
+    figure = LiveFigure(lambda k: drawn(10 // k), k=controls.slider("k", 0, 10, 2))
     figure.controls["k"].value = 0
     assert figure.problem.layout.display is None
     assert figure.problem.value.startswith("ZeroDivisionError")
@@ -149,18 +270,79 @@ def test_an_error_in_drawing_is_told_and_the_next_move_draws_again():
     assert figure.problem.layout.display == "none"
 
 
+def test_a_figure_of_matplotlib_is_told_to_be_none():
+    figure = LiveFigure(lambda: Figure())
+    assert figure.problem.value.startswith("TypeError: a picture is an element")
+    assert figure.picture is None
+
+
+def test_key_dimensions_become_controls_lists_for_texts_and_sliders_for_numbers():
+    frames = {(fill, level): drawn(level) for fill in ("black", "mean") for level in (1, 2, 5)}
+    figure = shown(hv.HoloMap(frames, kdims=["fill", "level"]))
+    assert [type(control) for control in figure.controls.values()] == [
+        widgets.Dropdown,
+        widgets.SelectionSlider,
+    ]
+    figure.controls["level"].value = 5
+    assert numbers(figure.picture) == [0, 5]
+    both = shown(hv.Layout([hv.HoloMap({1: drawn(1), 2: drawn(2)}, kdims=["level"]), drawn(7)]))
+    both.controls["level"].value = 2
+    assert (numbers(both.picture), numbers(both.picture, 1)) == ([0, 2], [0, 7])
+    live = shown(hv.DynamicMap(lambda level: drawn(level), kdims=[hv.Dimension("level", values=[3, 4])]))
+    assert numbers(live.picture) == [0, 3]
+
+
+def test_a_box_selects_images_and_shows_their_curve_and_themselves():
+    run = bundled_runs()[0]
+    black = run.curves().sel(attribution="gradient", fill="black").isel(image=slice(100))
+    linked = LinkedClasses(black, run.load_data().test[:100])
+    linked._box.event(bounds=(0.0, 0.0, 0.5, 1.0))
+    expected = np.flatnonzero(black.probability.values[:, 0] <= 0.5)
+    np.testing.assert_array_equal(linked.selected, expected)
+    means = linked.picture._parts[1].sketch.layers[2]
+    np.testing.assert_allclose(means.numbers[1], black.probability.values[expected].mean(0))
+    assert len(linked.picture._parts[2].sketch.layers[3].told["text"]) == min(len(expected), 24)
+    with pytest.raises(ValueError, match="the curves are of 100 images, but 99 images were given"):
+        LinkedClasses(black, run.load_data().test[:99])
+
+
 def test_a_training_gives_its_records_and_its_pictures(live):
     told = []
     training = live(on_epoch=told.append)
-    empty = training.picture.value
-    assert bytes(empty).startswith(PNG)
     assert training.start() is training
     records = training.result()
     assert [record.epoch for record in records] == [1, 2]
     assert told == records
-    assert training.picture.value != empty
     assert (training.status, training.words.value) == ("finished", "Finished after 2 epochs")
     assert not [t for t in threading.enumerate() if t.name == "live-training"]
+    watched, drop, losses, k, single = (part.sketch for part in training.picture._parts)
+    assert len(losses.layers[0].numbers[0]) == 6
+    assert drop.title.startswith("Accuracy drop, AUC")
+    assert "n = 12 test images" in drop.title.replace("\n", " ")
+    assert watched.layers[0].numbers[0].any()
+    assert numbers(training.picture, 3, 3) == k.layers[3].numbers[1].tolist()
+    assert single.title == "k of the watched images"
+    assert training._repr_mimebundle_()[IMAGE].startswith(PNG)
+
+
+def test_a_live_training_gives_bit_for_bit_the_weights_of_a_plain_one(live, data):
+    training = live()
+    settings = {"epochs": 2, "batch_size": 20, "device": "cpu", "precision": "float32"}
+    model = create_model("cnn", data)
+    model.load_state_dict(training.model.state_dict())
+    training.start().result()
+    for _ in train(model, data, TrainingConfig(**settings)):
+        pass
+    for mine, plain in zip(training.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(mine, plain)
+
+
+def test_pictures_are_drawn_in_the_main_thread_alone(live):
+    training = live()
+    show, threads = training.picture.show, set()
+    training.picture.show = lambda what: (threads.add(threading.current_thread()), show(what))
+    training.start().result()
+    assert threads == {threading.main_thread()}
 
 
 def test_training_again_begins_with_the_same_weights_and_gives_the_same(live):
@@ -190,11 +372,11 @@ def test_bounds_moved_while_it_trains_are_drawn_from_where_they_moved(live):
     training.config.k_min = 0.3
     until(lambda: training.changes)
     training.stop()
-    ((epoch, _),) = training._changes
-    lowest = training._figure._bounds[0]
-    assert lowest.get_drawstyle() == "steps-post"
-    np.testing.assert_allclose(lowest.get_xdata(), [0, epoch, 400])
-    np.testing.assert_allclose(lowest.get_ydata(), np.array([0.2, 0.3, 0.3]) * training.data.n_pixels)
+    training._draw()
+    ((epoch, _),) = training._history.changes
+    lowest = next(layer for layer in training.picture._parts[3].sketch.layers if layer.role == "Bound")
+    np.testing.assert_allclose(lowest.numbers[0], [0, epoch, epoch, 400])
+    np.testing.assert_allclose(lowest.numbers[1], np.array([0.2, 0.2, 0.3, 0.3]) * training.data.n_pixels)
 
 
 def test_paused_it_stands_still_and_goes_on(live):
@@ -204,11 +386,11 @@ def test_paused_it_stands_still_and_goes_on(live):
     training.pause_button.click()
     assert (training.status, training.train_button.description) == ("paused", "Go on")
     time.sleep(0.2)
-    n = len(training._history)
+    k = training._history.k
     time.sleep(0.3)
-    assert len(training._history) == n
+    assert training._history.k is k
     training.train_button.click()
-    until(lambda: len(training._history) > n)
+    until(lambda: training._history.k is not k)
     training.stop_button.click()
     assert training.status == "stopped"
     assert training.records == training.result()
@@ -255,7 +437,7 @@ def test_a_training_of_the_same_model_is_stopped_before_its_weights_are_read(liv
     first = live(epochs=400)
     first.start()
     until(lambda: first.records)
-    second = nb.LiveTraining(first.model, data, TrainingConfig(epochs=1, batch_size=20))
+    second = LiveTraining(first.model, data, TrainingConfig(epochs=1, batch_size=20))
     assert first.status == "stopped"
     assert len(second.start().result()) == 1
 

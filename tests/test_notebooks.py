@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import nbclient
+import nbconvert
 import nbformat
 import pytest
 
@@ -24,7 +25,7 @@ from smoot_explore.notebook import LiveFigure, LiveTraining
 things = gc.get_objects()
 print(json.dumps({
     "problems": [f.problem.value for f in things if isinstance(f, LiveFigure) and f.problem.layout.display != "none"],
-    "empty pictures": sum(not f.picture.value for f in things if isinstance(f, LiveFigure | LiveTraining)),
+    "empty pictures": sum(f.picture is None for f in things if isinstance(f, LiveFigure | LiveTraining)),
     "threads": [t.name for t in threading.enumerate() if t.name == "live-training"],
 }))
 """
@@ -100,3 +101,22 @@ def test_every_notebook_has_goals_a_prediction_exercises_and_a_discussion(name):
     )
     for part in ("**You will**", "ask(", "## Exercises", "**1.**", "**3.**", "## To discuss"):
         assert part in text, part
+
+
+def test_without_widgets_a_notebook_shows_still_pictures(tmp_path):
+    """As GitHub does, and nbconvert where no widgets were stored."""
+    cells = [
+        "from smoot_explore import bundled_runs, views\nfrom smoot_explore.notebook import LiveFigure, slider",
+        "record = bundled_runs()[2].record()\nviews.losses(record)",
+        "LiveFigure(lambda n: views.accuracies(record.isel(epoch=slice(n))), n=slider('Epochs', 1, 8, 8))",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=170, kernel_name="python3", store_widget_state=False).execute()
+    for cell in notebook.cells[1:]:
+        (output,) = cell.outputs
+        assert output.data["text/plain"] in ("Loss", "Accuracy")
+        assert len(output.data["image/png"]) > 5000
+    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    assert page.count('src="data:image/png') == 2
+    text, resources = nbconvert.MarkdownExporter().from_notebook_node(notebook)
+    assert text.count("![png]") == len(resources["outputs"]) == 2

@@ -1,6 +1,18 @@
-"""Controls and live pictures for notebooks, by ipywidgets."""
+"""Controls and live pictures for notebooks, by ipywidgets.
 
+Importing it in a notebook gives the page what draws pictures, and has pictures of HoloViews shown as widgets.
+"""
+
+from smoot_explore.notebook.classes import LinkedClasses
 from smoot_explore.notebook.controls import ask, bounds_setting, choice, setting, settings, slider
-from smoot_explore.notebook.live import LiveFigure, LiveTraining
+from smoot_explore.notebook.figure import LiveFigure, show_in_notebooks, shown
+from smoot_explore.notebook.picture import Picture, load_bokeh
+from smoot_explore.notebook.training import LiveTraining
 
-__all__ = ["LiveFigure", "LiveTraining", "ask", "bounds_setting", "choice", "setting", "settings", "slider"]
+__all__ = [
+    "LinkedClasses", "LiveFigure", "LiveTraining", "Picture", "ask", "bounds_setting", "choice", "setting", "settings",
+    "shown", "slider",
+]  # fmt: skip
+
+load_bokeh()
+show_in_notebooks()

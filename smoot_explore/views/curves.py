@@ -164,8 +164,8 @@ def probe_drop(
     newest, title = told[-1:], "Accuracy drop: not measured yet"
     for drop in newest:
         title = (
-            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), {drop.fill} fill, "
-            f"{drop.order} first, n = {drop.n_images} test images"
+            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), "
+            f"{in_words(drop.fill)} fill, {drop.order} first, n = {drop.n_images} test images"
         )
     for name in COLOURS:
         shown = newest if name == method else []

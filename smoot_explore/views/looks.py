@@ -226,6 +226,7 @@ def show_legend_of_what_is_drawn(figure: Any) -> None:
 def square_cells(figure: Any, width: float, height: float) -> None:
     """Cells stay squares: a grid of so many cells is as wide as there is room, and no wider than pictures are worth
     looking at."""
+    figure.title.visible = bool(figure.title.text)  # an empty one takes room
     figure.sizing_mode = "scale_width"
     figure.update(width=round(100 * width), height=round(100 * height) + 35, max_width=round(170 * width))
     figure.axis.visible = figure.grid.visible = False

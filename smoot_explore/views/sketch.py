@@ -97,7 +97,7 @@ def pixels(rgba: np.ndarray, left: float, bottom: float, right: float, top: floa
 
 
 def element(sketch: Sketch) -> Any:
-    """The picture as an overlay of HoloViews."""
+    """The picture as an overlay of HoloViews, which knows its sketch."""
     import holoviews as hv
 
     from smoot_explore.views import looks
@@ -105,7 +105,9 @@ def element(sketch: Sketch) -> Any:
     looks.load()
     x, y = (hv.Dimension(a.name, label=a.label, unit=a.unit, range=a.range) for a in (sketch.x, sketch.y))
     layers = [_element(layer, x, y) for layer in sketch.layers]
-    return hv.Overlay(layers, group=sketch.name, label=sketch.title)
+    drawn = hv.Overlay(layers, group=sketch.name, label=sketch.title)
+    drawn.sketch = sketch
+    return drawn
 
 
 def _element(layer: Layer, x: Any, y: Any) -> Any:

@@ -241,7 +241,7 @@ def _class_lines(
     groups = {"Class I": first, "Class II": second, "Not judged": ~first & ~second}
     return [
         _lines(role, None if k is None else k.isel(image=np.flatnonzero(chosen)),
-               role[0].lower() + role[1:], None, named[chosen])
+               role[0].lower() + role[1:] if classes is not None else "", None, named[chosen])
         for role, chosen in groups.items()
     ]  # fmt: skip
 

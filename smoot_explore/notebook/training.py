@@ -1,33 +1,47 @@
-"""Sliders and live pictures for notebooks, by ipywidgets: nothing here needs the internet.
+"""A training in a notebook, with its pictures and sliders: nothing here needs the internet.
 
 A notebook's kernel does one thing at a time, so a training in a cell makes every slider deaf until it ends.
-`LiveTraining` therefore trains in a thread, and the cell is over at once."""
+`LiveTraining` therefore trains in a thread, and the cell is over at once. The thread collects; pictures are drawn in
+the main thread alone, because HoloViews is made for one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-from matplotlib.figure import Figure
+import xarray as xr
 from torch import nn
 
-from smoot_explore.core.bounds import moving_bounds
+from smoot_explore.core.bounds import Bounds, moving_bounds
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.effect import MaskingEffect, masking_effect
-from smoot_explore.core.records import Change, EpochRecord, StepRecord
+from smoot_explore.core.history import History
+from smoot_explore.core.probe import probed
+from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
 from smoot_explore.core.training import train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
-from smoot_explore.views.figures import png
-from smoot_explore.views.progress import Moment, ProgressFigure
+from smoot_explore.notebook.figure import models
+from smoot_explore.notebook.picture import Picture, with_still
+from smoot_explore.runs.run import bundled_runs
+from smoot_explore.views.curves import probe_drop
+from smoot_explore.views.pictures import masking
+from smoot_explore.views.sketch import Sketch, element
+from smoot_explore.views.training import losses
+from smoot_explore.views.trajectories import k_trajectories, single_k
 
-DRAWING_SHARE = 0.1  # of a training's time that drawing it may take
-REDRAW_SECONDS = 0.03  # a figure waits so long for further moves of its sliders
+DRAWING_SECONDS = 0.2  # from one drawing of the curves to the next, at least
+# Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
+DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.03, 0.005, 0.015
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -35,61 +49,10 @@ _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values i
 }
 _running: LiveTraining | None = None  # one training at a time: two would only slow each other down
 _running_lock = threading.Lock()
-# A training step, or a look at a model, but never both: they switch the model's modes and gradients.
-_models = threading.RLock()
-
-
-class LiveFigure(widgets.VBox):
-    """A figure that is drawn anew whenever one of its controls moves.
-
-    Moves that come while it draws are answered by one drawing, of the newest values.
-
-    Parameters
-    ----------
-    draw
-        Called with the controls' values by name; returns a Matplotlib figure. Its error is shown below.
-    **controls
-        From `slider`, `choice`, or any widget with a value.
-    """
-
-    def __init__(self, draw: Callable[..., Figure], **controls: widgets.Widget) -> None:
-        self.controls = controls
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
-        self.problem = widgets.Label()
-        self.problem.layout.display = "none"
-        self._draw, self._waits = draw, False
-        super().__init__(
-            [*controls.values(), self.picture, self.problem], layout={"align_items": "flex-start"}
-        )
-        for control in controls.values():
-            control.observe(self._moved, "value")
-        self.redraw()
-
-    def redraw(self) -> None:
-        """Draw with the present values."""
-        self._waits = False
-        try:
-            with _models:
-                figure = self._draw(**{name: control.value for name, control in self.controls.items()})
-            self.picture.value = png(figure)
-            self.problem.layout.display = "none"
-        except Exception as error:  # whatever the notebook's function raises, the sliders stay alive
-            self.problem.value = f"{type(error).__name__}: {error}"
-            self.problem.layout.display = None
-
-    def _moved(self, change: dict) -> None:
-        if self._waits:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel, or a thread of the caller's: nothing to wait for
-            return self.redraw()
-        self._waits = True
-        loop.call_later(REDRAW_SECONDS, self.redraw)
 
 
 class LiveTraining(widgets.VBox):
-    """A training with its picture, its buttons, and sliders that take effect at the next step.
+    """A training with its pictures, its buttons, and sliders that take effect at the next step.
 
     It runs in a thread of its own, which ends with the training. Starting a second one, in this cell or in
     another, stops the first.
@@ -136,7 +99,11 @@ class LiveTraining(widgets.VBox):
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._stopping, self._going = threading.Event(), threading.Event()
-        self._telling = threading.RLock()
+        self._telling, self._collecting = threading.RLock(), threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the main thread
+        self._asked = False  # for a drawing
+        self._drawings: deque[float] = deque([0.0], 5)  # seconds that the latest took
+        self._reference = _reference(data)
         self.controls = settings(config, _HEEDED[config.method])
         self.train_button, self.pause_button, self.stop_button = (
             widgets.Button(description=words, layout={"width": "100px"})
@@ -148,16 +115,16 @@ class LiveTraining(widgets.VBox):
             button.on_click(lambda _, order=order: order())
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "200px"})
         self.words = widgets.Label("Ready")
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
+        self._prepare()
+        self.picture = Picture(self._sketches())
         super().__init__(
             [
                 widgets.HBox([self.train_button, self.pause_button, self.stop_button, self.bar, self.words]),
                 *self.controls,
                 self.picture,
             ],
-            layout={"align_items": "flex-start"},
+            layout={"width": "100%"},
         )
-        self._prepare()
 
     @property
     def busy(self) -> bool:
@@ -167,7 +134,7 @@ class LiveTraining(widgets.VBox):
     @property
     def changes(self) -> list[Change]:
         """The settings that were moved while it trained, each with the first step it took effect in."""
-        return [change for _, change in self._changes]
+        return [change for _, change in self._history.changes]
 
     def start(self) -> LiveTraining:
         """Train from the initial weights, or go on when paused. Returns itself, at once."""
@@ -185,6 +152,10 @@ class LiveTraining(widgets.VBox):
         self.model.load_state_dict(self._initial_weights)
         self._prepare()
         self._tell("running", "Starting")
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:  # no kernel: result() draws
+            self._loop = None
         self._thread = threading.Thread(target=self._work, name="live-training", daemon=True)
         self._thread.start()
         return self
@@ -222,7 +193,9 @@ class LiveTraining(widgets.VBox):
             self.pause()
         try:
             while self._thread.is_alive():
-                self._thread.join(0.1)
+                self._thread.join(0.05)
+                self._draw()
+            self._draw()
         except KeyboardInterrupt:
             self.stop()
             raise KeyboardInterrupt("the training was stopped") from None
@@ -237,16 +210,17 @@ class LiveTraining(widgets.VBox):
 
     def _prepare(self) -> None:
         self.records, self._error = [], None
-        self._history: list[Moment] = []
-        self._changes: list[tuple[float, Change]] = []
+        k = np.full(len(self.data.train), self.config.k_init * self.data.n_pixels)
+        self._history = History(None if self.config.method == "traditional" else k)
+        self._steps_per_epoch = -(-len(self.data.train) // self.config.batch_size)
         self._start_bounds = (self.config.k_min, self.config.k_max)
+        self._sketched: dict[str, tuple[object, Sketch]] = {}  # with what they are of
         self._stopping.clear()
         self._going.set()
         self._watched = self.data.train[self._positions]
-        self._figure = ProgressFigure(self._watched, self.config.epochs, self.data.n_pixels)
         self.bar.value = 0.0
-        k = np.full(len(self.data.train), self.config.k_init * self.data.n_pixels)
-        self._draw(k)
+        self._seen = self._look()
+        self._ask_for_a_drawing()
 
     def _work(self) -> None:
         try:
@@ -257,50 +231,50 @@ class LiveTraining(widgets.VBox):
         done = f" after {self.records[-1].epoch} epochs" if self.records and status != "failed" else ""
         with self._telling:
             self._tell(status, words + done)
+        self._ask_for_a_drawing()
 
     def _train(self) -> str:
-        next_drawing, seconds = 0.0, 0.0
+        next_words = next_look = seconds = 0.0
         started = time.perf_counter()
-        records = train(self.model, self.data, self.config, every=1)
+        records = probed(
+            train(self.model, self.data, self.config, every=1), self.model, self.data, self.config,
+            share=PROBE_SHARE, keep_going=lambda: not self._stopping.is_set(),
+        )  # fmt: skip
         try:
             while True:
-                with _models:
+                with models:
                     record = next(records, None)
                 if record is None:
                     break
                 now = time.perf_counter()
                 seconds += now - started
-                if isinstance(record, EpochRecord):
-                    self.records.append(record)
-                    if self._on_epoch is not None:
-                        self._on_epoch(record)
-                else:
-                    self._remember(record)
-                if now >= next_drawing or isinstance(record, EpochRecord):
-                    if isinstance(record, StepRecord):
-                        self._say(record, seconds)
-                    if now >= next_drawing:
-                        self._draw(record.k)
-                        next_drawing = time.perf_counter() + (time.perf_counter() - now) / DRAWING_SHARE
+                self._collect(record)
+                if now >= next_look:
+                    self._seen = self._look()
+                    next_look = time.perf_counter() + (time.perf_counter() - now) / LOOKING_SHARE
+                if now >= next_words and isinstance(record, StepRecord):
+                    self._say(record, seconds)
+                    self._ask_for_a_drawing()
+                    usual = statistics.median(
+                        self._drawings
+                    )  # now and then Python collects its garbage meanwhile
+                    next_words = now + max(DRAWING_SECONDS, usual / DRAWING_SHARE)
                 self._going.wait()
                 if self._stopping.is_set():
                     break
                 started = time.perf_counter()
         finally:
             records.close()  # type: ignore[attr-defined]  # a generator
-        if self.records or self._history:
-            self._draw(self._last_k)
+        self._seen = self._look()
         return "stopped" if self._stopping.is_set() else "finished"
 
-    def _remember(self, record: StepRecord) -> None:
-        epoch = record.step / record.steps_per_epoch
-        low, median, high = np.quantile(record.k, (0, 0.5, 1)).tolist()
-        self._history.append(
-            Moment(epoch, record.cross_entropy, record.kl, low, median, high, record.k[self._positions])
-        )
-        self._last_k = record.k
-        for change in record.changes:
-            self._changes.append(((change.step - 1) / record.steps_per_epoch, change))
+    def _collect(self, record: StepRecord | EpochRecord | DropRecord) -> None:
+        with self._collecting:
+            self._history.add(record)
+        if isinstance(record, EpochRecord):
+            self.records.append(record)
+            if self._on_epoch is not None:
+                self._on_epoch(record)
 
     def _say(self, record: StepRecord, seconds: float) -> None:
         total = record.steps_per_epoch * self.config.epochs
@@ -311,17 +285,89 @@ class LiveTraining(widgets.VBox):
             f"epoch {record.epoch}, {record.images_per_second:,.0f} images/s, {left:.0f} s left{accuracy}"
         )
 
-    def _draw(self, k: np.ndarray) -> None:
-        config = self.config
-        k_watched = k[self._positions] if config.method != "traditional" else 0
-        with _models:
-            seen: MaskingEffect = masking_effect(
-                self.model, self._watched, k_watched,
+    def _look(self) -> tuple[np.ndarray, MaskingEffect]:
+        """What masking makes of the watched images now."""
+        config, k = self.config, self._history.k
+        at = np.zeros(len(self._positions)) if k is None else k[self._positions]
+        with models:
+            return at, masking_effect(
+                self.model, self._watched, at,
                 fill=config.fill, signed=config.signed, top_n=config.top_n, delta_class=config.delta_class,
             )  # fmt: skip
-        bounds = moving_bounds(*self._start_bounds, self._changes) if config.method == "smoot" else []
-        self._figure.show(self._history, seen, self._changes, bounds)
-        self.picture.value = png(self._figure.figure)
+
+    def _ask_for_a_drawing(self) -> None:
+        """Have the main thread draw, as soon as it does nothing else or waits for the result."""
+        self._asked = True
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._draw)
+            except RuntimeError:  # the kernel ends
+                self._loop = None
+
+    def _draw(self) -> None:
+        """Show where training stands, if that was asked for."""
+        if not self._asked:
+            return
+        self._asked = False
+        started = time.thread_time()
+        self.picture.show(self._sketches())
+        self._drawings.append(time.thread_time() - started)
+
+    def _sketches(self) -> list[list[Sketch]]:
+        config, history = self.config, self._history
+        with self._collecting:
+            steps, quantiles, single = (
+                history.steps(),
+                history.k_quantiles(),
+                history.k_of(self._positions.tolist()),
+            )
+            changes, drops = list(history.changes), list(history.drops)
+        about = {"changes": changes, "epochs": config.epochs}
+        watched = self._kept("watched", self._seen, self._watched_sketch)
+        drop = self._kept(
+            "drop", drops[-1] if drops else None,
+            lambda: _two_lines(probe_drop.sketch(drops, config.method, self._reference)),
+        )  # fmt: skip
+        rows = [[watched], [drop, losses.sketch(steps, **about)]]
+        if config.method == "smoot":  # the others' k do not move
+            bounds = [
+                Bounds(epoch, low * self.data.n_pixels, high * self.data.n_pixels)
+                for epoch, low, high in moving_bounds(*self._start_bounds, changes)
+            ]
+            names = [self._watched.class_names[int(label)] for label in self._watched.labels]
+            rows.append(
+                [
+                    k_trajectories.sketch(quantiles, bounds=bounds, **about),
+                    single_k.sketch(single, names=names, **about),
+                ]
+            )
+        return rows
+
+    def _kept(self, name: str, of: object, sketch: Callable[[], Sketch]) -> Sketch:
+        """The sketch of before, unless it is of something else now."""
+        if name not in self._sketched or self._sketched[name][0] is not of:
+            self._sketched[name] = of, sketch()
+        return self._sketched[name][1]
+
+    def _watched_sketch(self) -> Sketch:
+        (at, seen), labels = self._seen, self._watched.labels.numpy()
+        places = np.arange(len(labels))
+        clean, masked = (
+            100 * p[places, labels] for p in (seen.clean_probabilities, seen.masked_probabilities)
+        )
+        footers = [
+            [f"{before:.0f} → {after:.0f} %", *([f"k {k:.0f}"] if self._history.guided else [])]
+            for before, after, k in zip(clean, masked, at, strict=True)
+        ]
+        return masking.sketch(
+            self._watched,
+            seen,
+            footers=footers,
+            label="Watched images: probability of the label, clean → masked",
+        )
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return with_still(super()._repr_mimebundle_(**kwargs), element(self._watched_sketch()))
 
     def _tell(self, status: str, words: str = "") -> None:
         self.status = status
@@ -334,18 +380,18 @@ class LiveTraining(widgets.VBox):
         self.pause_button.disabled = self.stop_button.disabled = not self.busy
 
 
-def _show_figures_in_notebooks() -> None:
-    """Have a figure that ends a cell shown as a picture, as pyplot would, without pyplot's global state."""
-    from IPython import get_ipython
-
-    shell = get_ipython()
-    if shell is not None:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, png)
-
-
 def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:
     _, first = np.unique(data.train.labels.numpy(), return_index=True)
     return np.sort(first[:most])
 
 
-_show_figures_in_notebooks()
+def _two_lines(sketch: Sketch) -> Sketch:
+    """With room for the title that comes later: a figure on a page keeps that of its first one."""
+    return sketch if "\n" in sketch.title else sketch._replace(title=f"{sketch.title}\n ")
+
+
+def _reference(data: ImageData) -> xr.Dataset | None:
+    """Masking curves to compare the accuracy drop with, where there are some of the same kind of images."""
+    if data.source.get("name") != "fashion-mnist-sample":
+        return None
+    return bundled_runs()[0].curves().sel(attribution="gradient", fill="black")
