@@ -212,7 +212,6 @@ class LiveTraining(widgets.VBox):
         self.records, self._error = [], None
         k = np.full(len(self.data.train), self.config.k_init * self.data.n_pixels)
         self._history = History(None if self.config.method == "traditional" else k)
-        self._steps_per_epoch = -(-len(self.data.train) // self.config.batch_size)
         self._start_bounds = (self.config.k_min, self.config.k_max)
         self._sketched: dict[str, tuple[object, Sketch]] = {}  # with what they are of
         self._stopping.clear()
