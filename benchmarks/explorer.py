@@ -65,15 +65,14 @@ SLIDERS = {
 # Each key press makes a promise, kept when the picture's data have changed and the frame is drawn.
 _WATCH = """name => {
     const model = Bokeh.documents[0].get_model_by_name(name)
-    const pictures = model.renderers?.find(renderer => renderer.glyph.type == "ImageRGBA")
     let pressed, drawn
     addEventListener("keydown", event => {
         pressed = event.timeStamp
         window.picture = new Promise(resolve => drawn = resolve)
     }, true)
-    const source = (pictures ?? model.renderers[0]).data_source
-    source.properties.data.change.connect(() =>
-        requestAnimationFrame(() => setTimeout(() => drawn?.(performance.now() - pressed))))
+    for (const renderer of model.renderers)  // whichever layer moves
+        renderer.data_source.properties.data.change.connect(() =>
+            requestAnimationFrame(() => setTimeout(() => drawn?.(performance.now() - pressed))))
 }"""
 _PICTURE = "() => Promise.race([picture, new Promise(resolve => setTimeout(() => resolve(null), 5000))])"
 

@@ -41,7 +41,7 @@ from smoot_explore.views.trajectories import k_trajectories, single_k
 
 DRAWING_SECONDS = 0.2  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
-DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.03, 0.005, 0.015
+DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.03, 0.005, 0.03
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
