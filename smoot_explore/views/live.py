@@ -1,6 +1,6 @@
 """A picture that moves: built once, and then its data are replaced.
 
-Building a picture takes a hundred times as long as giving its layers new numbers, and would reset what the visitor has
+Building a picture takes hundreds of times as long as giving its layers new numbers, and would reset what the visitor has
 zoomed to. So this file reaches into HoloViews' plots for their data sources, and no other does.
 """
 

@@ -1,7 +1,7 @@
 """What a picture is made of, before HoloViews draws it: axes, and layers of plain arrays.
 
 A view makes a `Sketch` of a record. `element` turns it into HoloViews for whoever composes pictures, `columns` gives
-each layer's numbers as a Bokeh source holds them, for the pictures that move: making elements takes fifty times as
+each layer's numbers as a Bokeh source holds them, for the pictures that move: making elements takes many times as
 long.
 """
 
