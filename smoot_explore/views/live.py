@@ -1,7 +1,7 @@
 """A picture that moves: built once, and then its data are replaced.
 
-Building a picture takes hundreds of times as long as giving its layers new numbers, and would reset what the visitor has
-zoomed to. So this file reaches into HoloViews' plots for their data sources, and no other does.
+Building a picture takes hundreds of times as long as giving its layers new numbers, and would reset what the visitor
+has zoomed to. So this file reaches into HoloViews' plots for their data sources, and no other does.
 """
 
 from __future__ import annotations
