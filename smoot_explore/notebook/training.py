@@ -18,7 +18,6 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import xarray as xr
 from torch import nn
 
 from smoot_explore.core.bounds import Bounds, moving_bounds
@@ -32,7 +31,7 @@ from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
 from smoot_explore.notebook.picture import Picture, with_still
-from smoot_explore.runs.run import bundled_runs
+from smoot_explore.runs.run import bundled_reference
 from smoot_explore.views.curves import probe_drop
 from smoot_explore.views.pictures import masking
 from smoot_explore.views.sketch import Sketch, element
@@ -103,7 +102,7 @@ class LiveTraining(widgets.VBox):
         self._loop: asyncio.AbstractEventLoop | None = None  # of the main thread
         self._asked = False  # for a drawing
         self._drawings: deque[float] = deque([0.0], 5)  # seconds that the latest took
-        self._reference = _reference(data)
+        self._reference = bundled_reference(data.source.get("name"))
         self.controls = settings(config, _HEEDED[config.method])
         self.train_button, self.pause_button, self.stop_button = (
             widgets.Button(description=words, layout={"width": "100px"})
@@ -387,10 +386,3 @@ def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:
 def _two_lines(sketch: Sketch) -> Sketch:
     """With room for the title that comes later: a figure on a page keeps that of its first one."""
     return sketch if "\n" in sketch.title else sketch._replace(title=f"{sketch.title}\n ")
-
-
-def _reference(data: ImageData) -> xr.Dataset | None:
-    """Masking curves to compare the accuracy drop with, where there are some of the same kind of images."""
-    if data.source.get("name") != "fashion-mnist-sample":
-        return None
-    return bundled_runs()[0].curves().sel(attribution="gradient", fill="black")

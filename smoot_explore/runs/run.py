@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -610,6 +611,18 @@ def bundled_runs() -> RunList:
     runs = list_runs(bundled_path("runs"))
     runs.sort(key=lambda run: METHODS.index(run.start_config["method"]))
     return runs
+
+
+@functools.cache
+def bundled_reference(data_name: str | None) -> xr.Dataset | None:
+    """Masking curves of the bundled traditional run, gradient and black fill, to compare those of a training with.
+
+    None for a training on data of another name than the bundled runs'.
+    """
+    run = next(run for run in bundled_runs() if run.start_config["method"] == "traditional")
+    if data_name != run.description["data"]["name"]:
+        return None
+    return run.curves().sel(attribution="gradient", fill="black")
 
 
 def _refuse_occupied(path: Path, otherwise: str) -> None:

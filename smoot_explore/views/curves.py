@@ -12,7 +12,7 @@ from smoot_explore.core import classes
 from smoot_explore.core.classes import drop_auc, peak_fraction
 from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import DropRecord
-from smoot_explore.views.classes import known_classes
+from smoot_explore.views.classes import known_classes, start_and_rise
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
 from smoot_explore.views.view import axis, frames, view
@@ -176,11 +176,7 @@ def probe_drop(
     return Sketch("Probe", wrapped(title), _MASKED, _ACCURACY, tuple(layers))
 
 
-def _one_image(curves: xr.Dataset) -> xr.Dataset:
-    return curves.isel(image=0) if curves.sizes.get("image") == 1 else curves
-
-
-@view(drawn={"masked_fraction"}, prepare=_one_image)
+@view(drawn={"masked_fraction"})
 def masking_curve(
     curves: xr.Dataset,
     masked_fraction: float | None = None,
@@ -308,7 +304,7 @@ def _reference(curves: xr.Dataset | None) -> Layer:
 def _examples(curves: xr.Dataset, name: str, tolerance: float) -> Sketch:
     kinds, peaks = known_classes(curves, tolerance), peak_fraction(curves, tolerance).values
     probability, percent = curves.probability.values, 100 * curves.masked_fraction.values
-    start, rise = probability[:, 0], probability.max(1) - probability[:, 0]
+    start, rise = start_and_rise(curves)
     members = np.flatnonzero(kinds == name)
     if name == "I":
         shown = members[np.argsort(-start[members], kind="stable")][:3].tolist()

@@ -19,7 +19,7 @@ def _single(record: xr.Dataset) -> xr.Dataset:
     return record.isel(image=0) if record.sizes.get("image") == 1 else record
 
 
-@view(drawn={"k"}, prepare=_single)
+@view(drawn={"k"})
 def k_landscape(record: xr.Dataset, beta: float = 0.95, trajectory: np.ndarray | None = None) -> Sketch:
     """Δ and its two parts against k.
 

@@ -70,9 +70,8 @@ class Live:
             replace(plot, before, sketch)
 
     def _element(self) -> Any:
-        drawn = element(self.sketch)
         own = {} if self._height is None else {"height": self._height}
-        drawn.opts(hooks=[looks.finishing(self.name)], clone=False, backend="bokeh", **own)
+        drawn = _named(self.sketch, self.name, **own)
         for stream in self._streams:
             stream.source = drawn
         return drawn
@@ -83,8 +82,12 @@ def figure_of(sketch: Sketch, name: str) -> Any:
     import holoviews as hv
 
     looks.load()
-    drawn = element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh")
-    return hv.renderer("bokeh").get_plot(drawn).state
+    return hv.renderer("bokeh").get_plot(_named(sketch, name)).state
+
+
+def _named(sketch: Sketch, name: str, **options: Any) -> Any:
+    """The element whose figure in Bokeh has this name."""
+    return element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh", **options)
 
 
 def same_layers(one: Sketch, other: Sketch) -> bool:

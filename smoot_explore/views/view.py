@@ -39,7 +39,10 @@ def view(
 
     def made(sketch: Callable[..., Sketch]) -> View:
         def sketched(record: Any, *args: Any, **kwargs: Any) -> Sketch:
-            return sketch(record if prepare is None else prepare(record), *args, **kwargs)
+            record = record if prepare is None else prepare(record)
+            if drawn is not None and isinstance(record, xr.Dataset):
+                record = _without_single_values(record, drawn)
+            return sketch(record, *args, **kwargs)
 
         @functools.wraps(sketch)
         def picture(record: Any, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -36,10 +35,9 @@ from smoot_explore.explorer.data_access import allowed_folder, installed_dataset
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.runs.run import Run, bundled_runs
+from smoot_explore.runs.run import Run, bundled_reference
 
 OWN_FOLDER = "a folder of images"
-BUNDLED_DATA = "fashion-mnist-sample"
 N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
 N_JUDGED = 40  # training images among which those of class II are looked for
@@ -242,7 +240,7 @@ class TrainState(param.Parameterized):
         name = self.run.description["data"]["name"] if self.run is not None else None
         if self.preview is not None:
             name = self.preview.run.description["data"]["name"]
-        return bundled_reference() if name == BUNDLED_DATA else None
+        return bundled_reference(name)
 
     @property
     def share(self) -> float:
@@ -397,13 +395,6 @@ class TrainState(param.Parameterized):
         if self.started.method == "traditional" or self.data is None:
             return None
         return np.full(n, self.started.k_init * self.data.n_pixels)
-
-
-@functools.cache
-def bundled_reference() -> xr.Dataset:
-    """Masking curves of the bundled traditional run, by the gradient, black fill."""
-    run = next(run for run in bundled_runs() if run.start_config["method"] == "traditional")
-    return run.curves().sel(fill="black", attribution="gradient")
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:

@@ -7,7 +7,7 @@ import param
 import xarray as xr
 
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.landscape import simulate_k
+from smoot_explore.core.landscape import next_k, simulate_k
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun
 
@@ -91,10 +91,7 @@ class WhatIfState(param.Parameterized):
             raise ValueError("the run has no k-landscape yet; measure it first")
         one = self.landscape.isel(image=self.position)
         grid = np.linspace(0, self.n_pixels, 393)
-        beta = self.config.beta
-        delta = beta * one.label_change.values + (1 - beta) * one.runners_up_change.values
-        step = self.config.alpha * np.interp(grid, one.k.values, delta)
-        return grid, np.clip(grid + step, *self.bounds)
+        return grid, next_k(one, grid, self.config.alpha, self.config.beta, self.bounds)
 
     def summary(self, k: xr.DataArray) -> str:
         """Where the images settle, as Markdown."""
