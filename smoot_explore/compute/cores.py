@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 
 def cores() -> int:
@@ -15,3 +17,17 @@ def compute_on_one_core() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def give_cores_away() -> None:
+    """Let another thread compute as fast as this one did: call it before that thread starts.
+
+    PyTorch's OpenMP keeps helpers for every thread that has computed. Where they are more than the cores, all helpers
+    sleep between two operations instead of waiting awake, and waking them makes a training 10 to 25 % slower. This
+    ends the helpers of the calling thread; it gets new ones when it computes again. Where OpenMP is another one
+    than GCC's, nothing happens.
+    """
+    import torch  # noqa: F401  # with it comes the OpenMP that it uses
+
+    if sys.platform == "linux" and hasattr(openmp := ctypes.CDLL(None), "omp_pause_resource_all"):
+        openmp.omp_pause_resource_all(2)  # omp_pause_hard, OpenMP 5.0, section 3.2.44

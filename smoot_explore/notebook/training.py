@@ -20,6 +20,7 @@ import ipywidgets as widgets
 import numpy as np
 from torch import nn
 
+from smoot_explore.compute.cores import give_cores_away
 from smoot_explore.core.bounds import Bounds, moving_bounds
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.effect import MaskingEffect, masking_effect
@@ -38,9 +39,9 @@ from smoot_explore.views.sketch import Sketch, element
 from smoot_explore.views.training import losses
 from smoot_explore.views.trajectories import k_trajectories, single_k
 
-DRAWING_SECONDS = 0.2  # from one drawing of the curves to the next, at least
+DRAWING_SECONDS = 0.15  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
-DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.03, 0.005, 0.03
+DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.035, 0.005, 0.03
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -155,6 +156,7 @@ class LiveTraining(widgets.VBox):
             self._loop = asyncio.get_running_loop()
         except RuntimeError:  # no kernel: result() draws
             self._loop = None
+        give_cores_away()
         self._thread = threading.Thread(target=self._work, name="live-training", daemon=True)
         self._thread.start()
         return self
@@ -255,7 +257,7 @@ class LiveTraining(widgets.VBox):
                     self._ask_for_a_drawing()
                     usual = statistics.median(
                         self._drawings
-                    )  # now and then Python collects its garbage meanwhile
+                    )  # some of them wait for Python's garbage collection
                     next_words = now + max(DRAWING_SECONDS, usual / DRAWING_SHARE)
                 self._going.wait()
                 if self._stopping.is_set():
