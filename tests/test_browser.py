@@ -96,7 +96,11 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     assert all(len(np.unique(picture)) > 10 for picture in shown)
     assert "pixels a visit" in visitor.text()
     assert "class II" in visitor.text()
-    for curve, role, first in (("losses", "Label", 1), ("accuracies", "Masked", 1), ("k-range", "Median", 0)):
+    for curve, role, first in (
+        ("losses", "Cross-entropy", 1),
+        ("accuracies", "Test images", 1),
+        ("k-range", "Median", 0),
+    ):
         assert visitor.data(curve, role)["epoch"] == list(range(first, 9)), curve  # each epoch once
 
 
@@ -170,7 +174,7 @@ def test_training_runs_takes_a_new_beta_and_marks_it(visit):
     visitor.wait_until(lambda: re.search(r"Flags: 1 β 0.95 → .*0.75 from step", visitor.text()))
     at = step(visitor)
     visitor.wait_until(lambda: step(visitor) > at)  # it goes on
-    assert len(visitor.data("losses", "Label")["epoch"]) > 2
+    assert len(visitor.data("losses", "Cross-entropy")["epoch"]) > 2
     assert visitor.data("k-range", "Median")["epoch"]
     assert len(visitor.wait_until(lambda: watched(visitor))) == 24
     visitor.button("Stop").click()
@@ -220,9 +224,9 @@ def test_pause_holds_go_on_continues_stop_ends_and_reset_empties(visit):
     visitor.wait_until(lambda: step(visitor) > held)
     visitor.button("Stop").click()
     visitor.wait_until(lambda: "Stopped at" in visitor.text())
-    assert visitor.data("losses", "Label")["epoch"]
+    assert visitor.data("losses", "Cross-entropy")["epoch"]
     visitor.button("Reset").click()
-    visitor.wait_until(lambda: not visitor.data("losses", "Label")["epoch"])
+    visitor.wait_until(lambda: not visitor.data("losses", "Cross-entropy")["epoch"])
     assert not watched(visitor)
     visitor.button("Train").click()
     visitor.wait_until(lambda: step(visitor) > 0)
@@ -235,9 +239,9 @@ def test_the_same_settings_give_the_same_start_after_reset(visit):
     for _ in range(2):
         visitor.button("Train").click()
         visitor.wait_until(lambda: "Finished" in visitor.text())
-        losses.append(visitor.data("accuracies", "Masked")["accuracy"])
+        losses.append(visitor.data("accuracies", "Test images")["accuracy"])
         visitor.button("Reset").click()
-        visitor.wait_until(lambda: not visitor.data("accuracies", "Masked")["accuracy"])
+        visitor.wait_until(lambda: not visitor.data("accuracies", "Test images")["accuracy"])
     assert losses[0] == losses[1]
 
 

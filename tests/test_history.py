@@ -99,11 +99,14 @@ def test_what_is_kept_is_bounded_and_begins_and_ends_with_what_was_told(n, most)
         history = History(np.zeros(2))
         for i in range(1, n + 1):
             history.add(step(i, [i, 2 * i]))
-    assert len(history.moments) <= most
-    assert len(history.points) <= most
-    assert (history.moments[0].epoch, history.points[-1].epoch) == (0.0, n / 4)
-    epochs = [moment.epoch for moment in history.moments]
-    assert epochs == sorted(set(epochs))
-    for moment in history.moments:
-        assert moment.k[0] == 4 * moment.epoch
+    moments, spreads = history.k_of([0, 1]), history.k_quantiles()
+    for kept, first in ((moments.epoch, 0), (history.steps().epoch, 1)):
+        numbers = np.rint(4 * kept.values).astype(int).tolist()
+        assert len(numbers) <= most
+        assert (numbers[0], numbers[-1]) == (first, n)
+        gaps = np.diff(numbers)
+        assert len(set(gaps[:-1])) <= 1  # even, whatever was thinned; the newest comes when it comes
+        assert (gaps > 0).all()
+    np.testing.assert_array_equal(moments.values, np.outer(4 * moments.epoch.values, [1, 2]))
+    np.testing.assert_allclose(spreads.sel(quantile=0.5), 6 * spreads.epoch)
     np.testing.assert_array_equal(history.k, [n, 2 * n])

@@ -215,6 +215,14 @@ def test_the_legend_follows_its_labels_and_leaves_out_what_is_empty():
     assert "Δ with β = 0.95" not in legend_of(plot)
 
 
+def test_a_picture_whose_legend_or_axes_have_other_names_is_built_anew():
+    k = FEW.k
+    named, unnamed = views.single_k.sketch(k, ["I"] * 4), views.single_k.sketch(k)
+    assert not same_layers(unnamed, named)
+    amounts = [views.amounts.sketch({"a": 1.0}, quantity) for quantity in ("seconds", "images")]
+    assert not same_layers(*amounts)
+
+
 def test_a_picture_on_a_page_gets_new_numbers_and_is_built_anew_for_other_layers():
     live = Live(views.losses.sketch(FEW))
     live.pane.get_root()
@@ -222,6 +230,9 @@ def test_a_picture_on_a_page_gets_new_numbers_and_is_built_anew_for_other_layers
     live.show(views.losses.sketch(MANY))
     assert live.plots == [plot]
     assert held(plot)[0]["epoch"] == [1, 2, 3, 4]
+    live.pane.get_root()  # put into another page
+    first, second = live.plots
+    assert held(second) == held(first)
     drawn = live.pane.object
     live.show(views.accuracies.sketch(FEW))
     assert live.pane.object is not drawn

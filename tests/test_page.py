@@ -384,5 +384,5 @@ def test_a_training_moves_pictures_only_where_they_are_seen(page):
     assert len(train.history.scores) == 1
     assert pictures["accuracies"].sketch is before
     page.state.tab = "train"
-    shown = next(layer for layer in pictures["accuracies"].sketch.layers if layer.role == "Masked")
+    shown = next(layer for layer in pictures["accuracies"].sketch.layers if layer.role == "Test images")
     assert shown.numbers[1].tolist() == [train.history.scores[0].test_accuracy]

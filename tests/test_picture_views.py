@@ -139,11 +139,11 @@ CASES = {
          "Chosen": ([0, 12.5, 37.5, 62.5, 87.5, 100], [0, 0, 0, 1, 0])},
     ),
     "losses": (
-        lambda: views.losses(record_of(K)), {"Label": at_epochs("cross_entropy"), "Masked": at_epochs("kl")},
+        lambda: views.losses(record_of(K)), {"Cross-entropy": at_epochs("cross_entropy"), "KL": at_epochs("kl")},
     ),
     "accuracies": (
         lambda: views.accuracies(record_of(K)),
-        {"Label": at_epochs("train_accuracy"), "Masked": at_epochs("test_accuracy")},
+        {"Training images": at_epochs("train_accuracy"), "Test images": at_epochs("test_accuracy")},
     ),
     "k_trajectories": (
         lambda: views.k_trajectories(record_of(K), images=[1, 2], classes=["I", "II"]),
@@ -406,6 +406,69 @@ def test_several_seeds_have_a_band_of_one_standard_deviation():
     assert "mean ± standard deviation of 3 seeds" in picture.label.replace("\n", " ")
 
 
+def test_one_seed_beside_several_has_no_band_and_the_title_says_how_many():
+    picture = views.accuracy_drop({"sgt": [curves_of()] * 2, "smoot": curves_of()})
+    assert {part.group for part in picture} == {"SGT band", "SGT", "SMOOT"}
+    assert "standard deviation of 1 to 2 seeds" in picture.label.replace("\n", " ")
+    along = curves_of().expand_dims({"seed": [7]})
+    assert "seeds" not in views.accuracy_drop(along).label
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (curves_of().assign_coords(fill="mean"), r"differ in their fill \(black, mean\)"),
+        (curves_of().assign_attrs(ranking="magnitude"), r"differ in their ranking \(magnitude, signed\)"),
+    ],
+)
+def test_areas_of_different_protocols_are_not_drawn_side_by_side(other, named):
+    with pytest.raises(ValueError, match=named):
+        views.accuracy_drop({"sgt": curves_of(), "smoot": other})
+
+
+def test_runs_are_named_by_any_keys():
+    picture = views.accuracy_drop({1: curves_of(), 2: curves_of()})
+    assert [part.label.split(",")[0] for part in picture] == ["1", "2"]
+
+
+def test_no_curves_at_all_are_refused():
+    for nothing in ({}, {"sgt": []}):
+        with pytest.raises(ValueError, match="give at least one data set"):
+            views.accuracy_drop(nothing)
+
+
+def test_the_accuracy_drop_while_training_has_the_colour_of_its_method():
+    record = bundled_runs()[0].record()
+    shown = views.probe_drop.sketch(record)
+    assert record.attrs["config"].count('"traditional"')
+    assert not any(len(layer.numbers[0]) for layer in shown.layers if layer.role in ("SGT", "SMOOT"))
+    drop = DropRecord(
+        1.0,
+        np.array([0, 1.0]),
+        np.array([90, 10.0]),
+        np.arange(3),
+        "black",
+        "gradient",
+        "signed",
+        "highest",
+        "float32",
+    )
+    with pytest.raises(ValueError, match=r"unknown training method None.*A list of drops needs method=…"):
+        views.probe_drop([drop])
+
+
+def test_dimensions_of_what_a_picture_does_not_use_are_no_sliders():
+    record = record_of(K)
+    probed = record.assign(
+        accuracy_drop=(("epoch", "masked_fraction"), np.zeros((record.sizes["epoch"], 11)))
+    )
+    assert isinstance(views.losses(probed), hv.Overlay)
+    assert isinstance(views.k_trajectories(probed), hv.Overlay)
+    several = xr.concat([record, record], "alpha").assign_coords(alpha=[5, 10])
+    assert [d.name for d in views.losses(several).kdims] == ["alpha"]
+    assert [d.name for d in views.k_trajectories(several).kdims] == ["alpha"]
+
+
 @pytest.mark.parametrize("probability", ["all rise", "all fall"])
 def test_the_motive_is_drawn_also_when_a_class_is_empty(probability):
     rising = LEVELS if probability == "all rise" else LEVELS[::-1]
@@ -439,6 +502,9 @@ def test_bounds_of_k_move_where_they_moved_in_training():
     assert [part.tolist() for part in low.numbers] == [[0, 2, 2, 4], [20, 20, 30, 30]]
     assert high.numbers[1].tolist() == [80] * 4
     assert "bounds 20 and 80, in the end 30 and 80 of 100" in views.k_spread(record).label
+    histograms = views.k_histogram(record)
+    bounds = [next(part for part in histograms[epoch] if part.group == "Bound") for epoch in (1, 2, 3, 4)]
+    assert [b.dimension_values(0).tolist() for b in bounds] == [[20, 80], [20, 80], [30, 80], [30, 80]]
 
 
 def test_pictures_are_put_together_and_changed_as_holoviews_does(tmp_path):

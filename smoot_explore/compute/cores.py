@@ -24,10 +24,14 @@ def give_cores_away() -> None:
 
     PyTorch's OpenMP keeps helpers for every thread that has computed. Where they are more than the cores, all helpers
     sleep between two operations instead of waiting awake, and waking them makes a training 10 to 25 % slower. This
-    ends the helpers of the calling thread; it gets new ones when it computes again. Where OpenMP is another one
-    than GCC's, nothing happens.
+    ends the helpers of the calling thread; it gets new ones when it computes again. Nothing happens where OpenMP is not
+    GCC's alone: others end the helpers of all threads.
     """
     import torch  # noqa: F401  # with it comes the OpenMP that it uses
 
-    if sys.platform == "linux" and hasattr(openmp := ctypes.CDLL(None), "omp_pause_resource_all"):
+    if sys.platform != "linux":
+        return
+    openmp = ctypes.CDLL(None)
+    is_of_gcc = hasattr(openmp, "GOMP_parallel") and not hasattr(openmp, "__kmpc_fork_call")
+    if is_of_gcc and hasattr(openmp, "omp_pause_resource_all"):
         openmp.omp_pause_resource_all(2)  # omp_pause_hard, OpenMP 5.0, section 3.2.44

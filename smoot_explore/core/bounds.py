@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import xarray as xr
@@ -36,6 +36,16 @@ def moving_bounds(k_min: float, k_max: float, changes: Iterable[tuple[float, Cha
     return path
 
 
+def in_pixels(path: Iterable[Bounds], n_pixels: int) -> list[Bounds]:
+    """Bounds that are fractions as numbers of pixels."""
+    return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]
+
+
+def bounds_at(path: Sequence[Bounds], epoch: float) -> Bounds:
+    """Those of a path that k obeyed last before this epoch was over."""
+    return [bounds for bounds in path if bounds.epoch < epoch or bounds is path[0]][-1]
+
+
 def recorded_changes(record: xr.Dataset) -> list[tuple[float, Change]]:
     """The live changes of a training record, each with the epoch at which it took effect."""
     if "config" not in record.attrs:
@@ -47,6 +57,6 @@ def recorded_changes(record: xr.Dataset) -> list[tuple[float, Change]]:
 
 def recorded_bounds(record: xr.Dataset) -> list[Bounds]:
     """The bounds of a training record, in pixels."""
-    start, n_pixels = start_config(record), record.attrs["n_pixels"]
+    start = start_config(record)
     path = moving_bounds(start["k_min"], start["k_max"], recorded_changes(record))
-    return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]
+    return in_pixels(path, record.attrs["n_pixels"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -13,9 +13,10 @@ from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
 from smoot_explore.schema import start_config
 
+T = TypeVar("T")
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)  # of k over all images
-MOST_MOMENTS = 240  # of k of all images that are kept; beyond, every second one goes
-MOST_POINTS = 600  # of the losses; beyond, every second one goes
+MOST_MOMENTS = 240  # of k of all images
+MOST_POINTS = 600  # of the losses
 
 
 class Moment(NamedTuple):
@@ -31,7 +32,42 @@ class Point(NamedTuple):
     epoch: float
     cross_entropy: float
     kl: float  # NaN for traditional training
-    spread: np.ndarray  # the QUANTILES of k
+    spread: np.ndarray | None  # the QUANTILES of k; None where they are not computed yet
+
+
+class Thinned(Generic[T]):
+    """What was told one after the other, evenly thinned to at most ``most``; always with the newest."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._stride, self._told = most, 1, 0
+        self._kept: list[tuple[int, T]] = []  # with their places among all that was told
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[T]:
+        return (value for _, value in self._kept)
+
+    @property
+    def newest(self) -> T | None:
+        """The last one told; None before the first."""
+        return self._kept[-1][1] if self._kept else None
+
+    @property
+    def stays(self) -> bool:
+        """Whether the next one will be kept when another is told."""
+        return self._told % self._stride == 0
+
+    def add(self, value: T) -> None:
+        """Tell the next one."""
+        if self._kept and self._kept[-1][0] % self._stride:
+            self._kept.pop()  # it was there as the newest alone
+        self._kept.append((self._told, value))
+        self._told += 1
+        if len(self._kept) > self._most:
+            self._stride *= 2
+            newest = self._kept[-1]
+            self._kept = [one for one in self._kept if one[0] % self._stride == 0 or one is newest]
 
 
 class Scores(NamedTuple):
@@ -64,12 +100,13 @@ class History:
     def __init__(self, k_start: np.ndarray | None) -> None:
         self.guided = k_start is not None
         self.k = k_start  # now, of all images
-        self.moments: list[Moment] = [] if k_start is None else [Moment(0.0, k_start)]
-        self.points: list[Point] = []
+        self._moments, self._points = Thinned[Moment](MOST_MOMENTS), Thinned[Point](MOST_POINTS)
+        if k_start is not None:
+            self._moments.add(Moment(0.0, k_start))
+            self._first = np.quantile(k_start, QUANTILES)
         self.scores: list[Scores] = []
         self.drops: list[DropRecord] = []
         self.changes: list[tuple[float, Change]] = []  # with the epochs at which they took effect
-        self._stride, self._told = 1, 0
 
     @classmethod
     def of(cls, record: xr.Dataset) -> History:
@@ -82,7 +119,7 @@ class History:
         for i, epoch in enumerate(record.epoch.values.tolist()):
             one = record.isel(epoch=i)
             history.k = one.k.values
-            history._remember(float(epoch), one.k.values, always=True)
+            history._remember(float(epoch), one.k.values)
             history._point(float(epoch), float(one.cross_entropy), float(one.kl), one.k.values)
             history.scores.append(Scores(epoch, float(one.train_accuracy), float(one.test_accuracy)))
         return history
@@ -103,13 +140,23 @@ class History:
             steps_per_epoch = record.steps_per_epoch
             self._point(record.step / steps_per_epoch, record.cross_entropy, record.kl, record.k)
         self.changes += [((change.step - 1) / steps_per_epoch, change) for change in record.changes]
-        self._remember(record.step / steps_per_epoch, record.k, always=isinstance(record, EpochRecord))
+        self._remember(record.step / steps_per_epoch, record.k)
+
+    @property
+    def moments(self) -> list[Moment]:
+        """k of all images, at the moments that are kept."""
+        return list(self._moments)
+
+    @property
+    def points(self) -> list[Point]:
+        """Losses, at the steps that are kept."""
+        return list(self._points)
 
     def steps(self) -> xr.Dataset:
         """``cross_entropy`` and ``kl`` over the ``epoch``, a fraction, as they came."""
         names = ("cross_entropy", "kl")
-        values = {name: ("epoch", [getattr(point, name) for point in self.points]) for name in names}
-        return xr.Dataset(values, {"epoch": [point.epoch for point in self.points]})
+        values = {name: ("epoch", [getattr(point, name) for point in self._points]) for name in names}
+        return xr.Dataset(values, {"epoch": [point.epoch for point in self._points]})
 
     def accuracies(self) -> xr.Dataset:
         """``train_accuracy`` and ``test_accuracy`` after each ``epoch``, in per cent."""
@@ -119,34 +166,31 @@ class History:
 
     def k_quantiles(self) -> xr.DataArray:
         """The `QUANTILES` of k over all images, ``(quantile, epoch)``; no epochs for traditional training."""
-        first = [np.quantile(self.moments[0].k, QUANTILES)] if self.guided else []
-        points = self.points if self.guided else []
-        values = np.empty((len(QUANTILES), len(first) + len(points)))
-        for i, spread in enumerate([*first, *(point.spread for point in points)]):
-            values[:, i] = spread
-        at = [*[0.0][: len(first)], *(point.epoch for point in points)]
+        spreads, at = list[np.ndarray](), list[float]()
+        if self.guided:
+            spreads, at = [self._first], [0.0]
+            for point in self._points:  # only the newest's may be missing
+                spreads.append(
+                    np.quantile(self._newest_k, QUANTILES) if point.spread is None else point.spread
+                )
+                at.append(point.epoch)
+        values = np.array(spreads).reshape(len(at), len(QUANTILES)).T
         return xr.DataArray(values, {"quantile": list(QUANTILES), "epoch": at}, ("quantile", "epoch"), "k")
 
     def k_of(self, positions: Sequence[int] | np.ndarray) -> xr.DataArray:
         """k of single images, ``(epoch, image)``, at the moments that are kept."""
         places = np.asarray(positions, int)
-        values = np.array([moment.k[places] for moment in self.moments], float).reshape(
-            len(self.moments), len(places)
-        )
-        at = [moment.epoch for moment in self.moments]
+        values = np.array([moment.k[places] for moment in self._moments], float)
+        values = values.reshape(len(self._moments), len(places))
+        at = [moment.epoch for moment in self._moments]
         return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k")
 
     def _point(self, epoch: float, cross_entropy: float, kl: float, k: np.ndarray) -> None:
-        self.points.append(Point(epoch, cross_entropy, kl, np.quantile(k, QUANTILES)))
-        if len(self.points) > MOST_POINTS:
-            self.points = [*self.points[:-1:2], self.points[-1]]
+        self._newest_k = k
+        spread = np.quantile(k, QUANTILES) if self._points.stays else None
+        self._points.add(Point(epoch, cross_entropy, kl, spread))
 
-    def _remember(self, epoch: float, k: np.ndarray, always: bool) -> None:
-        self._told += 1
-        due = always or self._told % self._stride == 0
-        if not self.guided or not due or epoch <= self.moments[-1].epoch:
-            return
-        self.moments.append(Moment(epoch, k))
-        if len(self.moments) > MOST_MOMENTS:
-            self.moments = [*self.moments[:-1:2], self.moments[-1]]
-            self._stride *= 2
+    def _remember(self, epoch: float, k: np.ndarray) -> None:
+        newest = self._moments.newest
+        if newest is not None and epoch > newest.epoch:  # an epoch's record comes after that of its last step
+            self._moments.add(Moment(epoch, k))

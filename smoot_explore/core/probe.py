@@ -296,7 +296,8 @@ def probed(
     A slice is measured only when all of them have taken at most ``share`` of the training's time; a new curve is begun
     only when the one before is done and enough time is left for the last epoch's. So epochs are left out where a curve
     costs more than ``share`` of an epoch. The last epoch's curve alone is measured whatever it costs, before the
-    training is finished: trainings so short that it does not fit take longer by that curve.
+    training is finished: trainings so short that it does not fit take longer by that curve. A run whose process ends
+    while it is measured has no curve of its last epoch.
 
     Parameters
     ----------
@@ -382,13 +383,20 @@ def _probed(
                 with account.measuring():
                     drop = probe.advance(curve, seconds)
                     if drop is not None and run is not None:
-                        run.save_accuracy_drop(drop)
+                        _save(drop, run, probe)
                 if drop is not None or probe.problem:
                     curve = None
                 if drop is not None:
                     yield drop
     finally:
         records.close()  # type: ignore[attr-defined]  # a generator
+
+
+def _save(drop: DropRecord, run: DropStore, probe: AccuracyDropProbe) -> None:
+    try:
+        run.save_accuracy_drop(drop)
+    except (OSError, ValueError) as error:  # a full disk must not end the training
+        probe._give_up(error)
 
 
 class _Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import deque
@@ -88,9 +89,8 @@ class Training:
         self.step = 0
         self.changes: list[Change] = []  # live ones, in their order
         self.seconds = 0.0  # of computing, measuring the accuracy drop included, but not that on pause
-        self.probe: AccuracyDropProbe | None = (
-            None  # of the accuracy drop; its `problem` says why there is none
-        )
+        # Of the accuracy drop; its `problem` says why there is none.
+        self.probe: AccuracyDropProbe | None = None
         self._prepare = prepare
         self._max_seconds = 60 * max_minutes
         self._command = "run"  # run, pause, stop
@@ -132,13 +132,21 @@ class Training:
             self.status = "running" if self._records else "preparing"
         try:
             paused = self._train()
-            if self.probe is not None and paused is not None:
-                drop = self.probe.measure(paused, lambda: self._paused is paused and not awaited())
-                if drop is not None:
-                    self._reports.append(drop)
         except Exception as error:  # whatever it is, the visitor reads it and the worker goes on
             self.problem = reason(error)
             self._end("failed")
+            return
+        if self.probe is not None and paused is not None:
+            self._measure_paused(copy.copy(self.probe), paused, awaited)
+
+    def _measure_paused(
+        self, probe: AccuracyDropProbe, paused: DropCurve, awaited: Callable[[], bool]
+    ) -> None:
+        """The accuracy drop on pause. By a probe of its own: the training may go on meanwhile, with another worker."""
+        drop = probe.measure(paused, lambda: self._paused is paused and not awaited())
+        with self._lock:
+            if drop is not None and self._paused is paused:
+                self._reports.append(drop)
 
     def pause(self) -> None:
         """Stop after the step in progress and tell its accuracy drop; the pool may serve others meanwhile."""

@@ -46,6 +46,12 @@ class LinkedClasses(widgets.VBox):
     """
 
     def __init__(self, curves: xr.Dataset, split: Split, tolerance: float = 0.01) -> None:
+        several = [str(name) for name in curves.probability.dims if name not in ("image", "masked_fraction")]
+        if several:
+            raise ValueError(
+                f"the curves have several of {', '.join(several)}; choose one of each, such as "
+                f"curves.isel({several[0]}=0)"
+            )
         if len(split) != curves.sizes["image"]:
             raise ValueError(
                 f"the curves are of {curves.sizes['image']} images, but {len(split)} images were given; give those "

@@ -18,7 +18,7 @@ from bokeh.core.json_encoder import serialize_json
 from bokeh.core.serialization import Serializer
 from bokeh.document import Document
 from bokeh.document.events import ModelChangedEvent
-from bokeh.models import Column, Row
+from bokeh.models import Column, Range1d, Row
 from bokeh.protocol.messages.patch_doc import patch_doc
 from bokeh.resources import Resources
 from IPython import get_ipython
@@ -152,9 +152,8 @@ class _Plots(BokehModel):
     def __init__(self, model: Any, **kwargs: Any) -> None:
         self._events: list[Any] = []
         self._collects = self._answered = False
-        self._changed: dict[
-            tuple[str, str], Any
-        ] = {}  # models by their id and attribute, since the page has all
+        # Models by their id and attribute, since the page has all.
+        self._changed: dict[tuple[str, str], Any] = {}
         self._ours: set[tuple[str, str]] = set()  # attributes that the kernel sets
         self._speaks_from = self._repeats_at = time.monotonic() + SETTLING_SECONDS
         super().__init__(model, combine_events=True, **kwargs)
@@ -193,7 +192,8 @@ class _Plots(BokehModel):
             attr = "data" if event.kind == "ColumnDataChanged" else getattr(event, "attr", None)
             if attr is not None:
                 self._changed[event.model.id, attr] = event.model
-                self._ours.add((event.model.id, attr))
+                if not isinstance(event.model, Range1d):  # the visitor zooms
+                    self._ours.add((event.model.id, attr))
         now = time.monotonic()
         if not self._answered and now >= self._repeats_at:
             self._repeats_at = now + REPEATING_SECONDS

@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 
 from smoot_explore.compute.cores import give_cores_away
-from smoot_explore.core.bounds import Bounds, moving_bounds
+from smoot_explore.core.bounds import in_pixels, moving_bounds
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.history import History
@@ -255,9 +255,8 @@ class LiveTraining(widgets.VBox):
                 if now >= next_words and isinstance(record, StepRecord):
                     self._say(record, seconds)
                     self._ask_for_a_drawing()
-                    usual = statistics.median(
-                        self._drawings
-                    )  # some of them wait for Python's garbage collection
+                    # The median: some of them wait for Python's garbage collection.
+                    usual = statistics.median(self._drawings)
                     next_words = now + max(DRAWING_SECONDS, usual / DRAWING_SHARE)
                 self._going.wait()
                 if self._stopping.is_set():
@@ -330,10 +329,7 @@ class LiveTraining(widgets.VBox):
         )  # fmt: skip
         rows = [[watched], [drop, losses.sketch(steps, **about)]]
         if config.method == "smoot":  # the others' k do not move
-            bounds = [
-                Bounds(epoch, low * self.data.n_pixels, high * self.data.n_pixels)
-                for epoch, low, high in moving_bounds(*self._start_bounds, changes)
-            ]
+            bounds = in_pixels(moving_bounds(*self._start_bounds, changes), self.data.n_pixels)
             names = [self._watched.class_names[int(label)] for label in self._watched.labels]
             rows.append(
                 [

@@ -12,6 +12,8 @@ from smoot_explore.core import classes
 from smoot_explore.core.classes import drop_auc, peak_fraction
 from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import DropRecord
+from smoot_explore.errors import unknown_name
+from smoot_explore.schema import start_config
 from smoot_explore.views.classes import known_classes, start_and_rise
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
@@ -35,23 +37,43 @@ NO_CURVE = xr.Dataset(
 
 
 def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]]) -> xr.Dataset:
-    """Accuracy and area of several runs along a dimension ``run``."""
+    """Accuracy and area of several runs along a dimension ``run``: means over seeds, with their deviation."""
     given = {"": curves} if isinstance(curves, xr.Dataset) else curves
-    if not given:
+    lists = {name: [one] if isinstance(one, xr.Dataset) else list(one) for name, one in given.items()}
+    everything = [one for several in lists.values() for one in several]
+    if not everything or not all(lists.values()):
         raise ValueError("there are no masking curves to draw: give at least one data set of masking_curves")
+    _check_same_protocol(everything)
     parts = []
-    for name, several in given.items():
-        measured = [_measured(one) for one in ([several] if isinstance(several, xr.Dataset) else several)]
-        part = xr.concat(measured, _SEED) if len(measured) > 1 else measured[0]
+    for name, several in lists.items():
+        measured = [_measured(one) for one in several]
+        part = _over_seeds(xr.concat(measured, _SEED) if len(measured) > 1 else measured[0])
         parts.append(part if _RUN in part.dims else part.expand_dims({_RUN: [name]}))
-    first = next(iter(given.values()))
-    first = first if isinstance(first, xr.Dataset) else first[0]
+    for name in ("attribution", "fill"):
+        if any(name in part.dims for part in parts):
+            parts = [p.expand_dims(name) if name in p.coords and name not in p.dims else p for p in parts]
     together = xr.concat(parts, _RUN, join="inner") if len(parts) > 1 else parts[0]
     together = together.squeeze([n for n in ("attribution", "fill") if together.sizes.get(n) == 1])
-    told = f"{protocol(together.assign_attrs(first.attrs))}, n = {first.sizes['image']:,} test images"
-    if _SEED in together.dims:
-        told += f", mean ± standard deviation of {together.sizes[_SEED]} seeds"
+    n_images = _from_to([one.sizes["image"] for one in everything])
+    told = f"{protocol(together.assign_attrs(everything[0].attrs))}, n = {n_images} test images"
+    if int(together.seeds.max()) > 1:
+        told += f", mean ± standard deviation of {_from_to(together.seeds.values.tolist())} seeds"
     return together.assign_attrs(told=told)
+
+
+def _check_same_protocol(curves: Sequence[xr.Dataset]) -> None:
+    """Raise ``ValueError`` when curves that were measured otherwise would be drawn as if they were not."""
+    for name in ("ranking", "order", "fill", "attribution"):
+        values = {
+            str(one.coords[name].item() if name in one.coords else one.attrs.get(name))
+            for one in curves
+            if name not in one.dims
+        }
+        if len(values) > 1:
+            raise ValueError(
+                f"the curves differ in their {name} ({', '.join(sorted(values))}), so their areas cannot be compared; "
+                "give curves of one protocol"
+            )
 
 
 def _measured(curves: xr.Dataset) -> xr.Dataset:
@@ -62,7 +84,21 @@ def _measured(curves: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({"accuracy": nothing, "auc": nothing.isel(masked_fraction=0, drop=True)})
 
 
-@view(drawn={"masked_fraction", _RUN, _SEED}, prepare=_together)
+def _over_seeds(measured: xr.Dataset) -> xr.Dataset:
+    """Mean and standard deviation over the seeds, where there are several, and their number."""
+    n = measured.sizes.get(_SEED, 1)
+    if n == 1:
+        measured = measured.squeeze(_SEED, drop=True) if _SEED in measured.dims else measured
+        return measured.assign(sd=np.nan * measured.accuracy, seeds=1)
+    return measured.mean(_SEED).assign(sd=measured.accuracy.std(_SEED, ddof=1), seeds=n)
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+@view(drawn={"masked_fraction", _RUN}, prepare=_together)
 def accuracy_drop(
     curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset]],
     label: str = "Accuracy drop",
@@ -92,7 +128,7 @@ def accuracy_drop(
     Raises
     ------
     ValueError
-        When there are no curves.
+        When there are no curves, or such of different protocols.
 
     Examples
     --------
@@ -104,15 +140,16 @@ def accuracy_drop(
     measured: xr.Dataset = curves  # type: ignore[assignment]  # prepared
     percent = 100 * measured.masked_fraction.values
     bands, lines = list[Layer](), list[Layer]()
-    for name, role in (roles or roles_of([str(name) for name in measured[_RUN].values])).items():
-        one = measured.sel({_RUN: name})
-        accuracy, area = one.accuracy, one.auc
-        if _SEED in one.dims:
-            sd = accuracy.std(_SEED, ddof=1).values
-            accuracy, area = accuracy.mean(_SEED), area.mean(_SEED)
-            bands.append(band(f"{role} band", percent, accuracy.values - sd, accuracy.values + sd))
+    names = [str(name) for name in measured[_RUN].values]
+    roles = roles or roles_of(names)
+    for i, name in enumerate(names):
+        one = measured.isel({_RUN: i})
+        accuracy = one.accuracy.values
+        if int(one.seeds) > 1:
+            sd = one.sd.values
+            bands.append(band(f"{roles[name]} band", percent, accuracy - sd, accuracy + sd))
         told = f"{METHOD_NAMES.get(name, name)}, " if name else ""
-        lines.append(curve(role, percent, accuracy.values, f"{told}AUC {float(area):.1f} %"))
+        lines.append(curve(roles[name], percent, accuracy, f"{told}AUC {float(one.auc):.1f} %"))
     if every_role:
         lines = _with_every_role(lines)
     title = title or f"{label}: {measured.attrs['told']}"
@@ -132,9 +169,11 @@ def _with_every_role(lines: Sequence[Layer]) -> list[Layer]:
     return [drawn.get(role) or curve(role, *_NOTHING, role) for role in roles]
 
 
-@view()
+@view(drawn={"epoch", "masked_fraction"}, uses={"accuracy_drop"})
 def probe_drop(
-    drops: Sequence[DropRecord] | xr.Dataset, method: str = "smoot", reference: xr.Dataset | None = None
+    drops: Sequence[DropRecord] | xr.Dataset,
+    method: str | None = None,
+    reference: xr.Dataset | None = None,
 ) -> Sketch:
     """The accuracy drop while training: the newest in the method's colour, earlier epochs fading behind it.
 
@@ -143,7 +182,7 @@ def probe_drop(
     drops
         What `probed` told, in its order; or a training record with ``accuracy_drop``.
     method
-        The training method, for the colour.
+        The training method, for the colour; None takes that of the record. A list of drops does not know it.
     reference
         Masking curves of another model, for a dashed line.
 
@@ -154,6 +193,10 @@ def probe_drop(
     'Accuracy drop: not measured yet'
     """
     told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
+    if method is None and isinstance(drops, xr.Dataset):
+        method = start_config(drops)["method"]
+    if told and method not in COLOURS:
+        raise unknown_name("training method", method, COLOURS, "A list of drops needs method=…")
     layers = list[Layer]()
     for age, group in ((3, told[:-3]), (2, told[-3:-2]), (1, told[-2:-1])):
         places, heights = list[float](), list[float]()

@@ -15,10 +15,6 @@ _CHANGE = Axis("change", "change of probability")
 _NOTHING = np.empty(0)
 
 
-def _single(record: xr.Dataset) -> xr.Dataset:
-    return record.isel(image=0) if record.sizes.get("image") == 1 else record
-
-
 @view(drawn={"k"})
 def k_landscape(record: xr.Dataset, beta: float = 0.95, trajectory: np.ndarray | None = None) -> Sketch:
     """Δ and its two parts against k.
@@ -47,7 +43,7 @@ def k_landscape(record: xr.Dataset, beta: float = 0.95, trajectory: np.ndarray |
     return Sketch("Landscape", f"Training image {int(record.image_id)} ({name})", x, _CHANGE, layers)
 
 
-@view()
+@view(drawn={"k"})
 def cobweb(
     record: xr.Dataset | None,
     trajectory: np.ndarray = _NOTHING,
@@ -73,7 +69,7 @@ def cobweb(
     """
     n_pixels = 1.0 if record is None else float(record.attrs["n_pixels"])
     grid, k = np.linspace(0, n_pixels, 393), np.asarray(trajectory, float)
-    following = grid if record is None else next_k(_single(record), grid, alpha, beta, bounds)
+    following = grid if record is None else next_k(record, grid, alpha, beta, bounds)
     reach = _near(k, n_pixels)
     layers = (
         curve("Bound", grid[[0, -1]], grid[[0, -1]], "k stays"),

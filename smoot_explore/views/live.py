@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+import param
 from bokeh.models import Range1d
 
 from smoot_explore.views import looks
@@ -49,7 +50,8 @@ class Live:
         self._streams = list(streams)
         sizing = "scale_width" if sketch.name == looks.PICTURES else "stretch_width"
         options = {"sizing_mode": sizing, "margin": 0} | options
-        self.pane = pn.pane.HoloViews(self._element(), backend="bokeh", linked_axes=False, **options)
+        self.pane = _Pane(self._element(), backend="bokeh", linked_axes=False, **options)
+        self.pane.live = self
 
     @property
     def plots(self) -> list[Any]:
@@ -77,6 +79,19 @@ class Live:
         return drawn
 
 
+class _Pane(pn.pane.HoloViews):
+    """Shows what its `Live` shows now, wherever and however often it is put into a page."""
+
+    live: Live | None = None
+    object: Any
+
+    def _render(self, *args: Any, **kwargs: Any) -> Any:
+        if self.live is not None and getattr(self.object, "sketch", None) is not self.live.sketch:
+            with param.parameterized.discard_events(self):
+                self.object = self.live._element()
+        return super()._render(*args, **kwargs)
+
+
 def figure_of(sketch: Sketch, name: str) -> Any:
     """A sketch as a Bokeh figure of this name, to be put into a page of one's own."""
     import holoviews as hv
@@ -94,8 +109,9 @@ def same_layers(one: Sketch, other: Sketch) -> bool:
     """Whether a plot of the one can take the numbers of the other."""
 
     def parts(sketch: Sketch) -> tuple:
-        kinds = [(layer.kind, layer.role, tuple(layer.told)) for layer in sketch.layers]
-        return sketch.name, sketch.x.name, sketch.y.name, kinds
+        # A legend has no place for what had no label when it was built.
+        kinds = [(layer.kind, layer.role, tuple(layer.told), bool(layer.label)) for layer in sketch.layers]
+        return sketch.name, sketch.x[:3], sketch.y[:3], kinds
 
     return parts(one) == parts(other)
 

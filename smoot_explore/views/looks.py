@@ -79,6 +79,10 @@ ROLES: dict[str, Role] = {
     "Clean": Role(NEUTRAL, opacity=0.9),
     "Masked": Role(SERIES[0], opacity=0.9),
     "Label": Role(SERIES[1], 1.5),
+    "Cross-entropy": Role(SERIES[1], 1.5),
+    "KL": Role(SERIES[0], opacity=0.9),
+    "Training images": Role(SERIES[1], 1.5),
+    "Test images": Role(SERIES[0], opacity=0.9),
     "Runners-up": Role(SERIES[2], 1.5),
     "Peak": Role(CLASS_COLOURS["II"], size=12, marker="star"),
     "Marker": Role(SERIES[0], size=10),
@@ -245,9 +249,8 @@ def _finish_matplotlib(plot: Any, element: Any) -> None:
     first = next(layer for layer in element if len(layer.dimensions()) > 1)
     x, y = first.dimensions()[:2]
     _AXIS_LABELS[axis] = (x.pprint_label, "" if element.group in _NAMED else y.pprint_label)
-    for (
-        drawn
-    ) in axis.figure.axes:  # HoloViews labels the first of them x and y when another has upright lines
+    # HoloViews labels the first of them x and y when another has upright lines.
+    for drawn in axis.figure.axes:
         drawn.set(**dict(zip(("xlabel", "ylabel"), _AXIS_LABELS.get(drawn, ()), strict=False)))
     if element.group in _NAMED:
         axis.set_xticks([tick for tick in axis.get_xticks() if tick >= 0])

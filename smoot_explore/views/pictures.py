@@ -8,6 +8,7 @@ import numpy as np
 
 from smoot_explore.core.effect import MaskingEffect
 from smoot_explore.data.images import Split
+from smoot_explore.errors import unknown_name
 from smoot_explore.views.palette import METHOD_NAMES
 from smoot_explore.views.pixels import mask_pixels_drawn, picture_pixels, saliency_limit, saliency_pixels
 from smoot_explore.views.sketch import Axis, Sketch, boxes, pixels, words, wrapped
@@ -213,6 +214,8 @@ def saliency_maps(
 
 def map_limits(maps: Mapping[str, np.ndarray], scale: str) -> dict[str, np.ndarray]:
     """Where the colour scale of each map ends, ``(n,)`` by the row's name; ``scale`` is one of `SCALES`."""
+    if scale not in SCALES:
+        raise unknown_name("colour scale", scale, SCALES)
     if scale == SCALES[2]:
         return {name: np.array([saliency_limit([one]) for one in group]) for name, group in maps.items()}
     shared = saliency_limit(maps.values())

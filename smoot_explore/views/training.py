@@ -16,7 +16,7 @@ from smoot_explore.views.view import axis, view
 Changes = Sequence[tuple[float, Change]]
 
 
-@view()
+@view(drawn={"epoch"}, uses={"cross_entropy", "kl"})
 def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None) -> Sketch:
     """Cross-entropy and KL term against the epoch, with flags where a setting was moved.
 
@@ -35,7 +35,7 @@ def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | N
     >>> [layer.label for layer in views.losses(bundled_runs()[2].record())][:2]
     ['cross-entropy', 'KL before λ']
     """
-    lines = {"cross_entropy": ("Label", "cross-entropy"), "kl": ("Masked", "KL before λ")}
+    lines = {"cross_entropy": ("Cross-entropy", "cross-entropy"), "kl": ("KL", "KL before λ")}
     layers, finite = list[Layer](), [0.0]
     for name, (role, words) in lines.items():
         values = record[name].values.astype(float)
@@ -47,12 +47,12 @@ def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | N
     )
 
 
-@view()
+@view(drawn={"epoch"}, uses={"train_accuracy", "test_accuracy"})
 def accuracies(record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None) -> Sketch:
     """Accuracy on test and training images after each epoch. The parameters are those of `losses`."""
     lines = {
-        "test_accuracy": ("Masked", "test images"),
-        "train_accuracy": ("Label", "training images, during the epoch"),
+        "test_accuracy": ("Test images", "test images"),
+        "train_accuracy": ("Training images", "training images, during the epoch"),
     }
     layers = list[Layer]()
     for name, (role, words) in lines.items():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from smoot_explore.core.bounds import Bounds, recorded_bounds, recorded_changes
+from smoot_explore.core.bounds import Bounds, bounds_at, recorded_bounds, recorded_changes
 from smoot_explore.core.history import QUANTILES
 from smoot_explore.core.records import Change
 from smoot_explore.schema import start_config
@@ -34,7 +34,7 @@ def k_quantiles(k: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(found, {"quantile": list(QUANTILES), "epoch": k.epoch}, ("quantile", "epoch"), "k")
 
 
-@view()
+@view(drawn={"epoch", "image", "quantile"}, uses={"k"})
 def k_trajectories(
     record: xr.Dataset | xr.DataArray,
     images: Sequence[int] = (),
@@ -106,7 +106,7 @@ def k_trajectories(
     return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), y, tuple(layers))
 
 
-@view()
+@view(drawn={"epoch", "image"})
 def single_k(
     k: xr.DataArray,
     classes: Sequence[str] | None = None,
@@ -123,11 +123,10 @@ def single_k(
 
 
 def _one_epoch(record: xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """A record as what the histogram draws: k, with the bounds at the end and where the axis ends, for all epochs."""
+    """A record as what the histogram draws: k, with the bounds and where the axis ends, for all epochs."""
     if isinstance(record, xr.DataArray):
         return record.rename("k").to_dataset()
-    bounds = recorded_bounds(record)[-1]
-    attrs = {"bounds": tuple(bounds[1:]), "reach": _reach(record.k.values, None)}
+    attrs = {"bounds": recorded_bounds(record), "reach": _reach(record.k.values, None)}
     return record[["k"]].drop_vars(["image_id", "label"], errors="ignore").assign_attrs(attrs)
 
 
@@ -147,7 +146,7 @@ def k_histogram(
     record
         A training record, whose epochs become a slider; or k of the images at one time, ``(image,)``.
     bounds
-        Lowest and highest k allowed, in pixels; by default the record's at the end.
+        Lowest and highest k allowed, in pixels; by default the record's at the epoch.
     n_pixels
         Where the axis ends; None takes the part of it where images are.
     bins
@@ -158,7 +157,9 @@ def k_histogram(
     values = record.k.values
     reach = record.attrs.get("reach") if n_pixels is None else None
     counts, edges = np.histogram(values[np.isfinite(values)], bins, reach or _reach(values, n_pixels))
-    at = record.attrs.get("bounds", ()) if bounds is None else bounds
+    at = bounds if bounds is not None else ()
+    if bounds is None and "bounds" in record.attrs and record.k.size:
+        at = bounds_at(record.attrs["bounds"], float(record.epoch))[1:]
     layers = (histogram("K", edges, counts), upright("Bound", at))
     return Sketch("K histogram", label, _K._replace(range=(edges[0], edges[-1])), _IMAGES, layers)
 

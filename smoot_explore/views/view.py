@@ -15,6 +15,9 @@ from smoot_explore.views.sketch import Axis, Sketch, element
 _MOST_FRAMES = 100
 
 
+Record = xr.Dataset | xr.DataArray
+
+
 class View(Protocol):
     """What `view` makes: called, it gives a HoloViews element; ``sketch`` gives what `Live` shows and replaces."""
 
@@ -24,7 +27,10 @@ class View(Protocol):
 
 
 def view(
-    drawn: Collection[str] | None = None, prepare: Callable[[Any], xr.Dataset] | None = None
+    drawn: Collection[str] | None = None,
+    *,
+    uses: Collection[str] | None = None,
+    prepare: Callable[[Any], xr.Dataset] | None = None,
 ) -> Callable[[Callable[..., Sketch]], View]:
     """Make a picture of a function that sketches one.
 
@@ -33,6 +39,8 @@ def view(
     drawn
         The dimensions of its record that the picture draws; any others become key dimensions. None: it draws
         whatever it is given.
+    uses
+        The variables of its record that the picture draws: the dimensions of others are let alone. None: all of them.
     prepare
         Applied to what is given before it is drawn.
     """
@@ -40,16 +48,16 @@ def view(
     def made(sketch: Callable[..., Sketch]) -> View:
         def sketched(record: Any, *args: Any, **kwargs: Any) -> Sketch:
             record = record if prepare is None else prepare(record)
-            if drawn is not None and isinstance(record, xr.Dataset):
-                record = _without_single_values(record, drawn)
+            if drawn is not None and isinstance(record, xr.Dataset | xr.DataArray):
+                record = _without_single_values(record, _others(record, drawn, uses))
             return sketch(record, *args, **kwargs)
 
         @functools.wraps(sketch)
         def picture(record: Any, *args: Any, **kwargs: Any) -> Any:
             record = record if prepare is None else prepare(record)
-            if drawn is None or not isinstance(record, xr.Dataset):
+            if drawn is None or not isinstance(record, xr.Dataset | xr.DataArray):
                 return element(sketch(record, *args, **kwargs))
-            return frames(record, drawn, lambda one: element(sketch(one, *args, **kwargs)))
+            return frames(record, drawn, lambda one: element(sketch(one, *args, **kwargs)), uses)
 
         picture.sketch = sketched  # type: ignore[attr-defined]
         return cast(View, picture)
@@ -57,7 +65,9 @@ def view(
     return made
 
 
-def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Dataset], Any]) -> Any:
+def frames(
+    record: Record, drawn: Collection[str], draw: Callable[[Any], Any], uses: Collection[str] | None = None
+) -> Any:
     """What ``draw`` makes of a record; where the record has dimensions beside the ``drawn`` ones, one for each of
     their values, with the dimensions as keys.
 
@@ -72,8 +82,8 @@ def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Datase
     """
     import holoviews as hv
 
-    record = _without_single_values(record, drawn)
-    others = [str(name) for name in record.dims if name not in drawn]
+    record = _without_single_values(record, _others(record, drawn, uses))
+    others = _others(record, drawn, uses)
     if not others:
         return draw(record)
     for name in others:
@@ -97,9 +107,18 @@ def frames(record: xr.Dataset, drawn: Collection[str], draw: Callable[[xr.Datase
     return hv.HoloMap({values: frame(*values) for values in everything}, kdims=keys)
 
 
-def _without_single_values(record: xr.Dataset, drawn: Collection[str]) -> xr.Dataset:
+def _others(record: Record, drawn: Collection[str], uses: Collection[str] | None) -> list[str]:
+    """The dimensions, of the variables that the picture uses, that it does not draw."""
+    if isinstance(record, xr.Dataset) and uses is not None:
+        dims = [d for name in uses if name in record for d in record[name].dims]
+    else:
+        dims = list(record.dims)
+    return [str(name) for name in dict.fromkeys(dims) if name not in drawn]
+
+
+def _without_single_values(record: Record, others: Collection[str]) -> Record:
     """Of a slider with one value nothing can be chosen."""
-    return record.squeeze([name for name, n in record.sizes.items() if n == 1 and name not in drawn])
+    return record.squeeze([name for name in others if record.sizes[name] == 1])
 
 
 def axis(

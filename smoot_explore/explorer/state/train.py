@@ -15,7 +15,7 @@ import param
 import xarray as xr
 from torch import nn
 
-from smoot_explore.core.bounds import Bounds, moving_bounds
+from smoot_explore.core.bounds import Bounds, in_pixels, moving_bounds
 from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
@@ -281,8 +281,7 @@ class TrainState(param.Parameterized):
         """The bounds of k in pixels; empty where k has none."""
         if self.data is None or self.started.method != "smoot":
             return []
-        n_pixels = self.data.n_pixels
-        return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in self.bounds]
+        return in_pixels(self.bounds, self.data.n_pixels)
 
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""

@@ -7,7 +7,7 @@ import param
 import xarray as xr
 
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.landscape import next_k, simulate_k
+from smoot_explore.core.landscape import simulate_k
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun
 
@@ -84,14 +84,6 @@ class WhatIfState(param.Parameterized):
         values = {name: getattr(self.config, name) for name in SETTINGS}
         values["k_min"], values["k_max"] = sorted((values["k_min"], values["k_max"]))
         return simulate_k(self.landscape, **values, epochs=self.epochs)
-
-    def map(self) -> tuple[np.ndarray, np.ndarray]:
-        """The picked image's map: k now, and k after the next visit, in pixels."""
-        if self.landscape is None:
-            raise ValueError("the run has no k-landscape yet; measure it first")
-        one = self.landscape.isel(image=self.position)
-        grid = np.linspace(0, self.n_pixels, 393)
-        return grid, next_k(one, grid, self.config.alpha, self.config.beta, self.bounds)
 
     def summary(self, k: xr.DataArray) -> str:
         """Where the images settle, as Markdown."""

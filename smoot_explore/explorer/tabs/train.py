@@ -44,6 +44,7 @@ class TrainTab:
         self.state, self._open_image, self._complain = state, open_image, complain
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self._limit = 0.0  # where the saliency's colours end
+        self._limited: WatchReport | None = None  # the look that it was set at
         sketches = self._sketches()
         self.strip = Live(
             sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
@@ -87,7 +88,7 @@ class TrainTab:
 
     def clear(self) -> None:
         """Begin anew with what the state holds."""
-        self._limit = 0.0
+        self._limit, self._limited = 0.0, None
         self.refresh()
 
     def refresh(self) -> None:
@@ -158,7 +159,9 @@ class TrainTab:
             )
         watched = state.data.train[seen.positions]
         # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
-        self._limit = max(saliency_limit([seen.effect.saliency]), 0.95 * self._limit)
+        if seen is not self._limited:
+            self._limit = max(saliency_limit([seen.effect.saliency]), 0.95 * self._limit)
+            self._limited = seen
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         starts = state.started.k_init * state.data.n_pixels
