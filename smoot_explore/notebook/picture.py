@@ -39,7 +39,7 @@ _ACCEPTED = "an element, an overlay or a layout of HoloViews, such as views.loss
 
 
 class Picture(widgets.VBox):
-    """A picture, or several of them in rows, that can show other numbers.
+    """A picture, or several of them in rows, that can show other numbers; for the main thread alone.
 
     Where no widgets are, as in a notebook on GitHub, a PNG stands for it, and so it does in Google Colab.
 

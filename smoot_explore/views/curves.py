@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -141,7 +142,7 @@ def accuracy_drop(
     percent = 100 * measured.masked_fraction.values
     bands, lines = list[Layer](), list[Layer]()
     names = [str(name) for name in measured[_RUN].values]
-    roles = roles or roles_of(names)
+    roles = roles or roles_of({name: name for name in names})
     for i, name in enumerate(names):
         one = measured.isel({_RUN: i})
         accuracy = one.accuracy.values
@@ -315,14 +316,17 @@ def _share(kinds: np.ndarray) -> float:
     return 100 * float((known == "II").mean()) if len(known) else np.nan
 
 
-def roles_of(names: Sequence[str]) -> dict[str, str]:
-    """What each run is drawn as: its training method where it is one, else one of the series' colours."""
-    taken = [COLOURS[name] for name in names if name in COLOURS]
-    free = [f"Series {i}" for i, colour in enumerate(SERIES, start=1) if colour not in taken]
+def roles_of(methods: Mapping[str, str]) -> dict[str, str]:
+    """What each run is drawn as: its training method, for the first run of the method, else a colour of the series.
+
+    ``methods`` by the runs' names; what is no training method has no colour of its own.
+    """
+    taken = {COLOURS[method] for method in methods.values() if method in COLOURS}
+    others = itertools.cycle(f"Series {i}" for i, colour in enumerate(SERIES, start=1) if colour not in taken)
     roles = dict[str, str]()
-    for name in names:
-        rest = [role for role in free if role not in roles.values()] or free
-        roles[name] = METHOD_NAMES.get(name) or rest[0]
+    for name, method in methods.items():
+        own = METHOD_NAMES.get(method)
+        roles[name] = next(others) if own is None or own in roles.values() else own
     return roles
 
 

@@ -19,7 +19,7 @@ from smoot_explore.views.sketch import Layer, Sketch, columns, element, extent
 
 
 class Live:
-    """A picture on a page, shown by ``pane``.
+    """A picture on a page, shown by ``pane``. HoloViews is made for one thread: use it on the event loop alone.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
     olds = before.layers if before is not None else (None,) * len(sketch.layers)
     for part, old, layer in zip(plot.subplots.values(), olds, sketch.layers, strict=True):
         if old is not layer and (old is None or not _same(old, layer)):
-            part.handles["source"].data = columns(layer, sketch.x.name, sketch.y.name)
+            _give(part.handles["source"], columns(layer, sketch.x.name, sketch.y.name))
         if old is None or old.label != layer.label:
             _relabel(figure, part.handles.get("glyph_renderer"), layer.label)
     if figure.title is not None and figure.title.text != sketch.title:
@@ -139,6 +139,18 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
             continue  # the visitor's zoom stays
         if isinstance(axis, Range1d):
             axis.update(start=reach[0], end=reach[1], reset_start=reach[0], reset_end=reach[1])
+
+
+def _give(source: Any, data: dict[str, Any]) -> None:
+    """Give a Bokeh source new columns; where one of them has changed and is as long as before, that one alone."""
+    held = source.data
+    if held.keys() == data.keys() and all(len(held[name]) == len(data[name]) for name in data):
+        arrays = {name for name in data if isinstance(held[name], np.ndarray)}
+        changed = [name for name in data if name not in arrays or not _equal(held[name], data[name])]
+        if len(changed) == 1:
+            held[changed[0]] = data[changed[0]]
+            return
+    source.data = data
 
 
 def _sides(sketch: Sketch) -> tuple[float, float]:

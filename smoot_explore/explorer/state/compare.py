@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -19,8 +18,8 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
 from smoot_explore.runs.table import columns
-from smoot_explore.views.curves import no_drop
-from smoot_explore.views.palette import COLOURS, METHOD_NAMES, SERIES, in_words
+from smoot_explore.views.curves import no_drop, roles_of
+from smoot_explore.views.palette import METHOD_NAMES, in_words
 from smoot_explore.views.pictures import SCALES
 from smoot_explore.views.sketch import Sketch
 
@@ -83,15 +82,8 @@ class CompareState(param.Parameterized):
         return {label: curves for label, curves in found.items() if curves is not None}
 
     def roles(self) -> dict[str, str]:
-        """What each run is drawn as, by its label: its method, for the first run of the method."""
-        names = [METHOD_NAMES[opened.method] for opened in self.opened_runs]
-        first = [name if name not in names[:i] else None for i, name in enumerate(names)]
-        taken = {COLOURS[opened.method] for opened in self.opened_runs}
-        free = [f"Series {i}" for i, colour in enumerate(SERIES, start=1) if colour not in taken]
-        others = itertools.cycle(free or ["Series 1"])
-        return {
-            opened.label: role or next(others) for opened, role in zip(self.opened_runs, first, strict=True)
-        }
+        """What each run is drawn as, by its label."""
+        return roles_of({opened.label: opened.method for opened in self.opened_runs})
 
     def drops(self, title: str) -> Sketch:
         """The accuracy drops of the runs where they are measured."""
