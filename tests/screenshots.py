@@ -16,9 +16,9 @@ def main() -> None:
         visitor = Visitor(browser, address).open("?epochs=8")
         visitor.button("Train").click()
         visitor.wait_until(
-            lambda: not visitor.data("accuracies", "Masked")["epoch"]
+            lambda: not visitor.data("accuracies", "Test images")["epoch"]
         )  # what was shown before is gone
-        visitor.wait_until(lambda: len(visitor.data("accuracies", "Masked")["epoch"]) >= 3, 300)
+        visitor.wait_until(lambda: len(visitor.data("accuracies", "Test images")["epoch"]) >= 3, 300)
         visitor.move(visitor.slider("β"), 35, "ArrowLeft")
         visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
         visitor.button("Choose again").click()

@@ -20,6 +20,7 @@ from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SE
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
 from smoot_explore.views.view import axis, frames, view
 
+_NARROW = 38  # characters of a line above a picture beside two others
 _SEED, _RUN = "seed", "run"  # dimensions of curves put together: bands, and lines of their own
 _TOLERANCES = np.linspace(0, 0.3, 31)
 _MASKED = Axis("masked_fraction", "masked share of the pixels", "%", (0, 100))
@@ -217,7 +218,7 @@ def probe_drop(
         words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))
-    return Sketch("Probe", wrapped(title), _MASKED, _ACCURACY, tuple(layers))
+    return Sketch("Probe", wrapped(title, _NARROW), _MASKED, _ACCURACY, tuple(layers))
 
 
 @view(drawn={"masked_fraction"})

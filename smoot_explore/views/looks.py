@@ -103,6 +103,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
     "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
 }  # fmt: skip
+_LEGEND_COLUMNS = {"Probe": 2, "Accuracies": 1}  # on a screen; others have four
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
@@ -317,7 +318,8 @@ def load() -> None:
         _set(
             _BOKEH, "Overlay", name, responsive=True, height=round(_PIXELS_PER_INCH * height), toolbar="above",
             autohide_toolbar=True, default_tools=["save", "pan", "box_zoom", "wheel_zoom", "reset"],
-            active_tools=[], show_grid=True, legend_position="top", legend_cols=4, title="{label}\n{dimensions}",
+            active_tools=[], show_grid=True, legend_position="top",
+            legend_cols=_LEGEND_COLUMNS.get(name, 4), title="{label}\n{dimensions}",
             fontsize={"title": "12px", "labels": "12px", "ticks": "11px", "legend": "11px"},
             shared_axes=False, hooks=[_finish_bokeh],
         )  # fmt: skip

@@ -35,9 +35,9 @@ class Layer(NamedTuple):
     told: Mapping[str, Any] = {}  # under the pointer, by name: one for each point
 
 
-def wrapped(title: str) -> str:
+def wrapped(title: str, characters: int = _TITLE_CHARACTERS) -> str:
     """A title in lines that fit above a picture: Bokeh cuts what is longer."""
-    return "\n".join(textwrap.wrap(title, _TITLE_CHARACTERS))
+    return "\n".join(textwrap.wrap(title, characters))
 
 
 class Sketch(NamedTuple):

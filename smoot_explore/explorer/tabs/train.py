@@ -151,7 +151,7 @@ class TrainTab:
 
     def _strip(self) -> Sketch:
         state, seen = self.state, self.state.seen
-        label = "The watched images as the model sees them"
+        label = "The watched images as the model sees them, their class, and k at the start → now"
         room = {"cell": 66, "label": label}
         if seen is None or state.data is None:
             return views.picture_grid.sketch(
@@ -166,7 +166,7 @@ class TrainTab:
         guided = state.started.method != "traditional"
         starts = state.started.k_init * state.data.n_pixels
         footers = [
-            (f"class {c}", f"k {starts:.0f} → {k:.0f}" if guided else "no masking")
+            (f"class {c}", f"{starts:.0f} → {k:.0f}" if guided else "no masking")
             for c, k in zip(classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1
