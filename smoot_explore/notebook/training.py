@@ -34,6 +34,7 @@ from smoot_explore.notebook.figure import models
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.runs.run import bundled_reference
 from smoot_explore.views.curves import probe_drop
+from smoot_explore.views.live import Kept
 from smoot_explore.views.pictures import masking
 from smoot_explore.views.sketch import Sketch, element
 from smoot_explore.views.training import losses
@@ -215,7 +216,7 @@ class LiveTraining(widgets.VBox):
         k = np.full(len(self.data.train), self.config.k_init * self.data.n_pixels)
         self._history = History(None if self.config.method == "traditional" else k)
         self._start_bounds = (self.config.k_min, self.config.k_max)
-        self._sketched: dict[str, tuple[object, Sketch]] = {}  # with what they are of
+        self._kept = Kept()
         self._stopping.clear()
         self._going.set()
         self._watched = self.data.train[self._positions]
@@ -323,11 +324,10 @@ class LiveTraining(widgets.VBox):
             )
             changes, drops = list(history.changes), list(history.drops)
         about = {"changes": changes, "epochs": config.epochs}
-        watched = self._kept("watched", self._seen, self._watched_sketch)
+        watched = self._kept("watched", [self._seen], self._watched_sketch)
         drop = self._kept(
-            "drop", drops[-1] if drops else None,
-            lambda: _with_room(probe_drop.sketch(drops, config.method, self._reference)),
-        )  # fmt: skip
+            "drop", drops[-1:], lambda: _with_room(probe_drop.sketch(drops, config.method, self._reference))
+        )
         rows = [[watched], [drop, losses.sketch(steps, **about)]]
         if config.method == "smoot":  # the others' k do not move
             bounds = in_pixels(moving_bounds(*self._start_bounds, changes), self.data.n_pixels)
@@ -339,12 +339,6 @@ class LiveTraining(widgets.VBox):
                 ]
             )
         return rows
-
-    def _kept(self, name: str, of: object, sketch: Callable[[], Sketch]) -> Sketch:
-        """The sketch of before, unless it is of something else now."""
-        if name not in self._sketched or self._sketched[name][0] is not of:
-            self._sketched[name] = of, sketch()
-        return self._sketched[name][1]
 
     def _watched_sketch(self) -> Sketch:
         (at, seen), labels = self._seen, self._watched.labels.numpy()

@@ -205,7 +205,7 @@ def probe_drop(
         for drop in group:
             places += [*(100 * drop.masked_fraction), np.nan]
             heights += [*drop.accuracy, np.nan]
-        layers.append(curve(f"Faded {age}", places, heights, "epochs before" if age == 1 else ""))
+        layers.append(curve(f"Faded {age}", places, heights))
     newest, title = told[-1:], "Accuracy drop: not measured yet"
     for drop in newest:
         title = (
@@ -216,6 +216,7 @@ def probe_drop(
         shown = newest if name == method else []
         at: list[_Places] = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
         words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
+        words += "; grey: epochs before" if shown and told[:-1] else ""
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))
     return Sketch("Probe", wrapped(title, _NARROW), _MASKED, _ACCURACY, tuple(layers))

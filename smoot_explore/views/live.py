@@ -6,7 +6,7 @@ has zoomed to. So this file reaches into HoloViews' plots for their data sources
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,30 @@ class Live:
         for stream in self._streams:
             stream.source = drawn
         return drawn
+
+
+class Kept:
+    """Sketches that are made anew only when what they are of is something else."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[list[Any], Sketch]] = {}
+
+    def __call__(self, name: str, of: Sequence[Any], make: Callable[[], Sketch]) -> Sketch:
+        """The sketch of this name; ``of`` are all the objects that it depends on."""
+        before, sketch = self._made.get(name, (None, None))
+        if sketch is None or before is None or not _all_same(before, of):
+            sketch = make()
+            self._made[name] = list(of), sketch
+        return sketch
+
+
+def _all_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    """Whether they are the same objects, or equal numbers and texts."""
+    plain = int | float | str | tuple | None
+    return len(before) == len(now) and all(
+        a is b or (isinstance(a, plain) and isinstance(b, plain) and a == b)
+        for a, b in zip(before, now, strict=True)
+    )
 
 
 class _Pane(pn.pane.HoloViews):

@@ -22,13 +22,13 @@ from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.train import N_WATCHED, TrainState
 from smoot_explore.views.flags import change_text
-from smoot_explore.views.live import Live
+from smoot_explore.views.live import Kept, Live
 from smoot_explore.views.palette import METHOD_NAMES
 from smoot_explore.views.pictures import MASKING_ROWS, cell_at
 from smoot_explore.views.pixels import saliency_limit
 from smoot_explore.views.sketch import Sketch
 
-HEIGHT = 215  # of the plots
+HEIGHT = 270  # of the plots
 
 
 class TrainTab:
@@ -45,6 +45,7 @@ class TrainTab:
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self._limit = 0.0  # where the saliency's colours end
         self._limited: WatchReport | None = None  # the look that it was set at
+        self._kept = Kept()
         sketches = self._sketches()
         self.strip = Live(
             sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
@@ -117,13 +118,15 @@ class TrainTab:
         if state.preview is not None and history.scores:
             epochs = history.scores[-1].epoch
         method, bounds = state.started.method, state.bounds_in_pixels
+        reference = state.reference if state.data is not None else None
         seen = state.seen if method != "traditional" else None
         watched = history.k_of([] if seen is None or not history.guided else seen.positions)
         k = history.k if history.guided and history.k is not None else np.empty(0)
         return {
             "watched": self._strip(),
-            "accuracy-drop-while-training": views.probe_drop.sketch(
-                history.drops, method, state.reference if state.data is not None else None
+            "accuracy-drop-while-training": self._kept(
+                "drop", [*history.drops[-1:], len(history.drops), method, reference],
+                lambda: views.probe_drop.sketch(history.drops, method, reference),
             ),
             "k-range": views.k_trajectories.sketch(
                 history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images"
@@ -133,7 +136,10 @@ class TrainTab:
                 changes=flags, epochs=epochs,
             ),
             "losses": views.losses.sketch(history.steps(), flags, epochs),
-            "accuracies": views.accuracies.sketch(history.accuracies(), flags, epochs),
+            "accuracies": self._kept(
+                "accuracies", [*history.scores[-1:], *flags, epochs],
+                lambda: views.accuracies.sketch(history.accuracies(), flags, epochs),
+            ),
             "k-now": views.k_histogram.sketch(
                 xr.DataArray(k, dims="image"), bounds[-1][1:] if bounds else (), label="k now"
             ),
@@ -150,6 +156,10 @@ class TrainTab:
         ]
 
     def _strip(self) -> Sketch:
+        state = self.state
+        return self._kept("strip", [state.seen, state.data, state.explained, state.started], self._new_strip)
+
+    def _new_strip(self) -> Sketch:
         state, seen = self.state, self.state.seen
         label = "The watched images as the model sees them, their class, and k at the start → now"
         room = {"cell": 66, "label": label}
