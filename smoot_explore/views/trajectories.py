@@ -22,16 +22,16 @@ _K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
 
 
-def k_quantiles(k: xr.DataArray) -> xr.DataArray:
-    """The quantiles of k ``(epoch, image)`` over the images that the bands show, ``(quantile, epoch)``."""
+def k_quantiles(k: xr.DataArray, quantiles: Sequence[float] = QUANTILES) -> xr.DataArray:
+    """Quantiles of k ``(epoch, image)`` over the images, ``(quantile, epoch)``; by default those that bands show."""
     values = np.asarray(k.transpose("image", "epoch"), float)
-    found = np.full((len(QUANTILES), k.sizes["epoch"]), np.nan)
+    found = np.full((len(quantiles), k.sizes["epoch"]), np.nan)
     if np.isfinite(values).all() and len(values):
-        found = np.quantile(values, QUANTILES, axis=0)
+        found = np.quantile(values, quantiles, axis=0)
     else:
         for epoch, finite in enumerate(column[np.isfinite(column)] for column in values.T):
-            found[:, epoch] = np.quantile(finite, QUANTILES) if len(finite) else np.nan
-    return xr.DataArray(found, {"quantile": list(QUANTILES), "epoch": k.epoch}, ("quantile", "epoch"), "k")
+            found[:, epoch] = np.quantile(finite, quantiles) if len(finite) else np.nan
+    return xr.DataArray(found, {"quantile": list(quantiles), "epoch": k.epoch}, ("quantile", "epoch"), "k")
 
 
 @view(drawn={"epoch", "image", "quantile"}, uses={"k"})
@@ -83,20 +83,21 @@ def k_trajectories(
         changes = recorded_changes(record) if changes is None else changes
     else:
         k = record
-    quantiles = k if "quantile" in k.dims else k_quantiles(k)
-    n_images, at = k.sizes.get("image"), quantiles.epoch.values.astype(float)
+    n_images, at = k.sizes.get("image"), k.epoch.values.astype(float)
     if every_image and n_images is not None and n_images <= MOST_LINES:
         layers = [_lines("Every image", k, "every image", _MOST_POINTS)]
+        spread = k_quantiles(k, (0.5, 1.0)).values
     else:
+        spread = (k if "quantile" in k.dims else k_quantiles(k)).values
         layers = [
-            band("Band", at, quantiles.values[i], quantiles.values[-1 - i], text)
+            band("Band", at, spread[i], spread[-1 - i], text)
             for i, text in enumerate(("all images", "90 %", "half of them"))
         ]
     end = epochs if epochs is not None else at[-1] if len(at) else 0.0
     layers += [
-        curve("Median", at, quantiles.sel(quantile=0.5).values, "median"),
+        curve("Median", at, spread[(len(spread) - 1) // 2], "median"),
         *_bound_lines(bounds or (), end),
-        *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
+        *flags(changes or (), float(np.nanmax(spread, initial=1.0))),
         *_class_lines(k.isel(image=list(images)) if len(images) else None, classes),
         _lines("Picked", None if picked is None else k.isel(image=[picked]), "picked image", None),
     ]
