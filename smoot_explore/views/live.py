@@ -96,7 +96,7 @@ class Kept:
 
 def _all_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
     """Whether they are the same objects, or equal numbers and texts."""
-    plain = int | float | str | tuple | None
+    plain = int | float | str | None
     return len(before) == len(now) and all(
         a is b or (isinstance(a, plain) and isinstance(b, plain) and a == b)
         for a, b in zip(before, now, strict=True)

@@ -120,6 +120,7 @@ class TrainTab:
         method, bounds = state.started.method, state.bounds_in_pixels
         reference = state.reference if state.data is not None else None
         seen = state.seen if method != "traditional" else None
+        classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
         watched = history.k_of([] if seen is None or not history.guided else seen.positions)
         k = history.k if history.guided and history.k is not None else np.empty(0)
         return {
@@ -132,12 +133,12 @@ class TrainTab:
                 history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images"
             ),
             "k-watched": views.single_k.sketch(
-                watched, None if seen is None else seen.classes, names=self._watched_names() if watched.size else None,
-                changes=flags, epochs=epochs,
+                watched, ["?"] * watched.sizes["image"] if classes is None else classes,
+                names=self._watched_names() if watched.size else None, changes=flags, epochs=epochs,
             ),
             "losses": views.losses.sketch(history.steps(), flags, epochs),
             "accuracies": self._kept(
-                "accuracies", [*history.scores[-1:], *flags, epochs],
+                "accuracies", [*history.scores[-1:], repr(flags), epochs],
                 lambda: views.accuracies.sketch(history.accuracies(), flags, epochs),
             ),
             "k-now": views.k_histogram.sketch(
