@@ -190,6 +190,7 @@ class Visitor:
         return self.page.evaluate(
             """([name, x, y]) => {
                 const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name))
+                view.canvas_view.el.scrollIntoView({block: "nearest"})
                 const box = view.canvas_view.el.getBoundingClientRect()
                 const frame = view.frame
                 return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)]
