@@ -109,11 +109,24 @@ class _Pane(pn.pane.HoloViews):
     live: Live | None = None
     object: Any
 
-    def _render(self, *args: Any, **kwargs: Any) -> Any:
+    def _render(self, doc: Any, comm: Any, root: Any) -> Any:
         if self.live is not None and getattr(self.object, "sketch", None) is not self.live.sketch:
             with param.parameterized.discard_events(self):
                 self.object = self.live._element()
-        return super()._render(*args, **kwargs)
+        return super()._render(doc, comm, root)
+
+    def _cleanup(self, root: Any = None) -> None:
+        plot, _ = self._plots.get(root.ref["id"], (None, None)) if root else (None, None)
+        super()._cleanup(root)
+        if plot is not None:
+            _forget(plot)
+
+
+def _forget(plot: Any) -> None:
+    """Have HoloViews forget who listens to a plot that is gone: it would keep the whole page for ever."""
+    for part in plot.traverse(lambda one: one):
+        for callback in list(getattr(part, "callbacks", ())):
+            callback.cleanup()
 
 
 def figure_of(sketch: Sketch, name: str) -> Any:
