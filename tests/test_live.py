@@ -1,10 +1,14 @@
 """Pictures that move: new numbers in a built plot are what a new plot would hold, and nothing else changes."""
 
 import functools
+import weakref
 
 import holoviews as hv
 import numpy as np
 import pytest
+from bokeh.document import Document
+from holoviews.plotting.bokeh.callbacks import Callback
+from holoviews.streams import Tap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_picture_views import CASES, ONE, K, curves_of, record_of
@@ -213,6 +217,24 @@ def test_the_legend_follows_its_labels_and_leaves_out_what_is_empty():
     replace(plot, before, after)
     assert "Δ with β = 0.50" in legend_of(plot)
     assert "Δ with β = 0.95" not in legend_of(plot)
+
+
+def test_holoviews_forgets_who_listens_to_the_pictures_of_a_session_that_has_ended():
+    class Context:
+        pass
+
+    document, context, tap = Document(), Context(), Tap()
+    document._session_context = weakref.ref(context)
+    live = Live(views.losses.sketch(FEW), streams=[tap])
+    live.pane.get_root(document)
+
+    def heard():
+        return [callback for callback in Callback._callbacks.values() if tap in callback.streams]
+
+    assert heard()
+    for forget in document.session_destroyed_callbacks:
+        forget(context)
+    assert not heard()
 
 
 def test_a_picture_whose_legend_or_axes_have_other_names_is_built_anew():

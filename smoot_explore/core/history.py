@@ -169,10 +169,11 @@ class History:
         spreads, at = list[np.ndarray](), list[float]()
         if self.guided:
             spreads, at = [self._first], [0.0]
-            for point in self._points:  # only the newest's may be missing
-                spreads.append(
-                    np.quantile(self._newest_k, QUANTILES) if point.spread is None else point.spread
-                )
+            for point in self._points:  # only the newest's may be missing, whose k is that of now
+                spread = point.spread
+                if spread is None:
+                    spread = np.quantile(self.k, QUANTILES)  # type: ignore[arg-type]  # guided
+                spreads.append(spread)
                 at.append(point.epoch)
         values = np.array(spreads).reshape(len(at), len(QUANTILES)).T
         return xr.DataArray(values, {"quantile": list(QUANTILES), "epoch": at}, ("quantile", "epoch"), "k")
@@ -186,7 +187,6 @@ class History:
         return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k")
 
     def _point(self, epoch: float, cross_entropy: float, kl: float, k: np.ndarray) -> None:
-        self._newest_k = k
         spread = np.quantile(k, QUANTILES) if self._points.stays else None
         self._points.add(Point(epoch, cross_entropy, kl, spread))
 

@@ -137,13 +137,18 @@ class Training:
             self._end("failed")
             return
         if self.probe is not None and paused is not None:
-            self._measure_paused(copy.copy(self.probe), paused, awaited)
+            self._measure_paused(self.probe, paused, awaited)
 
     def _measure_paused(
         self, probe: AccuracyDropProbe, paused: DropCurve, awaited: Callable[[], bool]
     ) -> None:
-        """The accuracy drop on pause. By a probe of its own: the training may go on meanwhile, with another worker."""
-        drop = probe.measure(paused, lambda: self._paused is paused and not awaited())
+        """The accuracy drop on pause. By a copy of the probe: the training may go on meanwhile, with another worker."""
+        own = copy.copy(probe)
+        try:
+            drop = own.measure(paused, lambda: self._paused is paused and not awaited())
+        except Exception as error:  # the training is well, and so must the worker be
+            drop, own.problem = None, reason(error)
+        probe.problem = probe.problem or own.problem
         with self._lock:
             if drop is not None and self._paused is paused:
                 self._reports.append(drop)

@@ -113,7 +113,10 @@ class _Pane(pn.pane.HoloViews):
         if self.live is not None and getattr(self.object, "sketch", None) is not self.live.sketch:
             with param.parameterized.discard_events(self):
                 self.object = self.live._element()
-        return super()._render(doc, comm, root)
+        plot = super()._render(doc, comm, root)
+        if getattr(doc, "session_context", None) is not None:
+            doc.on_session_destroyed(lambda session_context: _forget(plot))
+        return plot
 
     def _cleanup(self, root: Any = None) -> None:
         plot, _ = self._plots.get(root.ref["id"], (None, None)) if root else (None, None)

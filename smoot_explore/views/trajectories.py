@@ -86,18 +86,18 @@ def k_trajectories(
     n_images, at = k.sizes.get("image"), k.epoch.values.astype(float)
     if every_image and n_images is not None and n_images <= MOST_LINES:
         layers = [_lines("Every image", k, "every image", _MOST_POINTS)]
-        spread = k_quantiles(k, (0.5, 1.0)).values
+        quantiles = k_quantiles(k, (0.5, 1.0))
     else:
-        spread = (k if "quantile" in k.dims else k_quantiles(k)).values
+        quantiles = k if "quantile" in k.dims else k_quantiles(k)
         layers = [
-            band("Band", at, spread[i], spread[-1 - i], text)
+            band("Band", at, quantiles.values[i], quantiles.values[-1 - i], text)
             for i, text in enumerate(("all images", "90 %", "half of them"))
         ]
     end = epochs if epochs is not None else at[-1] if len(at) else 0.0
     layers += [
-        curve("Median", at, spread[(len(spread) - 1) // 2], "median"),
+        curve("Median", at, quantiles.sel(quantile=0.5).values, "median"),
         *_bound_lines(bounds or (), end),
-        *flags(changes or (), float(np.nanmax(spread, initial=1.0))),
+        *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
         *_class_lines(k.isel(image=list(images)) if len(images) else None, classes),
         _lines("Picked", None if picked is None else k.isel(image=[picked]), "picked image", None),
     ]
