@@ -77,9 +77,9 @@ class TrainTab:
             self.problem,
             self.headline,
             self._row("accuracy-drop-while-training", "k-range", "k-watched"),
+            self.moved,
             pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
             self._row("losses", "accuracies", "k-now"),
-            self.moved,
             sizing_mode="stretch_width",
         )
         self.clear()
