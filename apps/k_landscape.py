@@ -21,7 +21,7 @@ def sketches(image, alpha, beta, bounds):
     one, way = landscape.isel(image=image), k.values[:, image]
     reach = low * n_pixels, high * n_pixels
     return (
-        views.k_trajectories.sketch(k, [image], every_image=True, bounds=[Bounds(0, *reach)], epochs=epochs),
+        views.k_trajectories.sketch(k, picked=image, every_image=True, bounds=[Bounds(0, *reach)]),
         views.k_landscape.sketch(one, beta, way),
         views.cobweb.sketch(one, way, alpha, beta, reach),
     )

@@ -34,6 +34,7 @@ from smoot_explore.notebook.figure import models
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.runs.run import bundled_reference
 from smoot_explore.views.curves import probe_drop
+from smoot_explore.views.flags import marked
 from smoot_explore.views.live import Kept
 from smoot_explore.views.pictures import masking
 from smoot_explore.views.sketch import Sketch, element
@@ -43,6 +44,7 @@ from smoot_explore.views.trajectories import k_trajectories, single_k
 DRAWING_SECONDS = 0.15  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
 DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.035, 0.005, 0.03
+EPOCH_LOOKING_SHARE = 0.02  # that a look after an epoch may take
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -235,7 +237,7 @@ class LiveTraining(widgets.VBox):
         self._ask_for_a_drawing()
 
     def _train(self) -> str:
-        next_words = next_look = seconds = 0.0
+        next_words = next_look = next_epoch_look = seconds = 0.0
         started = time.perf_counter()
         records = probed(
             train(self.model, self.data, self.config, every=1), self.model, self.data, self.config,
@@ -250,9 +252,11 @@ class LiveTraining(widgets.VBox):
                 now = time.perf_counter()
                 seconds += now - started
                 self._collect(record)
-                if now >= next_look:
+                if now >= (next_epoch_look if isinstance(record, EpochRecord) else next_look):
                     self._seen = self._look()
-                    next_look = time.perf_counter() + (time.perf_counter() - now) / LOOKING_SHARE
+                    looked = time.perf_counter()
+                    next_look = looked + (looked - now) / LOOKING_SHARE
+                    next_epoch_look = looked + (looked - now) / EPOCH_LOOKING_SHARE
                 if now >= next_words and isinstance(record, StepRecord):
                     self._say(record, seconds)
                     self._ask_for_a_drawing()
@@ -322,7 +326,8 @@ class LiveTraining(widgets.VBox):
                 history.k_of(self._positions.tolist()),
             )
             changes, drops = list(history.changes), list(history.drops)
-        about = {"changes": changes, "epochs": config.epochs}
+        flagged = marked(changes, -(-len(self.data.train) // self.config.batch_size))
+        about = {"changes": flagged, "epochs": config.epochs}
         watched = self._kept("watched", [self._seen], self._watched_sketch)
         drop = self._kept(
             "drop", drops[-1:], lambda: probe_drop.sketch(drops, config.method, self._reference)

@@ -120,7 +120,7 @@ def accuracy_drop(
     label
         Said above, before the protocol.
     title
-        Instead of label and protocol.
+        Instead of label and protocol, in lines that fit.
     roles
         What each run is drawn as, by its name, one of `looks.ROLES`.
     every_role
@@ -153,13 +153,13 @@ def accuracy_drop(
         lines.append(curve(roles[name], percent, accuracy, f"{told}AUC {float(one.auc):.1f} %"))
     if every_role:
         lines = _with_every_role(lines)
-    title = title or f"{label}: {measured.attrs['told']}"
-    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, (*bands, *lines))
+    title = title or wrapped(f"{label}: {measured.attrs['told']}")
+    return Sketch("Accuracy drop", title, _MASKED, _ACCURACY, (*bands, *lines))
 
 
 def no_drop(title: str) -> Sketch:
     """The picture of `accuracy_drop` while nothing is measured."""
-    return Sketch("Accuracy drop", wrapped(title), _MASKED, _ACCURACY, tuple(_with_every_role([])))
+    return Sketch("Accuracy drop", title, _MASKED, _ACCURACY, tuple(_with_every_role([])))
 
 
 def _with_every_role(lines: Sequence[Layer]) -> list[Layer]:
@@ -190,7 +190,7 @@ def probe_drop(
     Examples
     --------
     >>> from smoot_explore import views
-    >>> views.probe_drop([]).label.strip()
+    >>> views.probe_drop([]).label.partition("\\n")[0]
     'Accuracy drop: not measured yet'
     """
     told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
@@ -206,7 +206,7 @@ def probe_drop(
             heights += [*drop.accuracy, np.nan]
         layers.append(curve(f"Faded {age}", places, heights))
     # Two lines from the beginning: a figure on a page keeps the room of its first title.
-    newest, title = told[-1:], "Accuracy drop: not measured yet\n "
+    newest, title = told[-1:], "Accuracy drop: not measured yet\n(after some epochs, on pause, in the end)"
     for drop in newest:
         title = f"Accuracy drop, AUC {drop.auc:.1f} %, n = {drop.n_images:,}\n"
         title += (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,30 @@ def change_text(change: Change) -> str:
     'β 0.95 → 0.5'
     """
     return f"{SYMBOLS[change.name]} {change.old:g} → {change.new:g}"
+
+
+def marked(changes: Sequence[tuple[float, Change]], steps_per_epoch: int) -> list[tuple[float, Change]]:
+    """The live changes that have a flag: a slider's way from one place to another is one change.
+
+    Its steps lie within a quarter of an epoch, or ten steps. Back to where it began is a way of its own. The record
+    keeps every single one.
+
+    Parameters
+    ----------
+    changes
+        With the place of each on the axis, such as its epoch.
+    steps_per_epoch
+        Of the training; 0 where that is not known yet.
+    """
+    marks = list[tuple[float, Change]]()
+    near = max(10, steps_per_epoch // 4)
+    for place, change in changes:
+        before = next((mark for mark in reversed(marks) if mark[1].name == change.name), None)
+        if before is not None and change.step - before[1].step <= near and change.new != before[1].old:
+            marks[marks.index(before)] = place, replace(change, old=before[1].old)
+        else:
+            marks.append((place, change))
+    return marks
 
 
 def flags(changes: Sequence[tuple[float, Change]], top: float) -> list[Layer]:

@@ -17,7 +17,7 @@ from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element
 from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
-_MOST_POINTS = 21  # of such a line
+_MOST_POINTS = 22  # of such a line
 _BANDS = {"all": "all images", "90 %": "90 %", "50 %": "half of them"}  # by the role that draws them
 _K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
@@ -257,7 +257,9 @@ def _lines(
         return curve(role, [], [], label, None if names is None else {"image": []})
     values, epochs = np.asarray(k.transpose("image", "epoch"), np.float32), k.epoch.values.astype(np.float32)
     if most is not None and len(epochs) > most:
-        rows = np.unique(np.linspace(0, len(epochs) - 1, most).round().astype(int))
+        # Two epochs in a row each time: k that jumps to and fro must be seen to do so.
+        first = np.linspace(0, len(epochs) - 2, most // 2).round().astype(int)
+        rows = np.unique([first, first + 1])
         values, epochs = values[:, rows], epochs[rows]
     gap = np.full((len(values), 1), np.nan, np.float32)
     at, height = np.tile(np.append(epochs, np.nan), len(values)), np.hstack([values, gap]).ravel()

@@ -6,7 +6,6 @@ import copy
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, bundled_reference
+from smoot_explore.views.flags import marked
 
 OWN_FOLDER = "a folder of images"
 N_WATCHED = 8
@@ -249,25 +249,11 @@ class TrainState(param.Parameterized):
         total = self.steps_per_epoch * self.started.epochs
         return min(self.step / total, 1.0) if total else 0.0
 
-    def marks(self) -> list[Change]:
-        """The live changes as the plots mark them: a slider's way from one place to another is one change.
-
-        The record keeps every single one.
-        """
-        marks: list[Change] = []
-        near = max(10, self.steps_per_epoch // 4)  # steps
-        for change in self.changes:
-            before = next((m for m in reversed(marks) if m.name == change.name), None)
-            if before is not None and change.step - before.step <= near:
-                marks[marks.index(before)] = replace(change, old=before.old)
-            else:
-                marks.append(change)
-        return marks
-
     @property
     def flags(self) -> list[tuple[float, Change]]:
         """The marked changes with the epochs at which they took effect."""
-        return [(self.epoch_of(change.step), change) for change in self.marks()]
+        changes = [(self.epoch_of(change.step), change) for change in self.changes]
+        return marked(changes, self.steps_per_epoch)
 
     @property
     def bounds(self) -> list[Bounds]:

@@ -108,6 +108,6 @@ class WhatIfState(param.Parameterized):
         image = int(self.landscape.image_id[self.position])
         return (
             f"**Training image {image} ({label})**: k {direction} from {path[0]:.0f} to "
-            f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, masking hurts and k falls; above "
-            "it, k rises; where they cross, k comes to rest."
+            f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, Δ is below 0 and k falls; "
+            "above it, k rises; where they cross, k comes to rest."
         )

@@ -25,6 +25,9 @@ from smoot_explore.explorer.state.compare import (
 from smoot_explore.views.curves import no_drop
 from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
+from smoot_explore.views.sketch import wrapped
+
+_LINE = 120  # characters that fit above the accuracy drop
 
 
 class CompareTab:
@@ -39,7 +42,7 @@ class CompareTab:
         complain: Callable[[str], None],
     ) -> None:
         self.state, self._measure, self._complain = state, measure, complain
-        self.drops = Live(no_drop("Accuracy drop"), "accuracy-drop", height=340)
+        self.drops = Live(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", height=340)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
@@ -85,12 +88,12 @@ class CompareTab:
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
-        self.drops.show(state.drops(title))
+        self.drops.show(state.drops(_in_two_lines(title)))
 
     def _tabulate(self, state: CompareState) -> tuple[str, str]:
         """The table and its note; beside the page, because it reads the runs' records."""
         if not state.opened_runs:
-            return "No run is open to compare: choose at least one.", ""
+            return "No run is open yet. Those above are being opened; where there is none, choose one.", ""
         return table_html(*state.table()), html.escape(state.note())
 
     def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
@@ -136,3 +139,9 @@ class CompareTab:
             return lambda: drawn().encode()
 
         return made
+
+
+def _in_two_lines(title: str) -> str:
+    """A title over the whole page; a figure keeps the room of its first one."""
+    lines = wrapped(title, _LINE).split("\n")
+    return "\n".join([lines[0], " ".join(lines[1:]) or " "])
