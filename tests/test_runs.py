@@ -241,8 +241,8 @@ def test_a_config_that_a_page_watches_can_be_trained_with(start, data):
 def test_weights_ruined_by_the_last_step_of_an_epoch_are_not_kept(start, data, monkeypatch):
     run, model, config = start(batch_size=60)
 
-    def ruinous_step(model, *arguments):
-        result = step(model, *arguments)
+    def ruinous_step(loss, *arguments):
+        result = step(loss, *arguments)
         model.dense1.weight.data[0, 0] = torch.inf
         return result
 

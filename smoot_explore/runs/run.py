@@ -27,7 +27,6 @@ from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.core.levels import masked_fractions
 from smoot_explore.core.models import create_model, describe_model
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
-from smoot_explore.core.training import set_learning_rate
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import bundled_path, load_data
 from smoot_explore.files import (
@@ -65,7 +64,8 @@ _SCALARS = (
 # Settings that a resumption may give anew: those in _RESUMED for good, the live ones as a live change.
 _RESUMED = ("epochs", "device", "precision")
 _MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
-_DEFAULTS = TrainingConfig().to_dict()
+# Of settings that a run does not know yet: the defaults, or what was done before there was the setting.
+_DEFAULTS = {**TrainingConfig().to_dict(), "batch_norm": "both"}
 _PROBE = ("fill", "attribution", "ranking", "order", "precision")  # the protocol of the accuracy drops
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -213,7 +213,9 @@ class Run:
     @property
     def config(self) -> TrainingConfig:
         """The settings as they are now: those at the start, with what resuming and live changes made of them."""
-        return TrainingConfig(**{**self.start_config, **self.journal["resumed"], **self.journal["live"]})
+        return TrainingConfig.recorded(
+            {**self.start_config, **self.journal["resumed"], **self.journal["live"]}
+        )
 
     @property
     def changes(self) -> list[Change]:
@@ -403,7 +405,6 @@ class Run:
         state.changes[:] = self.changes
         state.told = len(state.changes)
         state.live = LiveValues(**self.journal["live"])
-        set_learning_rate(state.optimizer, state.live.learning_rate)
 
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
@@ -645,7 +646,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
 
 def _check(run: Run) -> None:
     """Raise when something that a reader relies on is missing or of another form."""
-    TrainingConfig(**run.start_config)
+    TrainingConfig.recorded(run.start_config)
     run.config.check()
     data = run.description["data"]
     if len(data["image_shape"]) != 3 or len(data["class_names"]) < 2 or data["n_train"] < 1:
