@@ -4,10 +4,12 @@ from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from .core.config import TrainingConfig
 from .core.curves import masking_curves
 from .core.landscape import k_landscape, simulate_k
-from .core.masking import mask_pixels, rank_pixels
+from .core.loss import GuidedLoss, LossResult
+from .core.masking import mask_pixels, rank_pixels, register_fill
 from .core.models import create_model
 from .core.probe import AccuracyDropProbe, probed
 from .core.records import Change, DropRecord, EpochRecord, StepRecord, TrainingError
+from .core.rules import KChange, KSettings, register_k_rule
 from .core.saliency import saliency
 from .core.training import accuracy, train
 from .data.images import ImageData, Split
@@ -22,8 +24,12 @@ __all__ = [
     "Change",
     "DropRecord",
     "EpochRecord",
+    "GuidedLoss",
     "ImageData",
+    "KChange",
+    "KSettings",
     "KUpdate",
+    "LossResult",
     "Run",
     "RunError",
     "SchemaError",
@@ -47,6 +53,8 @@ __all__ = [
     "probability_change",
     "probed",
     "rank_pixels",
+    "register_fill",
+    "register_k_rule",
     "saliency",
     "simulate_k",
     "train",

@@ -226,7 +226,9 @@ def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, con
     def steps(prepare, captured_on):
         model = plain_model()
         optimizer = _optimizer(model, settings, captured_on)
-        loss = GuidedLoss(model, settings, n_images=len(labels), image_shape=data.image_shape, black=data.black)
+        loss = GuidedLoss(
+            model, settings, n_images=len(labels), image_shape=data.image_shape, black=data.black
+        )
 
         def visit(ids, live):
             loss.live = live

@@ -21,7 +21,7 @@ from smoot_explore.core.probe import probed
 from smoot_explore.core.records import EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
 from smoot_explore.core.schedule import train_and_settle
-from smoot_explore.core.training import train
+from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
 from smoot_explore.runs.compare import compare_runs
@@ -105,7 +105,7 @@ def _train(
     accuracy drop after the epochs goes into the run.
     """
 
-    steps = -(-len(data.train) // config.batch_size)
+    steps = count_steps(len(data.train), config.batch_size)
     with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
         update(completed=run.epochs * steps)
         start = train_and_settle if slow_down else train

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -135,19 +136,35 @@ class _Watched(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._state, self._apart = torch.get_rng_state(), True
+        self._state, self._apart = torch.default_generator.get_state(), True
+        self._thread = threading.get_ident()
+        self._noted = mock.patch.object(torch, "get_rng_state", self._note)
+
+    def _note(self) -> Tensor:
+        # Activation checkpointing notes the global state, to draw the same again in the backward pass.
+        if threading.get_ident() == self._thread:
+            self._apart = False
+        return torch.default_generator.get_state()
+
+    def __enter__(self) -> _Watched:
+        self._noted.start()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._noted.stop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in _DRAWS:
             return func(*args, **(kwargs or {}))
-        # In a backward pass, checkpointing computes a layer again, and sets the global state back to draw the same.
-        self._apart = self.all_seen() and torch._C._current_graph_task_id() == -1
+        seen = self.all_seen()
         result = func(*args, **(kwargs or {}))
-        self._state = torch.get_rng_state()
+        self._apart, self._state = seen and self._apart, torch.default_generator.get_state()
         return result
 
     def all_seen(self) -> bool:
-        return self._apart and torch.equal(self._state, torch.get_rng_state())
+        return self._apart and torch.equal(self._state, torch.default_generator.get_state())
 
 
 class _Redirected(TorchFunctionMode):

@@ -12,7 +12,7 @@ from torch import nn
 from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import derived_seed
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.choices import ATTRIBUTIONS
 from smoot_explore.core.levels import (
     Progress,
     checked_names,
@@ -24,7 +24,7 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import order_pixels
+from smoot_explore.core.masking import fill_names, order_pixels
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.schema import CURVES, labelled
@@ -87,7 +87,7 @@ def masking_curves(
     """
     fractions = masked_fractions(levels)
     fills, attributions = (
-        checked_names(fill, "fill", FILLS),
+        checked_names(fill, "fill", fill_names()),
         checked_names(attribution, "attribution method", ATTRIBUTIONS),
     )
     pixels = np.rint(fractions * split.n_pixels).astype(int).tolist()

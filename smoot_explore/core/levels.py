@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smoot_explore.compute.device import Hardware
-from smoot_explore.core.choices import RANDOM_FILLS
-from smoot_explore.core.masking import fill_values
+from smoot_explore.core.masking import depends_on_mask, draws_noise, fill_values
 from smoot_explore.core.models import activation_bytes, check_logits
 from smoot_explore.core.saliency import input_gradient, saliency
 from smoot_explore.data.images import Split
@@ -67,7 +66,7 @@ def chunks_of(model: nn.Module, split: Split, hardware: Hardware, memory_budget:
 
 def draw_noise_for(rng: np.random.Generator, images: Tensor, fills: Sequence[str]) -> Tensor | None:
     """Random numbers for random fills, drawn image after image: how images are chunked changes nothing."""
-    if not set(fills) & set(RANDOM_FILLS):
+    if not any(map(draws_noise, fills)):
         return None
     return torch.from_numpy(rng.random(images.shape, np.float32)).to(images.device)
 
@@ -117,6 +116,12 @@ def masked_batches(
         for i, new in enumerate(new_pixels):
             mask.view(n, 1, -1).scatter_(2, new, True)
             yield torch.where(mask, torch.lerp(low[i], high[i], noise), images, out=masked)
+        return
+    if depends_on_mask(fill):
+        mask = torch.zeros_like(images[:, :1], dtype=torch.bool)
+        for new in new_pixels:
+            mask.view(n, 1, -1).scatter_(2, new, True)
+            yield torch.where(mask, fill_values(images, mask, fill, noise, black), images)
         return
     everything = torch.ones_like(images[:, :1], dtype=torch.bool)
     values = fill_values(images, everything, fill, noise, black).expand_as(images).reshape(n, channels, -1)

@@ -203,13 +203,14 @@ def clean_statistics(model: nn.Module) -> Iterator[None]:
     SGT on CIFAR-10 looked ten points worse on clean test images than it is.
     """
     layers = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    momenta = [layer.momentum for layer in layers]
     try:
         for layer in layers:
-            layer.track_running_stats = False
+            layer.track_running_stats, layer.momentum = False, 0.0  # InstanceNorm looks at the momentum alone
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.track_running_stats, layer.momentum = True, momentum
 
 
 def training_modes(model: nn.Module) -> list[tuple[nn.Module, bool]]:

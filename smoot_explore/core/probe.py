@@ -17,10 +17,11 @@ import torch
 import xarray as xr
 from torch import nn
 
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.choices import ATTRIBUTIONS
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.levels import checked_names, masked_fractions
+from smoot_explore.core.masking import fill_names
 from smoot_explore.core.records import DropRecord, DropStore, EpochRecord, StepRecord
 from smoot_explore.data.images import ImageData, Split, in_turn
 from smoot_explore.errors import reason
@@ -98,7 +99,7 @@ class AccuracyDropProbe:
                 "give a smaller fewest or more images"
             )
         self.masked_fraction = masked_fractions(levels)
-        (self.fill,) = checked_names(fill, "fill", FILLS)
+        (self.fill,) = checked_names(fill, "fill", fill_names())
         (self.attribution,) = checked_names(attribution, "attribution method", ATTRIBUTIONS)
         self.precision = precision
         self.n_images: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -80,7 +80,9 @@ def saliency(
         )
     base = base.expand(1, *images.shape[1:])
     float32 = torch.autocast(images.device.type, enabled=False)
-    with untouched(model), seeded(derived_seed(seed), images.device), torch.enable_grad(), float32:
+    # PyTorch's random state is one for the process: only what draws from it makes others wait.
+    drawn = seeded(derived_seed(seed), images.device) if attribution in _DRAWING else nullcontext()
+    with untouched(model), drawn, torch.enable_grad(), float32:
         model.eval()
         try:
             maps = attribute(model, images.detach().float(), labels, base, **options)
@@ -278,6 +280,7 @@ def _logits_of(model: nn.Module, labels: Tensor) -> Callable[[Tensor], Tensor]:
     return forward
 
 
+_DRAWING = {"smoothgrad", "gradient_shap", "random"}
 _ATTRIBUTIONS: dict[str, Callable[..., Tensor]] = {
     "gradient": _gradient,
     "input_x_gradient": _input_x_gradient,

@@ -66,6 +66,7 @@ _RESUMED = ("epochs", "device", "precision")
 _MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
 # Of settings that a run does not know yet: the defaults, or what was done before there was the setting.
 _DEFAULTS = {**TrainingConfig().to_dict(), "batch_norm": "both"}
+_PER_IMAGE = ("k", "delta", "probability", "correct")  # of every epoch; runs of old hold the first two
 _PROBE = ("fill", "attribution", "ranking", "order", "precision")  # the protocol of the accuracy drops
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -289,7 +290,9 @@ class Run:
         epochs = self.journal["epochs"]
         image_id, label = _read_array(self.path / "images.npy", (2, self._n_train))
         arrays = [self._epoch_array(entry["epoch"]) for entry in epochs]
-        k, delta = np.stack(arrays, 1) if arrays else np.empty((2, 0, self._n_train), np.float32)
+        told = min((len(array) for array in arrays), default=len(_PER_IMAGE))
+        per_image = np.array([array[:told] for array in arrays], np.float32)
+        per_image = per_image.reshape(len(arrays), told, self._n_train).swapaxes(0, 1)
         scalars = {
             name: np.array([np.nan if e[name] is None else e[name] for e in epochs], float)
             for name in _SCALARS
@@ -303,7 +306,9 @@ class Run:
             name: self.description[name]
             for name in ("created", "device", "precision", "versions", "model", "data")
         }
-        variables = {"k": k, "delta": delta, **scalars}
+        variables = {**dict(zip(_PER_IMAGE, per_image, strict=False)), **scalars}
+        if "correct" in variables:
+            variables["correct"] = variables["correct"].astype(bool)
         coords = {
             "epoch": np.array([e["epoch"] for e in epochs], int),
             "image_id": image_id,
@@ -415,7 +420,7 @@ class Run:
         if state.saliency is not None:
             tensors["saliency"] = state.saliency
         write_tensors(self._checkpoint(record.epoch), tensors, record.epoch)
-        write_array(self._epoch_file(record.epoch), np.stack([record.k, record.delta]))
+        write_array(self._epoch_file(record.epoch), np.stack([getattr(record, name) for name in _PER_IMAGE]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
         journal = {
             "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
@@ -517,8 +522,9 @@ class Run:
 
     @property
     def _n_pixels(self) -> int:
+        """Pixels of an image, or patches where these are masked: what k counts up to."""
         _, height, width = self.description["data"]["image_shape"]
-        return height * width
+        return height * width // self.start_config["patch"] ** 2
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.path / "checkpoint" / f"{epoch:04d}.safetensors"
@@ -534,7 +540,11 @@ class Run:
         return self.path / "accuracy_drop" / f"{epoch:04d}.npy"
 
     def _epoch_array(self, epoch: int) -> np.ndarray:
-        return _read_array(self._epoch_file(epoch), (2, self._n_train))
+        file = self._epoch_file(epoch)
+        try:
+            return _read_array(file, (len(_PER_IMAGE), self._n_train))
+        except RunError:
+            return _read_array(file, (2, self._n_train))
 
 
 class _Shape:

@@ -22,6 +22,8 @@ from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
+from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
     Prepared,
@@ -294,7 +296,7 @@ class TrainState(param.Parameterized):
         config = TrainingConfig(**opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config
         self.changes = opened.run.changes
-        self.steps_per_epoch = -(-len(opened.data.train) // config.batch_size)
+        self.steps_per_epoch = count_steps(len(opened.data.train), config.batch_size)
         self.history = History.of(record)
         self.seen = self.watch_now() if look else None
 
@@ -393,7 +395,7 @@ class TrainState(param.Parameterized):
         """k of n images before the first step; none for traditional training."""
         if self.started.method == "traditional" or self.data is None:
             return None
-        return np.full(n, self.started.k_init * self.data.n_pixels)
+        return np.full(n, start_fraction(self.started.to_dict()) * self.data.n_pixels)
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:
