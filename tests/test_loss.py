@@ -118,7 +118,15 @@ def test_two_halves_of_a_batch_add_up_to_it_with_class_weights_and_smoothing(bat
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm2d(4), nn.BatchNorm2d(4, momentum=None), nn.SyncBatchNorm(4)])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.BatchNorm2d(4),
+        nn.BatchNorm2d(4, momentum=None),
+        nn.SyncBatchNorm(4),
+        nn.InstanceNorm2d(4, track_running_stats=True),
+    ],
+)
 def test_a_masked_pass_leaves_running_statistics_alone(batch, norm):
     images, labels, ids = batch
     guided_model, plain = small_model(copy.deepcopy(norm)), small_model(copy.deepcopy(norm))
@@ -265,6 +273,7 @@ def test_the_names_of_what_is_here_cannot_be_taken():
         register_fill("mean", lambda *_: None)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what the compiler and Lightning load
 @pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in ("setup", "ddp")])
 def test_every_example_runs_as_it_stands(name):
     module = {"lightning": "lightning", "accelerate": "accelerate"}.get(name)

@@ -24,7 +24,7 @@ from smoot_explore import (
     update_k,
 )
 from smoot_explore.compute.device import Hardware, choose_hardware
-from smoot_explore.core.choices import FILLS
+from smoot_explore.core.choices import FILLS, METHODS
 from smoot_explore.core.config import LiveValues
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
 from smoot_explore.core.loss import GuidedLoss, kl_divergence
@@ -195,16 +195,28 @@ class NoTransfers(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("saliency_pass", ["shared", "eval", "harvested"])
-@pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
-def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(
-    data, config, method, saliency_pass, fill
-):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(
+            {"method": method, "saliency_pass": saliency_pass, "fill": fill}
+            for method in METHODS
+            for saliency_pass in ("shared", "eval", "harvested")
+            for fill in FILLS
+        ),
+        {"k_rule": "magnitude"},
+        {"patch": 4},
+        {"label_smoothing": 0.1, "gradient_limit": 1.0, "batch_norm": "both"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(data, config, settings):
     """On PyTorch's meta device, which has shapes and no numbers: reading one would be an error."""
-    settings = config(method=method, saliency_pass=saliency_pass, fill=fill)
+    settings = config(**settings)
     device = torch.device("meta")
-    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 6)).to(device)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 6)
+    ).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loss = GuidedLoss(model, settings, n_images=20, image_shape=data.image_shape, black=data.black)
     loss.live = LiveValues(*torch.ones(len(LiveValues._fields), device=device).unbind())

@@ -111,7 +111,8 @@ def train(
         )
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
-    k_rule(config.k_rule), check_fill(config.fill)
+    k_rule(config.k_rule)  # raises for one that is not registered
+    check_fill(config.fill)
     check_patch(config.patch, *data.image_shape[1:])
     if harvests(config):
         _check_harvest(data)
@@ -309,10 +310,11 @@ class _Meter:
 
     def epoch_record(self, state: TrainingState, test_accuracy: float) -> EpochRecord:
         share = torch.tensor(self.sizes, device=self.device) / self.images  # the last batch may be smaller
-        loss, cross_entropy, kl, right = (share @ self.losses).tolist()
+        train_loss, cross_entropy, kl, right = (share @ self.losses).tolist()
+        loss = state.loss
         return EpochRecord(
-            state.epoch, state.step, loss, cross_entropy, kl, 100 * right, test_accuracy,
-            *(_copied(part) for part in (state.k, state.delta, state.loss.probability, state.loss.correct)),
+            state.epoch, state.step, train_loss, cross_entropy, kl, 100 * right, test_accuracy,
+            _copied(loss.k), _copied(loss.delta), _copied(loss.probability), _copied(loss.correct),
             self.seconds, self.images / self.seconds, state.new_changes(),
         )  # fmt: skip
 
