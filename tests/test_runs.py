@@ -64,6 +64,9 @@ def test_a_finished_run_opens_with_all_that_was_recorded(start, data):
     assert (opened.epochs, opened.finished) == (3, True)
     np.testing.assert_array_equal(record.k, [r.k for r in records])
     np.testing.assert_array_equal(record.delta, [r.delta for r in records])
+    np.testing.assert_array_equal(record.probability, [r.probability for r in records])
+    np.testing.assert_array_equal(record.correct, [r.correct for r in records])
+    assert record.correct.dtype == bool
     np.testing.assert_allclose(record.test_accuracy, [r.test_accuracy for r in records])
     np.testing.assert_array_equal(record.label, data.train.labels)
     np.testing.assert_array_equal(record.image_id, data.train.image_ids)
@@ -72,6 +75,21 @@ def test_a_finished_run_opens_with_all_that_was_recorded(start, data):
     loaded = opened.load_model()
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
+
+
+def test_a_run_with_epochs_of_old_that_tell_k_and_delta_alone_opens_and_goes_on(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    first = next(records)
+    records.close()
+    np.save(run.path / "epochs" / "0001.npy", np.stack([first.k, first.delta]))
+    opened = open_run(run.path)
+    (*_, last) = train(opened.load_model(), data, opened.config, run=opened)
+    record = open_run(run.path).record()
+    assert validate(record) is record
+    assert "probability" not in record
+    assert "correct" not in record
+    np.testing.assert_array_equal(record.k[-1], last.k)
 
 
 def test_a_run_is_readable_while_it_trains(start, data):
