@@ -274,6 +274,7 @@ def test_the_names_of_what_is_here_cannot_be_taken():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what the compiler and Lightning load
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
 @pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in ("setup", "ddp")])
 def test_every_example_runs_as_it_stands(name):
     module = {"lightning": "lightning", "accelerate": "accelerate"}.get(name)
