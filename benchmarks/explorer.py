@@ -85,13 +85,15 @@ def main() -> None:
     amount = QUICK if quick else Amount()
     started = time.monotonic()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
-        results: dict[str, Any] = {"n": amount._asdict(), "chromium": browser.version}
+        results: dict[str, Any] = {"n": amount._asdict()}
         for measure in (sliders, training, memory, thirty):
+            # Each its own browser: one that was halted or had many pages is not as quick as before.
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+            results["chromium"] = browser.version
             with running(Server) as server:
                 results[measure.__name__] = measure(server, browser, amount)
+            browser.close()
             print(measure.__name__, results[measure.__name__], flush=True)
-        browser.close()
     results["minutes"] = (time.monotonic() - started) / 60
     results["machine"] = (
         f"{describe_hardware(torch.device('cpu'))}, for server and browser together; Python "

@@ -173,20 +173,21 @@ class Visitor:
 
     def click_in(self, figure: str, x: float, y: float) -> None:
         """Click at a place in a figure, in its own coordinates, once the page's layout has come to rest."""
-        self.page.mouse.click(*self.settled(lambda: self._place_in(figure, x, y)))
+        self.page.mouse.click(*self.settled(lambda: self.place_in(figure, x, y)))
 
     def hover(self, figure: str, x: float, y: float) -> None:
         """Move the pointer to a place in a figure, in its own coordinates."""
-        self.page.mouse.move(*self.settled(lambda: self._place_in(figure, x, y)))
+        self.page.mouse.move(*self.settled(lambda: self.place_in(figure, x, y)))
 
     def drag_in(self, figure: str, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Draw a box in a figure, from one place in its own coordinates to another."""
-        self.page.mouse.move(*self.settled(lambda: self._place_in(figure, *start)))
+        self.page.mouse.move(*self.settled(lambda: self.place_in(figure, *start)))
         self.page.mouse.down()
-        self.page.mouse.move(*self._place_in(figure, *end), steps=8)
+        self.page.mouse.move(*self.place_in(figure, *end), steps=8)
         self.page.mouse.up()
 
-    def _place_in(self, figure: str, x: float, y: float) -> list[float]:
+    def place_in(self, figure: str, x: float, y: float) -> list[float]:
+        """Where a place in a figure, in its own coordinates, is on the screen: pixels."""
         return self.page.evaluate(
             """([name, x, y]) => {
                 const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name))

@@ -3,6 +3,7 @@
 import os
 import re
 import urllib.request
+from functools import partial
 
 import numpy as np
 import pytest
@@ -204,7 +205,7 @@ def test_the_accuracy_drop_is_measured_at_a_pause_and_in_the_end(visit):
     paused = visitor.wait_until(lambda: visitor.data(drop, "SMOOT")["accuracy"], 120)
     assert len(paused) == 11
     assert len(visitor.data(drop, "Reference")["accuracy"]) == 21  # of the bundled run
-    assert re.search(r"Accuracy drop, AUC [\d.]+ %: gradient \(signed\), black fill", title(visitor, drop))
+    assert re.search(r"Accuracy drop, AUC [\d.]+ %, n = \d+\ngradient \(signed\), black fill", title(visitor, drop))
     visitor.button("Go on").click()
     visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
     visitor.wait_until(lambda: "SMOOT, epoch 2" in legend(visitor, drop))
@@ -304,6 +305,23 @@ def test_the_masking_slider_changes_picture_bars_and_marker(visit):
     visitor.wait_until(lambda: three(visitor)[2] != masked)
     visitor.wait_until(lambda: visitor.data("masking-curve", "Marker")["masked_fraction"] != marker)
     assert visitor.data("probabilities", "Masked")["right"] != bars
+
+
+@pytest.mark.parametrize("width", [1024, 1900])
+def test_pictures_of_square_images_are_square_on_any_screen(visit, width):
+    visitor = visit()
+    visitor.page.set_viewport_size({"width": width, "height": 800})
+    for tab, figures in {
+        "Train": ["watched"],
+        "Image": ["image", "thumbnails"],
+        "Images": ["gallery"],
+    }.items():
+        visitor.tab(tab)
+        for figure in figures:
+            left, top = visitor.settled(partial(visitor.place_in, figure, 0, 0))
+            right, bottom = visitor.settled(partial(visitor.place_in, figure, 1, -1))
+            assert right - left == pytest.approx(bottom - top, abs=2)
+            assert right - left > 30
 
 
 def test_every_choice_of_the_image_tab_changes_the_masked_picture(visit):

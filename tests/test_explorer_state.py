@@ -309,6 +309,15 @@ def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, chan
     assert (state.preview.key, len(state.history.scores), state.training) == ("bundled/smoot", 8, None)
 
 
+def test_the_preview_has_the_accuracy_drop_that_was_measured_of_its_run(session):
+    opened = session.catalogue.open("bundled/smoot")
+    session.train.show_preview(opened)
+    (drop,) = session.train.history.drops
+    correct = opened.run.curves().correct.sel(fill="black", attribution="gradient")
+    assert drop.accuracy == pytest.approx([100 * right.mean() for right in correct.values.T])
+    assert (drop.epoch, drop.n_images, drop.fill, drop.attribution) == (8, 1000, "black", "gradient")
+
+
 def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
     pool = TrainingPool(max_queue=0)
     other, mine = visit(pool).train, visit(pool)
@@ -564,7 +573,7 @@ def test_a_preview_shows_the_accuracy_drops_of_its_record(session):
     assert state.history.drops[-1].epoch == 2.0
     np.testing.assert_array_equal(state.history.drops[-1].accuracy, trained[-1].accuracy)
     state.show_preview(session.catalogue.open("bundled/smoot"))
-    assert state.history.drops == []
+    assert [drop.epoch for drop in state.history.drops] == [8.0]
 
 
 def test_the_bounds_of_a_preview_move_where_they_moved_in_its_training(session):
@@ -1077,7 +1086,7 @@ def test_the_share_of_class_two_is_that_of_a_plain_count(session, tolerance):
     probability = state.curves.probability.values.tolist()
     rises = [max(row) - row[0] for row in probability]
     second = [i for i, row in enumerate(probability) if max(row) > row[0] + tolerance]
-    share = f"**{100 * len(second) / len(rises):.1f} % class II** ({len(second)} of 1000 test images"
+    share = f"**{100 * len(second) / len(rises):.1f} % class II** ({len(second)} of 1,000 test images"
     assert state.headline().startswith(share)
     assert [rises[i] for i in state.shown] == sorted((rises[i] for i in second), reverse=True)
     assert set(state.shown.tolist()) == set(second)

@@ -9,6 +9,7 @@ from io import BytesIO
 import numpy as np
 import panel as pn
 import pytest
+from bokeh.document import Document
 from PIL import Image
 from waiting import until
 
@@ -386,3 +387,16 @@ def test_a_training_moves_pictures_only_where_they_are_seen(page):
     page.state.tab = "train"
     shown = next(layer for layer in pictures["accuracies"].sketch.layers if layer.role == "Test images")
     assert shown.numbers[1].tolist() == [train.history.scores[0].test_accuracy]
+
+
+def test_what_is_found_out_after_a_page_has_ended_changes_nothing(monkeypatch):
+    monkeypatch.setattr(changes, "page_takes_changes", lambda: False)
+    document, made = Document(), []
+    page = changes.Changes(document)
+    page.schedule(lambda: made.append("before"))
+    assert len(document.session_callbacks) == 1
+    page.make(lambda: made.append("waits"))
+    page.end()
+    page.schedule(lambda: made.append("after"))
+    page.catch_up()
+    assert (len(document.session_callbacks), made) == (1, [])

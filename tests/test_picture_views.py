@@ -135,8 +135,8 @@ CASES = {
     ),
     "class_peaks": (
         lambda: views.class_peaks(curves_of(), selected=[2]),
-        {"Class II": ([0, 12.5, 37.5, 62.5, 87.5, 100], [0, 1, 0, 1, 0]),
-         "Chosen": ([0, 12.5, 37.5, 62.5, 87.5, 100], [0, 0, 0, 1, 0])},
+        {"Class II": ([-12.5, 12.5, 37.5, 62.5, 87.5, 112.5], [0, 1, 0, 1, 0]),
+         "Chosen": ([-12.5, 12.5, 37.5, 62.5, 87.5, 112.5], [0, 0, 0, 1, 0])},
     ),
     "losses": (
         lambda: views.losses(record_of(K)), {"Cross-entropy": at_epochs("cross_entropy"), "KL": at_epochs("kl")},
@@ -343,6 +343,7 @@ def test_sixty_thousand_images_are_sent_as_a_few_numbers():
         ("masking_curve", "masked share of the pixels (%)", "probability of the label's class"),
         ("k_trajectories", "epoch", "k (pixels)"),
         ("k_histogram", "k (pixels)", "images"),
+        ("k_landscape", "k", "change of probability"),
     ],
 )
 def test_axes_have_the_long_names_and_units_of_the_record(name, x, y):

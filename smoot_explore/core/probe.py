@@ -18,6 +18,7 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.core.choices import ATTRIBUTIONS
+from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.levels import checked_names, masked_fractions
@@ -447,6 +448,27 @@ def _taken(frozen: nn.Module, model: nn.Module) -> nn.Module:
     for mine, theirs in pairs:
         mine.copy_(theirs)
     return frozen
+
+
+def drop_of(curves: xr.Dataset, epoch: float) -> DropRecord:
+    """The accuracy drop that masking curves of one protocol hold, as if a probe had measured it on their images.
+
+    Parameters
+    ----------
+    curves
+        Of one fill and one attribution, from `masking_curves` or `Run.curves`.
+    epoch
+        After which the model was measured.
+    """
+    return DropRecord(
+        epoch=float(epoch),
+        masked_fraction=curves.masked_fraction.values,
+        accuracy=accuracy_drop(curves).values,
+        image_ids=curves.image_id.values,
+        fill=str(curves.fill.item()),
+        attribution=str(curves.attribution.item()),
+        **{name: curves.attrs[name] for name in ("ranking", "order", "precision")},
+    )
 
 
 def recorded_drops(record: xr.Dataset) -> list[DropRecord]:

@@ -16,12 +16,13 @@ class Changes:
     def __init__(self, document: Document | None) -> None:
         self._document = document
         self._waiting: list[Callable[[], None]] = []
+        self._ended = False
 
     def schedule(self, change: Callable[[], None]) -> None:
         """Make a change under the document's lock, once the page is drawn."""
         if self._document is None:
             change()
-        else:
+        elif not self._ended:
             self._document.add_next_tick_callback(lambda: self.make(change))
 
     def make(self, change: Callable[[], None]) -> None:
@@ -32,6 +33,11 @@ class Changes:
         # Held, as all that makes new models is: what changes a figure outside of a hold can overtake them.
         with pn.io.hold():
             change()
+
+    def end(self) -> None:
+        """The visitor has left: what the background still finds out changes nothing."""
+        self._ended = True
+        self._waiting.clear()
 
     def catch_up(self) -> None:
         """Make what waits; called by the clock, in its hold."""

@@ -106,8 +106,12 @@ class ExplorerPage:
         self._begin()
         if document is not None:
             close_until_drawn(document)
-            pn.state.on_session_destroyed(lambda context: state.close())
+            pn.state.on_session_destroyed(lambda context: self._end())
             self.clock.start()
+
+    def _end(self) -> None:
+        self.changes.end()
+        self.state.close()
 
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 

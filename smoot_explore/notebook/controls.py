@@ -28,8 +28,9 @@ def slider(label: str, low: float, high: float, value: float, step: float | None
 def choice(label: str, options: Sequence[Any], value: Any = None) -> widgets.Dropdown:
     """A list to choose from; begins with ``value``, by default the first."""
     return widgets.Dropdown(
-        options=list(options), value=options[0] if value is None else value, description=label, style=_WIDE
-    )
+        options=list(options), value=options[0] if value is None else value, description=label, style=_WIDE,
+        layout={"width": "560px"},
+    )  # fmt: skip
 
 
 def setting(config: param.Parameterized, name: str) -> widgets.Widget:

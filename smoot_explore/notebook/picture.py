@@ -294,10 +294,10 @@ def _laid_out(rows: list[list[Any]]) -> Any:
 def _side_by_side(figures: list[Any]) -> Any:
     if len(figures) == 1:
         return figures[0]
-    highest = max((f.height for f in figures if f.sizing_mode != "scale_width"), default=None)
+    highest = max((f.height for f in figures if not looks.has_square_cells(f)), default=None)
     children = list[Any]()
     for figure in figures:
-        if figure.sizing_mode == "scale_width":  # cells of pictures, which a row would not keep square
+        if looks.has_square_cells(figure):
             width, height = (round(_CELL * (r.end - r.start)) for r in (figure.x_range, figure.y_range))
             figure.update(sizing_mode="fixed", width=width + 2 * _EDGE, height=height + _ABOVE)
             children.append(Column(children=[figure]))  # else it takes over its neighbour's margins

@@ -44,7 +44,6 @@ from smoot_explore.views.trajectories import k_trajectories, single_k
 DRAWING_SECONDS = 0.15  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
 DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.035, 0.005, 0.03
-_TITLE_LINES = 3  # of the accuracy drop
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -327,7 +326,7 @@ class LiveTraining(widgets.VBox):
         about = {"changes": changes, "epochs": config.epochs}
         watched = self._kept("watched", [self._seen], self._watched_sketch)
         drop = self._kept(
-            "drop", drops[-1:], lambda: _with_room(probe_drop.sketch(drops, config.method, self._reference))
+            "drop", drops[-1:], lambda: probe_drop.sketch(drops, config.method, self._reference)
         )
         rows = [[watched], [drop, losses.sketch(steps, **about)]]
         if config.method == "smoot":  # the others' k do not move
@@ -375,9 +374,3 @@ class LiveTraining(widgets.VBox):
 def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:
     _, first = np.unique(data.train.labels.numpy(), return_index=True)
     return np.sort(first[:most])
-
-
-def _with_room(sketch: Sketch) -> Sketch:
-    """With room for the longest title that comes later: a figure on a page keeps that of its first one."""
-    lines = sketch.title.split("\n")
-    return sketch._replace(title="\n".join(lines + [" "] * (_TITLE_LINES - len(lines))))

@@ -14,7 +14,7 @@ from smoot_explore.views.view import view
 
 _START = Axis("start", "probability of the label, clean image", None, (-0.04, 1.04))
 _RISE = Axis("rise", "largest rise of the probability", None, (-0.04, 1.04))
-_PEAK = Axis("peak", "masked share at the peak", "%", (0, 100))
+_PEAK = Axis("peak", "masked share at the peak", "%")
 _IMAGES = Axis("images", "images", None, (0, None))
 
 
@@ -58,7 +58,8 @@ def class_peaks(curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[
     The parameters are those of `class_scatter`.
     """
     levels = 100 * curves.masked_fraction.values
-    edges = np.concatenate([[0], (levels[1:] + levels[:-1]) / 2, [100]])
+    middles = (levels[1:] + levels[:-1]) / 2
+    edges = np.concatenate([[2 * levels[0] - middles[0]], middles, [2 * levels[-1] - middles[-1]]])
     second = known_classes(curves, tolerance) == "II"
     peaks = 100 * peak_fraction(curves, tolerance).values
     chosen = np.isin(np.arange(len(second)), list(selected))
@@ -66,7 +67,8 @@ def class_peaks(curves: xr.Dataset, tolerance: float = 0.01, selected: Sequence[
         histogram(role, edges, np.histogram(peaks[which], edges)[0])
         for role, which in (("Class II", second), ("Chosen", second & chosen))
     )
-    return Sketch("Class peaks", f"Where class II peaks, n = {int(second.sum()):,}", _PEAK, _IMAGES, layers)
+    x = _PEAK._replace(range=(edges[0], edges[-1]))
+    return Sketch("Class peaks", f"Where class II peaks, n = {int(second.sum()):,}", x, _IMAGES, layers)
 
 
 def known_classes(curves: xr.Dataset, tolerance: float) -> np.ndarray:

@@ -20,7 +20,6 @@ from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SE
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
 from smoot_explore.views.view import axis, frames, view
 
-_NARROW = 38  # characters of a line above a picture beside two others
 _SEED, _RUN = "seed", "run"  # dimensions of curves put together: bands, and lines of their own
 _TOLERANCES = np.linspace(0, 0.3, 31)
 _MASKED = Axis("masked_fraction", "masked share of the pixels", "%", (0, 100))
@@ -191,7 +190,7 @@ def probe_drop(
     Examples
     --------
     >>> from smoot_explore import views
-    >>> views.probe_drop([]).label
+    >>> views.probe_drop([]).label.strip()
     'Accuracy drop: not measured yet'
     """
     told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
@@ -206,11 +205,12 @@ def probe_drop(
             places += [*(100 * drop.masked_fraction), np.nan]
             heights += [*drop.accuracy, np.nan]
         layers.append(curve(f"Faded {age}", places, heights))
-    newest, title = told[-1:], "Accuracy drop: not measured yet"
+    # Two lines from the beginning: a figure on a page keeps the room of its first title.
+    newest, title = told[-1:], "Accuracy drop: not measured yet\n "
     for drop in newest:
-        title = (
-            f"Accuracy drop, AUC {drop.auc:.1f} %: {in_words(drop.attribution)} ({drop.ranking}), "
-            f"{in_words(drop.fill)} fill, {drop.order} first, n = {drop.n_images} test images"
+        title = f"Accuracy drop, AUC {drop.auc:.1f} %, n = {drop.n_images:,}\n"
+        title += (
+            f"{in_words(drop.attribution)} ({drop.ranking}), {in_words(drop.fill)} fill, {drop.order} first"
         )
     for name in COLOURS:
         shown = newest if name == method else []
@@ -219,7 +219,7 @@ def probe_drop(
         words += "; grey: epochs before" if shown and told[:-1] else ""
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))
-    return Sketch("Probe", wrapped(title, _NARROW), _MASKED, _ACCURACY, tuple(layers))
+    return Sketch("Probe", title, _MASKED, _ACCURACY, tuple(layers))
 
 
 @view(drawn={"masked_fraction"})
@@ -346,7 +346,10 @@ def _reference(curves: xr.Dataset | None) -> Layer:
     if curves is None:
         return curve("Reference", *_NOTHING, "reference")
     drop = classes.accuracy_drop(curves)
-    words = f"bundled {curves.attrs.get('run', 'run')}, AUC {float(drop_auc(curves)):.1f} %"
+    words = (
+        f"bundled {curves.attrs.get('run', 'run')}, AUC {float(drop_auc(curves)):.1f} %, "
+        f"n = {curves.sizes['image']:,}"
+    )
     return curve("Reference", 100 * drop.masked_fraction.values, drop.values, words)
 
 

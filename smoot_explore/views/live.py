@@ -48,8 +48,7 @@ class Live:
         self.sketch = sketch
         self.name, self._height = name or sketch.name.lower().replace(" ", "-"), height
         self._streams = list(streams)
-        sizing = "scale_width" if sketch.name == looks.PICTURES else "stretch_width"
-        options = {"sizing_mode": sizing, "margin": 0} | options
+        options = {"sizing_mode": "stretch_width", "margin": 0} | options
         self.pane = _Pane(self._element(), backend="bokeh", linked_axes=False, **options)
         self.pane.live = self
 

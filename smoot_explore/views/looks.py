@@ -66,7 +66,11 @@ ROLES: dict[str, Role] = {
     **{f"Series {i}": Role(colour, 2.5) for i, colour in enumerate(SERIES, start=1)},
     **{f"Class {name}": Role(colour) for name, colour in CLASS_COLOURS.items()},
     "Not judged": Role(UNKNOWN_CLASS_COLOUR),
-    "Band": Role(COLOURS["smoot"], opacity=0.2, hover=False),
+    # These lie on each other: what holds more of the images is drawn first, and looks paler.
+    **{
+        f"Band {share}": Role(COLOURS["smoot"], opacity=opacity, hover=False)
+        for share, opacity in {"all": 0.15, "90 %": 0.25, "50 %": 0.4}.items()
+    },
     "Every image": Role(COLOURS["smoot"], 1, opacity=0.3, hover=False),
     "Median": Role(NEUTRAL, 2, ink=True),
     "Mean": Role(NEUTRAL, 2.5, ink=True),
@@ -103,7 +107,8 @@ SIZES: dict[str, tuple[float, float]] = {
     "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
     "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
 }  # fmt: skip
-_LEGEND_COLUMNS = {"Probe": 1, "Accuracies": 1}  # on a screen; others have four
+_LEGEND_COLUMNS = {"Probe": 1, "Accuracies": 1, "Landscape": 2, "Class means": 2}  # on a screen; others have four
+_ROOM_ABOVE = {"Probe": 90}  # pixels, on a screen: for texts that come later, and nothing moves then
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
@@ -117,6 +122,13 @@ _SAVE_SVG = """
         link.click()
         setTimeout(() => URL.revokeObjectURL(link.href), 10000)
     })
+"""
+_SQUARE = "square cells"  # the tag of such figures
+_SQUARE_CELLS = """
+    const {x_range: x, y_range: y, inner_width, inner_height, outer_height} = figure
+    const cell = inner_width / (x.end - x.start)
+    const height = Math.round(cell * (y.end - y.start) + outer_height - inner_height)
+    if (inner_width > 0 && Math.abs(height - outer_height) > 1) figure.height = height
 """
 
 
@@ -177,6 +189,13 @@ def _set(backend: str, element: str, group: str | None, **options: Any) -> None:
     }
 
 
+def _axis_labels(element: Any) -> tuple[str, str]:
+    """Of x and y: HoloViews takes them from the first layer, which may be a line that knows one of them."""
+    first = next(layer for layer in element if len(layer.dimensions()) > 1)
+    x, y = (dimension.pprint_label for dimension in first.dimensions()[:2])
+    return x, "" if element.group in _NAMED else y
+
+
 def finishing(name: str) -> Callable[[Any, Any], None]:
     """The hook that finishes a Bokeh figure of this name."""
     return functools.partial(_finish_bokeh, name=name)
@@ -205,8 +224,13 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
     figure.toolbar.active_scroll = None
     figure.toolbar.logo = None
     figure.min_border_right = 12
+    if element.group in _ROOM_ABOVE:
+        figure.min_border_top = _ROOM_ABOVE[element.group]
+    if element.group != PICTURES:
+        figure.xaxis.axis_label, figure.yaxis.axis_label = _axis_labels(element)
     if element.group in _NAMED:  # the names of the bars stand left of 0
         figure.xaxis.bounds = figure.xgrid.bounds = (0, element.range("amount")[1])
+        figure.ygrid.visible = False
     for legend in figure.legend:
         legend.click_policy = "hide"
         legend.background_fill_alpha = legend.border_line_alpha = 0
@@ -232,12 +256,22 @@ def square_cells(figure: Any, width: float, height: float) -> None:
     """Cells stay squares: a grid of so many cells is as wide as there is room, and no wider than pictures are worth
     looking at."""
     figure.title.visible = bool(figure.title.text)  # an empty one takes room
-    figure.sizing_mode = "scale_width"
-    figure.update(width=round(100 * width), height=round(100 * height) + 35, max_width=round(170 * width))
+    figure.sizing_mode = "stretch_width"
+    figure.update(height=round(100 * height) + 35, max_width=round(170 * width))
+    if has_square_cells(figure):
+        return
+    figure.tags = [_SQUARE]
     figure.axis.visible = figure.grid.visible = False
     figure.outline_line_color = None
     figure.min_border = 0
-    figure.match_aspect = True
+    # Title and tools keep their height while the pictures grow and shrink, which no option of Bokeh allows for.
+    for size in ("inner_width", "inner_height"):
+        figure.js_on_change(size, CustomJS(args={"figure": figure}, code=_SQUARE_CELLS))
+
+
+def has_square_cells(figure: Any) -> bool:
+    """Whether a figure of Bokeh is a grid of pictures."""
+    return _SQUARE in figure.tags
 
 
 def _finish_matplotlib(plot: Any, element: Any) -> None:
@@ -247,9 +281,7 @@ def _finish_matplotlib(plot: Any, element: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
     axis.set_axisbelow(True)
-    first = next(layer for layer in element if len(layer.dimensions()) > 1)
-    x, y = first.dimensions()[:2]
-    _AXIS_LABELS[axis] = (x.pprint_label, "" if element.group in _NAMED else y.pprint_label)
+    _AXIS_LABELS[axis] = _axis_labels(element)
     # HoloViews labels the first of them x and y when another has upright lines.
     for drawn in axis.figure.axes:
         drawn.set(**dict(zip(("xlabel", "ylabel"), _AXIS_LABELS.get(drawn, ()), strict=False)))

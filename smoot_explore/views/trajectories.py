@@ -19,6 +19,7 @@ from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
 _MOST_POINTS = 21  # of such a line
+_BANDS = {"all": "all images", "90 %": "90 %", "50 %": "half of them"}  # by the role that draws them
 _K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
 
@@ -91,8 +92,8 @@ def k_trajectories(
     else:
         quantiles = k if "quantile" in k.dims else k_quantiles(k)
         layers = [
-            band("Band", at, quantiles.values[i], quantiles.values[-1 - i], text)
-            for i, text in enumerate(("all images", "90 %", "half of them"))
+            band(f"Band {share}", at, quantiles.values[i], quantiles.values[-1 - i], text)
+            for i, (share, text) in enumerate(_BANDS.items())
         ]
     end = epochs if epochs is not None else at[-1] if len(at) else 0.0
     layers += [

@@ -101,7 +101,7 @@ class ImagesState(param.Parameterized):
             else ""
         )
         return (
-            f"**{100 * second / n:.1f} % class II** ({second} of {n} test images{late}). "
+            f"**{100 * second / n:.1f} % class II** ({second:,} of {n:,} test images{late}). "
             f"Measured with {in_words(self.attribution)}, signed, highest first, {in_words(self.fill)} fill, "
             f"tolerance {self.tolerance:g}. The paper reports 16 % for CIFAR-10 and does not name its fill or ranking."
         )

@@ -21,6 +21,7 @@ from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
+from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import start_fraction
 from smoot_explore.core.training import count_steps
@@ -298,6 +299,9 @@ class TrainState(param.Parameterized):
         self.changes = opened.run.changes
         self.steps_per_epoch = count_steps(len(opened.data.train), config.batch_size)
         self.history = History.of(record)
+        curves = opened.curves("black", "gradient")  # the probe's protocol
+        if curves is not None and not self.history.drops:
+            self.history.drops = [drop_of(curves, record.sizes["epoch"])]
         self.seen = self.watch_now() if look else None
 
     def choose_watched(self) -> bool:

@@ -81,7 +81,7 @@ class CompareTab:
         problems = [f"{label} cannot be measured ({why})" for label, why in state.problems().items()]
         title = (
             f"Accuracy drop: {state.protocol}"
-            f"{', n = ' + ', '.join(str(x) for x in sorted(n)) if n else ''}"
+            f"{', n = ' + ', '.join(f'{x:,}' for x in sorted(n)) if n else ''}"
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )

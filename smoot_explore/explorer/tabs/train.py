@@ -53,7 +53,7 @@ class TrainTab:
         )
         self.pictures = {name: Live(sketch, name, height=HEIGHT) for name, sketch in sketches.items()}
         self.explanation = small_text(margin=(0, 10))
-        self.moved = small_text(margin=(0, 10), visible=False)
+        self.moved = small_text(margin=(0, 10))
         self.headline = text(margin=(6, 10, 0, 10))
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
         self.watch = control(state, "watch", width=190, sizing_mode=None)
@@ -78,9 +78,9 @@ class TrainTab:
             self.problem,
             self.headline,
             self._row("accuracy-drop-while-training", "k-range", "k-watched"),
+            self.moved,
             pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
             self._row("losses", "accuracies", "k-now"),
-            self.moved,
             sizing_mode="stretch_width",
         )
         self.clear()
@@ -103,11 +103,11 @@ class TrainTab:
         self._show_explanation()
         self.headline.object = self._headline()
         flags = state.flags
-        self.moved.object = "Flags: " + "; ".join(
+        moved = [
             f"**{i}** {change_text(change)} from step {change.step}"
             for i, (_, change) in enumerate(flags, start=1)
-        )
-        self.moved.visible = bool(flags)
+        ]
+        self.moved.object = "Flags: " + ("; ".join(moved) or "none, no setting was moved")
         self.problem.param.update(object=escaped(state.problem), visible=bool(state.problem))
 
     def _sketches(self) -> dict[str, Sketch]:
