@@ -8,7 +8,7 @@ from .core.masking import mask_pixels, rank_pixels
 from .core.models import create_model
 from .core.probe import AccuracyDropProbe, probed
 from .core.records import Change, DropRecord, EpochRecord, StepRecord, TrainingError
-from .core.saliency import saliency
+from .core.saliency import ATTRIBUTION_METHODS, register_attribution, saliency
 from .core.training import accuracy, train
 from .data.images import ImageData, Split
 from .data.load import load_data
@@ -18,6 +18,7 @@ from .schema import SchemaError, validate
 
 __version__: str
 __all__ = [
+    "ATTRIBUTION_METHODS",
     "AccuracyDropProbe",
     "Change",
     "DropRecord",
@@ -47,6 +48,7 @@ __all__ = [
     "probability_change",
     "probed",
     "rank_pixels",
+    "register_attribution",
     "saliency",
     "simulate_k",
     "train",
