@@ -4,6 +4,7 @@ from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from .core.config import TrainingConfig
 from .core.curves import masking_curves
 from .core.landscape import k_landscape, simulate_k
+from .core.logs import log_to_mlflow, log_to_tensorboard, log_to_wandb
 from .core.masking import mask_pixels, rank_pixels
 from .core.models import create_model
 from .core.probe import AccuracyDropProbe, probed
@@ -41,6 +42,9 @@ __all__ = [
     "k_landscape",
     "list_runs",
     "load_data",
+    "log_to_mlflow",
+    "log_to_tensorboard",
+    "log_to_wandb",
     "mask_pixels",
     "masking_curves",
     "open_run",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +40,32 @@ _CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each wo
 _HARVEST_LIMIT = 8 * 2**30  # bytes of kept saliency maps
 
 
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: None = None,
+    log: Callable[[EpochRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord]: ...
+
+
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: int | None,
+    log: Callable[[EpochRecord | StepRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord | StepRecord]: ...
+
+
 def train(
     model: nn.Module,
     data: ImageData,
@@ -45,8 +73,9 @@ def train(
     *,
     run: EpochStore | None = None,
     every: int | None = None,
+    log: Callable[..., object] | None = None,
     captured: bool = False,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Iterator[EpochRecord] | Iterator[EpochRecord | StepRecord]:
     """Train the model; a generator that yields a record after each epoch.
 
     Nothing happens until a record is asked for. Not asking for the next one pauses training; closing the
@@ -70,6 +99,8 @@ def train(
         the numbers that it would have had without the stop; its weights replace those of ``model``.
     every
         Also yield a `StepRecord` after each ``every`` steps; None yields epochs alone.
+    log
+        Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
         On a CUDA GPU, record the step as a CUDA graph and replay it: less time between small kernels. It is not the
         default because no GPU has run it yet. Needs batches that fit into memory whole.
@@ -98,7 +129,17 @@ def train(
     if harvests(config):
         _check_harvest(data)
     _try_forward(model.to(hardware.device), data, hardware)
-    return _epochs(model, data, config, hardware, run, every, captured)
+    records = _epochs(model, data, config, hardware, run, every, captured)
+    return records if log is None else _logged(records, log)
+
+
+def _logged(
+    records: Generator[EpochRecord | StepRecord], log: Callable[..., object]
+) -> Generator[EpochRecord | StepRecord]:
+    with contextlib.closing(records):  # stopping this one stops the training at once
+        for record in records:
+            log(record)
+            yield record
 
 
 def _epochs(
@@ -109,7 +150,7 @@ def _epochs(
     run: EpochStore | None,
     every: int | None,
     captured: bool,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Generator[EpochRecord | StepRecord]:
     in_layout(model, hardware.layout)
     settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
     split = _on_device(data.train, hardware.device)
