@@ -14,6 +14,7 @@ from .core.training import accuracy, train
 from .data.images import ImageData, Split
 from .data.load import load_data
 from .runs.checkpoint import RunError
+from .runs.compare import align_images
 from .runs.run import Run, bundled_runs, list_runs, open_run
 from .schema import SchemaError, validate
 
@@ -35,6 +36,7 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
+    "align_images",
     "bundled_runs",
     "create_model",
     "drop_auc",

@@ -73,8 +73,9 @@ def _log(write: Callable[[dict[str, float], dict[str, np.ndarray], int], object]
 
     def log(record: Record) -> None:
         nonlocal step
+        arrays: dict[str, np.ndarray] = {}
         if isinstance(record, DropRecord):
-            numbers, arrays = {"probe/drop_auc": record.auc, "probe/epoch": float(record.epoch)}, {}
+            numbers = {"probe/drop_auc": record.auc, "probe/epoch": float(record.epoch)}
         else:
             step = record.step
             numbers, arrays = _content(record)

@@ -330,7 +330,7 @@ class ImageData:
                 stacklevel=3,
             )
         object.__setattr__(self, "train", replace(self.train, class_names=names))
-        like_train = {"class_names": names, "mean": self.train.mean, "std": self.train.std}
+        like_train: dict[str, Any] = {"class_names": names, "mean": self.train.mean, "std": self.train.std}
         object.__setattr__(self, "test", replace(self.test, **like_train))
         if self.validation is not None:
             object.__setattr__(self, "validation", replace(self.validation, **like_train))
