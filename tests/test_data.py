@@ -255,13 +255,14 @@ def test_mean_and_std_may_be_lists_and_are_used():
 @given(
     arrays(np.uint8, st.tuples(st.just(3), st.sampled_from([1, 3]), st.integers(5, 9), st.integers(5, 9))),
     st.booleans(),
-    st.sampled_from(["uint8", "int64", "float32", "tensor", "list"]),
+    st.sampled_from(["uint8", "uint16", "int64", "float32", "tensor", "list"]),
 )
 def test_every_form_of_the_same_images_is_the_same_data(images, last, form):
     expected = torch.from_numpy(images.copy())
     given_images = images.transpose(0, 2, 3, 1) if last else images
     given_images = {
         "uint8": lambda a: a,
+        "uint16": lambda a: a.astype(np.uint16),
         "int64": lambda a: a.astype(np.int64),
         "float32": lambda a: (a / 255).astype(np.float32),
         "tensor": lambda a: torch.from_numpy(a.copy()),

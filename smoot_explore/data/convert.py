@@ -170,6 +170,8 @@ def _as_bytes(values: Tensor) -> Tensor:
         return values if values.dtype == torch.uint8 else values * torch.tensor(255, dtype=torch.uint8)
     if values.is_complex():
         raise ValueError("images must be real numbers, given complex ones")
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which PyTorch knows no minimum
+        values = values.long()
     low, high = values.min().item(), values.max().item()
     most = 1 if values.is_floating_point() else 255
     if not 0 <= low <= high <= most:
