@@ -205,7 +205,9 @@ def test_the_accuracy_drop_is_measured_at_a_pause_and_in_the_end(visit):
     paused = visitor.wait_until(lambda: visitor.data(drop, "SMOOT")["accuracy"], 120)
     assert len(paused) == 11
     assert len(visitor.data(drop, "Reference")["accuracy"]) == 21  # of the bundled run
-    assert re.search(r"Accuracy drop, AUC [\d.]+ %, n = \d+\ngradient \(signed\), black fill", title(visitor, drop))
+    assert re.search(
+        r"Accuracy drop, AUC [\d.]+ %, n = \d+\ngradient \(signed\), black fill", title(visitor, drop)
+    )
     visitor.button("Go on").click()
     visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
     visitor.wait_until(lambda: "SMOOT, epoch 2" in legend(visitor, drop))

@@ -740,3 +740,14 @@ def test_an_installed_package_finds_its_bundled_runs(published, tmp_path, monkey
         bundled_runs()
     published.publish(tmp_path / "bundled" / "runs" / "smoot")
     assert [run.name for run in bundled_runs()] == ["smoot"]
+
+
+def test_held_out_images_are_held_out_again_when_the_data_are_loaded(tmp_path, config):
+    data = load_data("shapes", train=np.int64(30), test=6).hold_out(np.int64(6), seed=2)
+    settings = config(epochs=np.int64(1), alpha=np.float32(2.5), batch_size=12)  # of a sweep
+    run = Run.create(tmp_path / "run", settings, create_model("cnn", data), data)
+    opened = open_run(run.path)
+    assert opened.config == settings
+    again = opened.load_data()
+    assert torch.equal(again.validation.image_ids, data.validation.image_ids)
+    assert again.fingerprint == data.fingerprint

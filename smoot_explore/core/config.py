@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import param
 
 from smoot_explore.core.choices import FILLS, K_RULES, METHODS, OPTIMIZERS, SCHEDULES
@@ -259,12 +260,18 @@ class TrainingConfig(param.Parameterized):
         for name in settings:
             if name not in setting_names():
                 raise _unknown_setting(name)
-        super().__init__(**settings)
+        super().__init__(**{name: _plain(value) for name, value in settings.items()})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in self.param:
             raise _unknown_setting(name)
-        super().__setattr__(name, value)
+        super().__setattr__(name, _plain(value))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all settings are equal."""
+        return self.to_dict() == other.to_dict() if isinstance(other, TrainingConfig) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # settings change, as those of a list do
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, ready for JSON."""
@@ -306,6 +313,11 @@ class TrainingConfig(param.Parameterized):
                 f"k_min={self.k_min} is above k_max={self.k_max}; "
                 "give fractions of the pixels with k_min ≤ k_max"
             )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, of a sweep for example, as Python's: a record holds plain values."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def setting_names() -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ def masked_fractions(levels: int | Sequence[float]) -> np.ndarray:
     return fractions
 
 
-def checked_names(given: str | Sequence[str], kind: str, accepted: Sequence[str] | dict) -> list[str]:
+def checked_names(given: str | Sequence[str], kind: str, accepted: Collection[str]) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names:
         raise ValueError(f"give at least one {kind} of: {', '.join(accepted)}")
@@ -83,10 +84,11 @@ def saliency_and_logits(
     attribution: str,
     signed: bool,
     seed: int,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """Saliency maps and the clean logits; the gradient needs one forward pass for both."""
-    if attribution != "gradient":
-        maps = saliency(model, images, labels, attribution, signed=signed, seed=seed)
+    if attribution != "gradient" or options:
+        maps = saliency(model, images, labels, attribution, signed=signed, seed=seed, **options)
         return maps, logits_of(model, images)
     images = images.detach().requires_grad_()
     with torch.enable_grad():

@@ -82,8 +82,9 @@ class DropRecord:
 
     @property
     def auc(self) -> float:
-        """∫ accuracy(m) dm by the trapezoidal rule, in per cent, as of `drop_auc`."""
-        return float(np.trapezoid(self.accuracy, self.masked_fraction))
+        """Area under the curve in per cent, as of `drop_auc`."""
+        width = self.masked_fraction[-1] - self.masked_fraction[0]
+        return float(np.trapezoid(self.accuracy, self.masked_fraction) / width)
 
 
 class TrainingError(RuntimeError):

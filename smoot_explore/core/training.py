@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -47,6 +48,34 @@ _CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each wo
 _HARVEST_LIMIT = 8 * 2**30  # bytes of kept saliency maps
 
 
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: None = None,
+    augment: Augment | None = None,
+    log: Callable[[EpochRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord]: ...
+
+
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: int | None,
+    augment: Augment | None = None,
+    log: Callable[[EpochRecord | StepRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord | StepRecord]: ...
+
+
 def train(
     model: nn.Module,
     data: ImageData,
@@ -55,8 +84,9 @@ def train(
     run: EpochStore | None = None,
     every: int | None = None,
     augment: Augment | None = None,
+    log: Callable[..., object] | None = None,
     captured: bool = False,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Iterator[EpochRecord] | Iterator[EpochRecord | StepRecord]:
     """Train the model; a generator that yields a record after each epoch.
 
     Nothing happens until a record is asked for. Not asking for the next one pauses training; closing the
@@ -86,6 +116,8 @@ def train(
         Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
         a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
         what it gives. None trains on the images as they are. Pass the same when a run goes on.
+    log
+        Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
         On a CUDA GPU, record the step as a CUDA graph and replay it: less time between small kernels. It is not the
         default because no GPU has run it yet. Needs batches that fit into memory whole.
@@ -117,7 +149,17 @@ def train(
     if harvests(config):
         _check_harvest(data)
     _try_forward(model.to(hardware.device), data, hardware)
-    return _epochs(model, data, config, hardware, run, every, augment, captured)
+    records = _epochs(model, data, config, hardware, run, every, augment, captured)
+    return records if log is None else _logged(records, log)
+
+
+def _logged(
+    records: Generator[EpochRecord | StepRecord], log: Callable[..., object]
+) -> Generator[EpochRecord | StepRecord]:
+    with contextlib.closing(records):  # stopping this one stops the training at once
+        for record in records:
+            log(record)
+            yield record
 
 
 def _epochs(
@@ -129,7 +171,7 @@ def _epochs(
     every: int | None,
     augment: Augment | None,
     captured: bool,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Generator[EpochRecord | StepRecord]:
     in_layout(model, hardware.layout)
     settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
     split = _on_device(data.train, hardware.device)

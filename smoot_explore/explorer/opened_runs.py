@@ -17,7 +17,7 @@ from torch import nn
 
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
-from smoot_explore.data.images import ImageData, Split, balanced
+from smoot_explore.data.images import ImageData, Split, balanced, first_images
 from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
 from smoot_explore.errors import reason
@@ -106,6 +106,8 @@ class OpenedRun:
                 settings.root if settings else None, source.get("seed", 0),
                 tuple(size) if isinstance(size, list) else size,
             )  # fmt: skip
+            if "hold_out" in source:
+                data = data.hold_out(**source["hold_out"])
             if data.fingerprint != run.description["data"]["fingerprint"]:
                 raise ValueError(f"the data of {label} have changed since it was trained; restore the images")
         own = run.load_model(None if model is None else copy.deepcopy(model).cpu())
@@ -121,7 +123,7 @@ class OpenedRun:
     @property
     def test(self) -> Split:
         """The test images that its curves are measured on."""
-        return self.data.test[: self.n_measured]
+        return first_images(self.data.test, self.n_measured)
 
     @property
     def n_measured(self) -> int:
@@ -181,7 +183,7 @@ class OpenedRun:
         if self.run.has_curves():
             stored = self.run.curves()
             n = stored.sizes["image"]
-            first = self.data.test.image_ids[:n].numpy()
+            first = first_images(self.data.test, n).image_ids.numpy()
             fits = (
                 stored.attrs.get("epoch") == self.run.epochs
                 and stored.attrs["order"] == "highest"

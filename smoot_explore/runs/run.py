@@ -239,6 +239,8 @@ class Run:
             source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
             tuple(size) if isinstance(size, list) else size,
         )  # fmt: skip
+        if "hold_out" in source:
+            data = data.hold_out(**source["hold_out"])
         if data.fingerprint != source["fingerprint"]:
             raise RunError(
                 f"{source['name']} is no longer the data that {self.path} was trained on (other fingerprint); "
@@ -363,7 +365,7 @@ class Run:
         if not self.has_landscape():
             raise FileNotFoundError(
                 f"{self.path} holds no landscape; make one: "
-                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train[:500]))"
+                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train.sample(500)))"
             )
         return read_dataset(self._landscape_file)
 

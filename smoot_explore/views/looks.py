@@ -107,7 +107,12 @@ SIZES: dict[str, tuple[float, float]] = {
     "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
     "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
 }  # fmt: skip
-_LEGEND_COLUMNS = {"Probe": 1, "Accuracies": 1, "Landscape": 2, "Class means": 2}  # on a screen; others have four
+_LEGEND_COLUMNS = {
+    "Probe": 1,
+    "Accuracies": 1,
+    "Landscape": 2,
+    "Class means": 2,
+}  # on a screen; others have four
 _ROOM_ABOVE = {"Probe": 90}  # pixels, on a screen: for texts that come later, and nothing moves then
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
