@@ -189,7 +189,7 @@ def test_the_record_holds_probability_and_correct_of_every_image(data, config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": torch.zeros(6, *SHAPE, dtype=torch.uint8)}, "normalised floating-point"),
+        ({"images": torch.zeros(6, *SHAPE, dtype=torch.uint8)}, "must be floating point, given torch.uint8"),
         ({"labels": torch.rand(6)}, "no single class"),
         ({"ids": torch.arange(6) + 5}, r"ids must lie in 0 … 9, given 5 to 10"),
         ({"images": torch.zeros(8, 8)}, r"images must have shape \(N, C, H, W\)"),
