@@ -15,8 +15,11 @@ from .core.saliency import ATTRIBUTION_METHODS, register_attribution, saliency
 from .core.training import accuracy, train
 from .data.images import ImageData, Split
 from .data.load import load_data
+from .explorer.explore import explore
+from .runs.adopt import adopt
 from .runs.checkpoint import RunError
 from .runs.compare import align_images
+from .runs.replay import replay
 from .runs.run import Run, bundled_runs, list_runs, open_run
 from .schema import SchemaError, validate
 
@@ -42,10 +45,12 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
+    "adopt",
     "align_images",
     "bundled_runs",
     "create_model",
     "drop_auc",
+    "explore",
     "image_class",
     "k_landscape",
     "list_runs",
@@ -63,6 +68,7 @@ __all__ = [
     "register_attribution",
     "register_fill",
     "register_k_rule",
+    "replay",
     "saliency",
     "simulate_k",
     "train",

@@ -7,24 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from waiting import in_a_thread
 
 from smoot_explore import create_model, saliency, train
 from smoot_explore.compute.randomness import OwnDraws, _one_at_a_time
 
 CPU = torch.device("cpu")
-
-
-def in_a_thread(function):
-    """A thread of its own: how many threads PyTorch computes with, which sets the last bits, is the thread's."""
-    found = []
-
-    def run():
-        torch.set_num_threads(1)
-        found.append(function())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return lambda: (thread.join(), found[0])[1]
 
 
 def draw(x):

@@ -53,11 +53,11 @@ def print_runs(folders: Sequence[Path], tolerance: float, name: str, as_json: bo
         if not found:
             raise ValueError(f"{folder} holds no run; train one with: smoot-explore train {folder}/NAME")
         runs += found
-    for run in (run for run in runs if not run.epochs):
+    compared = [run for run in runs if run.epochs or run.adopted]
+    for run in (run for run in runs if run not in compared):
         stderr.print(
             f"left out: {run.path} has no completed epoch; train --resume goes on with it", soft_wrap=True
         )
-    compared = [run for run in runs if run.epochs]
     if not compared:
         raise ValueError("none of these runs has a completed epoch to compare")
     print_table(compare_runs(compared, tolerance, name), as_json)

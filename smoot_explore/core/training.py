@@ -148,7 +148,7 @@ def train(
     check_patch(config.patch, *data.image_shape[1:])
     if harvests(config):
         _check_harvest(data)
-    _try_forward(model.to(hardware.device), data, hardware)
+    check_fits(model.to(hardware.device), data, hardware)
     records = _epochs(model, data, config, hardware, run, every, augment, captured)
     return records if log is None else _logged(records, log)
 
@@ -479,8 +479,8 @@ def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
 
 
 @torch.no_grad()
-def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
-    """Find a model that does not fit the data before training starts."""
+def check_fits(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where the model gives no logits for the data."""
     first, _ = data.train.batch(slice(2), hardware)
     try:
         with kept_modes(model), hardware.autocast():

@@ -36,7 +36,7 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     Parameters
     ----------
     runs
-        Runs with at least one completed epoch.
+        A run without an epoch has no k; an adopted one has the accuracy measured when it was adopted.
     tolerance
         Of class II, in probability.
     curves
@@ -145,10 +145,10 @@ def compare_measured(
 
 
 def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str, Any]:
-    if run.epochs == 0:
-        raise ValueError(f"{run.path} has no completed epoch to compare; resume its training first")
-    record = run.record().isel(epoch=-1)
-    k = record.k.values
+    k, accuracy = np.full(1, np.nan), run.origin.get("test_accuracy", np.nan)
+    if run.epochs:
+        record = run.record().isel(epoch=-1)
+        k, accuracy = record.k.values, float(record.test_accuracy)
     share, protocol = np.nan, ""
     if curves is not None:
         # Class II by the first fill and attribution of the curves: the share depends on both, so it names them.
@@ -160,13 +160,13 @@ def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str,
         )
     return {
         "run": run.name,
-        "method": run.start_config["method"],
+        "method": "adopted" if run.adopted else run.start_config["method"],
         "epochs": run.epochs,
         "seed": run.start_config["seed"],
         "k_smallest": float(k.min()),
         "k_median": float(np.median(k)),
         "k_largest": float(k.max()),
-        "test_accuracy": float(record.test_accuracy),
+        "test_accuracy": accuracy,
         "n_test": run.description["data"]["n_test"],
         "class_ii_share": share,
         "class_ii_protocol": protocol,
