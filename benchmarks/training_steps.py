@@ -15,7 +15,7 @@ from benchmarks.interleaved import median_seconds
 from benchmarks.tables import Table, milliseconds
 from smoot_explore import ImageData, TrainingConfig, create_model, load_data
 from smoot_explore.compute.device import choose_hardware, in_layout
-from smoot_explore.core.loss import StepSetting
+from smoot_explore.core.loss import GuidedLoss
 from smoot_explore.core.training import training_step
 
 BATCH_SIZE = 256
@@ -91,12 +91,15 @@ def our_step(
     in_layout(model, torch.channels_last).train()
     images = data.train.normalize().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
-    k = torch.full((len(images),), 0.5 * data.n_pixels)
-    setting = StepSetting(config, data.n_pixels, hardware, torch.Generator().manual_seed(0), data.black)
-    last = images.mean(1).bfloat16() if saliency_pass == "harvested" else None
+    loss = GuidedLoss(
+        model, config, n_images=len(images), image_shape=data.image_shape, black=data.black,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    loss.seen = len(images)  # the first epoch of harvested saliency is another step
+    ids = torch.arange(len(images))
 
     def step() -> None:
-        training_step(model, optimizer, images, data.train.labels, k, config.live_values(), setting, last)
+        training_step(loss, optimizer, images, data.train.labels, ids, hardware)
 
     return step
 

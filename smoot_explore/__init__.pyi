@@ -4,26 +4,38 @@ from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from .core.config import TrainingConfig
 from .core.curves import masking_curves
 from .core.landscape import k_landscape, simulate_k
-from .core.masking import mask_pixels, rank_pixels
+from .core.logs import log_to_mlflow, log_to_tensorboard, log_to_wandb
+from .core.loss import GuidedLoss, LossResult
+from .core.masking import mask_pixels, rank_pixels, register_fill
 from .core.models import create_model
 from .core.probe import AccuracyDropProbe, probed
 from .core.records import Change, DropRecord, EpochRecord, StepRecord, TrainingError
-from .core.saliency import saliency
+from .core.rules import KChange, KSettings, register_k_rule
+from .core.saliency import ATTRIBUTION_METHODS, register_attribution, saliency
 from .core.training import accuracy, train
 from .data.images import ImageData, Split
 from .data.load import load_data
+from .explorer.explore import explore
+from .runs.adopt import adopt
 from .runs.checkpoint import RunError
+from .runs.compare import align_images
+from .runs.replay import replay
 from .runs.run import Run, bundled_runs, list_runs, open_run
 from .schema import SchemaError, validate
 
 __version__: str
 __all__ = [
+    "ATTRIBUTION_METHODS",
     "AccuracyDropProbe",
     "Change",
     "DropRecord",
     "EpochRecord",
+    "GuidedLoss",
     "ImageData",
+    "KChange",
+    "KSettings",
     "KUpdate",
+    "LossResult",
     "Run",
     "RunError",
     "SchemaError",
@@ -33,13 +45,19 @@ __all__ = [
     "TrainingError",
     "accuracy",
     "accuracy_drop",
+    "adopt",
+    "align_images",
     "bundled_runs",
     "create_model",
     "drop_auc",
+    "explore",
     "image_class",
     "k_landscape",
     "list_runs",
     "load_data",
+    "log_to_mlflow",
+    "log_to_tensorboard",
+    "log_to_wandb",
     "mask_pixels",
     "masking_curves",
     "open_run",
@@ -47,6 +65,10 @@ __all__ = [
     "probability_change",
     "probed",
     "rank_pixels",
+    "register_attribution",
+    "register_fill",
+    "register_k_rule",
+    "replay",
     "saliency",
     "simulate_k",
     "train",

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import socket
 import stat
 import time
@@ -57,6 +58,12 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON, atomically. NaN is refused: JSON has none."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a regular file, atomically; `FileError` when there is none."""
+    regular_size(source)
+    write_atomically(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 def regular_size(path: Path) -> int:

@@ -40,7 +40,7 @@ class Schema:
     """Variables and coordinates of one kind of data set.
 
     Dimensions in ``optional_dims`` may be missing; their coordinate is then a single value. What ``extra`` and
-    ``extra_coords`` name may be missing too, but only all of it together.
+    ``extra_coords`` name may be missing too, a coordinate together with the variables over it.
     """
 
     name: str
@@ -86,6 +86,10 @@ RECORD = Schema(
     },
     {"epoch": Variable(("epoch",), "iu", "1", "epoch, counted from 1"), **_IMAGE_COORDS},
     extra={
+        "probability": Variable(
+            ("epoch", "image"), "f", "1", "probability of the label at the image's visit, in train mode"
+        ),
+        "correct": Variable(("epoch", "image"), "b", "1", "whether the image was recognised then"),
         "accuracy_drop": Variable(
             ("epoch", "masked_fraction"), "f", "%", "accuracy on the probe's test images after the epoch"
         ),
@@ -191,9 +195,12 @@ def validate(dataset: xr.Dataset) -> xr.Dataset:
             "use the version of smoot_explore that wrote it"
         )
     expected = {**schema.variables, **schema.coords}
-    extra = {**schema.extra, **schema.extra_coords}
-    if any(name in dataset.variables for name in extra):
-        expected |= extra
+    given = [name for name in {**schema.extra, **schema.extra_coords} if name in dataset.variables]
+    for name in given:
+        dims = {*schema.all_variables[name].dims} if name in schema.extra else {name}
+        over = {n: v for n, v in schema.extra.items() if dims & set(schema.extra_coords) & set(v.dims)}
+        expected |= over | {n: v for n, v in schema.extra_coords.items() if n in dims}
+        expected |= {name: {**schema.extra, **schema.extra_coords}[name]}
     problems = [
         problem
         for name, variable in expected.items()

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -131,10 +132,74 @@ def test_columns_measured_differently_are_told_apart(trained):
         assert part in heading
 
 
-def test_resuming_refuses_options_that_it_would_not_use(call, trained):
-    result = call("train", trained / "sgt", "--resume", "--model", "test_vit", "--data", "shapes")
-    assert result.exit_code == 2
-    assert "leave out: data_name, model_name" in result.stderr
+def test_one_command_starts_a_run_goes_on_with_it_and_does_nothing_when_it_is_finished(call, tmp_path):
+    command = [
+        "train",
+        tmp_path / "a",
+        *SMALL,
+        "--resume",
+        "--epochs",
+        2,
+        "--alpha",
+        33,
+        "--keep",
+        2,
+        "--json",
+    ]
+    first = call(*command)
+    assert first.exit_code == 0, first.output
+    straight = open_run(tmp_path / "a")
+    assert (straight.epochs, straight.keep, straight.epochs_kept) == (2, 2, [0, 1, 2])
+    again = call(*command)
+    assert again.exit_code == 0
+    assert again.stdout == first.stdout
+    assert "a is finished: 2 epochs; a larger --epochs goes on" in again.stderr
+    straight.branch(1, tmp_path / "b")
+    command[1] = tmp_path / "b"  # one that was stopped after an epoch
+    assert (
+        json.loads(call(*command).stdout)["runs"][0]["k_median"]
+        == json.loads(first.stdout)["runs"][0]["k_median"]
+    )
+    assert open_run(tmp_path / "b").finished
+
+
+def test_a_finished_run_needs_no_data_model_or_rule_to_be_left_alone(call, trained, tmp_path):
+    shutil.copytree(trained / "sgt", tmp_path / "a")
+    described = json.loads((tmp_path / "a" / "config.json").read_text())
+    described["config"]["k_rule"], described["data"]["name"] = "lost", "lost too"
+    (tmp_path / "a" / "config.json").write_text(json.dumps(described))
+    result = call("train", tmp_path / "a", "--resume")
+    assert (result.exit_code, "is finished: 2 epochs" in result.stderr) == (0, True)
+
+
+def test_a_run_whose_rule_is_not_registered_says_so_when_it_is_to_go_on(call, trained, tmp_path):
+    shutil.copytree(trained / "smoot", tmp_path / "a")
+    described = json.loads((tmp_path / "a" / "config.json").read_text())
+    described["config"]["k_rule"] = "lost"
+    (tmp_path / "a" / "config.json").write_text(json.dumps(described))
+    result = call("train", tmp_path / "a", "--resume", "--epochs", 3)
+    assert result.exit_code == 1
+    assert "unknown rule of k 'lost'" in result.stderr
+    assert "register_k_rule" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--model", "test_vit", "--data", "shapes"], 2, "other options (model_name 'cnn' ≠ 'test_vit')"),
+        (["--data", "mnist", "--train-images", "60"], 2, "other options (data_name 'shapes' ≠ 'mnist')"),
+        (["--data", "./photos"], 2, "data_name 'shapes' ≠ '/"),
+        (["--keep", "all"], 2, "keep 'last' ≠ 'all'"),
+        (["--model-option", "a=1"], 2, "model_options {} ≠ {'a': 1}"),
+        (["--seed", "3"], 1, "other settings (seed 0 ≠ 3)"),
+    ],
+)
+def test_resuming_refuses_options_other_than_the_runs_also_when_it_is_finished(
+    call, trained, options, code, message
+):
+    result = call("train", trained / "sgt", "--resume", *options)
+    assert result.exit_code == code
+    assert message in " ".join(result.stderr.split())
 
 
 def test_runs_without_an_epoch_cannot_be_compared(call, tmp_path):
@@ -157,6 +222,8 @@ def test_runs_without_an_epoch_cannot_be_compared(call, tmp_path):
         (["train", "x", "--alpha", "-1"], 2, "Invalid value for '--alpha'"),
         (["train", "x", "--method", "smot"], 2, "Invalid value for '--method'"),
         (["train", "x", "--model-option", "size"], 2, "'size' is not NAME=VALUE"),
+        (["train", "x", *SMALL, "--keep", "some"], 1, "keep must be 'last', 'all', or how many"),
+        (["train", "x", *SMALL, "--keep", "0"], 1, "given 0"),
         (["serve", "--origin", "*"], 1, "would let any website"),
         (["serve", "--address", "0.0.0.0"], 1, "say so with --network"),
         (["serve", "--data-folder", "nowhere"], 1, "the data folder nowhere is not there"),
@@ -255,6 +322,7 @@ def test_serve_passes_its_options_on(call, monkeypatch, tmp_path):
         "smoot_explore.explorer.server.serve", lambda settings, **o: served.append((settings, o))
     )
     assert call("serve", "--port", 5007).exit_code == 0
+    assert served[0][1].pop("models") == {}
     options = [
         "--origin",
         "a.example",

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from smoot_explore import TrainingConfig
@@ -64,3 +65,25 @@ def test_a_wrong_setting_is_refused_at_construction_and_on_assignment(settings, 
 def test_bounds_in_the_wrong_order_are_named():
     with pytest.raises(ValueError, match=r"k_min=0\.9 is above k_max=0\.8"):
         TrainingConfig(k_min=0.9).check()
+
+
+def test_equal_settings_are_equal_and_one_that_moves_makes_the_difference():
+    one, two = TrainingConfig(alpha=3, seed=5), TrainingConfig(alpha=3.0, seed=5)
+    assert one == two
+    two.alpha = 4
+    assert one != two
+    assert one != one.to_dict()
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+
+
+def test_numpys_numbers_become_plain_ones():
+    config = TrainingConfig(
+        alpha=np.float32(0.5), epochs=np.int64(3), signed=np.bool_(False), method=np.str_("sgt")
+    )
+    config.beta = np.float64(0.75)
+    config.param.update(seed=np.int32(7))
+    assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
+    assert (config.alpha, config.epochs, config.signed, config.beta, config.seed) == (0.5, 3, False, 0.75, 7)
+    with pytest.raises(ValueError, match="epochs.* must be an integer"):
+        config.epochs = np.float64(2.5)

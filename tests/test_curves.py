@@ -90,6 +90,85 @@ def test_levels_that_round_to_every_pixel_use_the_whole_images_range(data, model
     np.testing.assert_array_equal(curves.probability[:, 2], curves.probability[:, 3])
 
 
+def test_own_maps_that_are_an_attributions_give_its_curves(data, model):
+    split = data.test[:6]
+    images = split.normalize()
+    maps = {name: saliency(model, images, split.labels, name) for name in ("gradient", "input_x_gradient")}
+    expected = masking_curves(model, split, 4, attribution=list(maps))
+    given = masking_curves(model, split, 4, maps=maps, memory_budget=1)
+    np.testing.assert_allclose(given.probability, expected.probability, atol=1e-5)
+    one = masking_curves(model, split, 4, maps=maps["gradient"].numpy())
+    assert one.attribution.item() == "own"
+    np.testing.assert_allclose(one.probability, expected.probability.sel(attribution="gradient"), atol=1e-5)
+    magnitude = masking_curves(model, split, 4, maps=-maps["gradient"].abs(), signed=False)
+    np.testing.assert_allclose(
+        magnitude.probability,
+        masking_curves(model, split, 4, maps=maps["gradient"].abs()).probability,
+        atol=1e-5,
+    )
+
+
+def test_another_target_is_explained_and_followed_and_the_label_still_judged(data, model):
+    split = data.test[:6]
+    predicted = model.eval()(split.normalize()).argmax(1)
+    as_labels = masking_curves(model, Split(split.images, predicted, mean=data.mean, std=data.std), 4)
+    by_name = masking_curves(model, split, 4, target="predicted")
+    by_number = masking_curves(model, split, 4, target=predicted.numpy())
+    for curves in (by_name, by_number):
+        np.testing.assert_allclose(curves.probability, as_labels.probability, atol=1e-5)
+        np.testing.assert_array_equal(curves.label, split.labels)
+        np.testing.assert_array_equal(curves.correct[:, 0], predicted == split.labels)
+    np.testing.assert_array_equal(by_name.correct, by_number.correct)
+    assert (by_name.attrs["ranking"], by_number.attrs["ranking"]) == (
+        "signed, target predicted",
+        "signed, target given",
+    )
+    one = masking_curves(model, split, 2, target=3, attribution="input_x_gradient")
+    clean = model(split.normalize()).softmax(1)[:, 3].detach()
+    np.testing.assert_allclose(one.probability[:, 0], clean, atol=1e-5)
+
+
+def test_options_reach_the_attribution_and_are_recorded(data, model):
+    split, black = data.test[:3], data.black
+    curves = masking_curves(model, split, 4, attribution="integrated_gradients", n_steps=4, baseline=black)
+    maps = saliency(model, split.normalize(), split.labels, "integrated_gradients", n_steps=4, baseline=black)
+    np.testing.assert_allclose(
+        curves.probability, masking_curves(model, split, 4, maps=maps).probability, atol=1e-5
+    )
+    assert curves.attrs["ranking"] == "signed, n_steps=4, baseline"
+    assert validate(curves) is curves
+
+
+def test_constant_maps_are_warned_of(data, model):
+    torch.nn.init.zeros_(model.convolution2.weight)
+    with pytest.warns(
+        UserWarning, match="grad_cam gives 4 of 4 images the same value .* say nothing of the model"
+    ):
+        masking_curves(model, data.test[:4], 2, attribution="grad_cam")
+
+
+@pytest.mark.parametrize("method", ["traditional", "smoot"])
+def test_images_need_not_be_square(method):
+    from smoot_explore import ImageData, TrainingConfig, train
+    from smoot_explore.core.effect import masking_effect
+
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (12, 10, 14), np.uint8), np.arange(12) % 3
+    data = ImageData.from_arrays(images, labels, images, labels)
+    model = create_model("cnn", data)
+    settings = {"saliency_pass": "harvested"} if method == "smoot" else {}
+    config = TrainingConfig(
+        method=method, epochs=2, batch_size=6, device="cpu", precision="float32", **settings
+    )
+    *_, last = train(model, data, config)
+    assert last.k.max() <= 140
+    attributions = ["gradient", "occlusion", "grad_cam"]
+    curves = masking_curves(model, data.test, 2, fill=["remaining", "blur"], attribution=attributions)
+    assert curves.sizes["image"] == 12
+    assert k_landscape(model, data.train, 2).k.values.tolist() == [0, 70, 140]
+    assert masking_effect(model, data.test[:2], 70).masked_images.shape == (2, 1, 10, 14)
+
+
 def test_a_model_that_returns_a_view_of_its_input_gets_its_own_curve():
     images = torch.tensor([[[[0, 80], [160, 255]]]], dtype=torch.uint8)
     split = Split(images, torch.tensor([3]))
@@ -204,6 +283,25 @@ def test_auc_weighs_uneven_levels_by_their_width():
     assert float(drop_auc(curves)) == pytest.approx(100 * (0.8 + 0.1))
 
 
+@given(
+    st.lists(st.floats(0, 1), min_size=2, max_size=6, unique=True)
+    .map(sorted)
+    .filter(lambda f: f[-1] - f[0] > 1e-3),
+    st.floats(0, 1),
+)
+def test_the_area_over_part_of_the_range_is_a_mean_in_per_cent(fractions, share):
+    """A constant accuracy is its own mean, wherever the curves begin and end."""
+    right = np.zeros((10, len(fractions)), bool)
+    right[: round(10 * share)] = True
+    curves = curves_of(np.full(right.shape, 0.5), fractions, right)
+    assert float(drop_auc(curves)) == pytest.approx(10 * round(10 * share))
+
+
+def test_an_area_needs_a_range():
+    with pytest.raises(ValueError, match=r"needs curves over a range .* given \[0\.5\]"):
+        drop_auc(curves_of([[0.5, 0.7]]).isel(masked_fraction=[0]).assign_coords(masked_fraction=[0.5]))
+
+
 def test_a_constant_curve_is_class_one_and_the_first_of_equal_peaks_counts():
     assert image_class(curves_of([[0.4, 0.4, 0.4]]), 0).item() == "I"
     assert peak_fraction(curves_of([[0.1, 0.8, 0.8]])).item() == 0.5
@@ -284,6 +382,14 @@ def test_a_trajectory_settles_where_delta_crosses_zero():
         (lambda m, s: masking_curves(m, s, 2, fill="balck"), "did you mean 'black'"),
         (lambda m, s: masking_curves(m, s, 2, fill=[]), "at least one fill"),
         (lambda m, s: masking_curves(m, s, 2, attribution="gradcam"), "did you mean 'grad_cam'"),
+        (lambda m, s: masking_curves(m, s, 2, maps=torch.zeros(2, 32, 31)), r"shape \(2, 32, 32\).* given \(2, 32, 31"),
+        (lambda m, s: masking_curves(m, s, 2, maps=torch.full((2, 32, 32), torch.nan)), "must be finite numbers"),
+        (lambda m, s: masking_curves(m, s, 2, maps={}), "maps holds no map"),
+        (lambda m, s: masking_curves(m, s, 2, maps=torch.ones(2, 32, 32), n_steps=3), "the options n_steps are of"),
+        (lambda m, s: masking_curves(m, s, 2, n_steps=3), "gradient does not take these options"),
+        (lambda m, s: masking_curves(m, s, 2, target="lable"), "did you mean 'label'"),
+        (lambda m, s: masking_curves(m, s, 2, target=6), "target must be a class, 0 to 5, .* given 6"),
+        (lambda m, s: masking_curves(m, s, 2, target=[1, 2, 3]), "one for each of the 2 images"),
         (lambda m, s: k_landscape(m, s, 2, draws=0), "draws must be at least 1"),
         (lambda m, s: image_class(masking_curves(m, s, [0.5, 1.0])), "must start at the masked fraction 0"),
         (lambda m, s: image_class(masking_curves(m, s, 2), -1), "tolerance must be at least 0"),

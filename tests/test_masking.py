@@ -140,7 +140,7 @@ def test_every_fill_works_when_every_pixel_is_masked_even_in_constant_images(fil
 def test_k_is_rounded_to_the_nearest_integer_and_halves_to_even():
     ranks = torch.arange(16).view(1, 4, 4)
     counts = [
-        int((mask_pixels(torch.ones(1, 1, 4, 4), ranks, k, "black") == 0).sum())
+        int((mask_pixels(torch.ones(1, 1, 4, 4), ranks, torch.tensor([k]), "black") == 0).sum())
         for k in (0.4, 0.5, 1.5, 2.5, 2.51, 15.6)
     ]
     assert counts == [0, 0, 2, 2, 3, 16]

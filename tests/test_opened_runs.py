@@ -143,10 +143,11 @@ def test_the_model_given_is_copied_and_gets_the_weights_of_the_disk(trained, dat
     assert opened.model[1].weight.any()
 
 
-def test_a_run_without_an_epoch_is_not_opened(data, linear, config, tmp_path):
+def test_a_run_without_an_epoch_is_opened_with_its_initial_weights(data, linear, config, tmp_path):
     run = Run.create(tmp_path / "run", config(), linear, data)
-    with pytest.raises(ValueError, match="my run has no completed epoch yet; wait for its first one"):
-        OpenedRun.open("mine/1", "my run", run, data=data, model=linear)
+    opened = OpenedRun.open("mine/1", "my run", run)
+    assert torch.equal(opened.model[1].weight, linear[1].weight)
+    assert opened.measure_curves("black", "gradient").attrs["epoch"] == 0
 
 
 def test_data_put_together_by_hand_cannot_be_loaded_again(config, tmp_path):
@@ -156,6 +157,8 @@ def test_data_put_together_by_hand_cannot_be_loaded_again(config, tmp_path):
     model, settings = create_model("cnn", by_hand), config(epochs=1)
     run = Run.create(tmp_path / "run", settings, model, by_hand)
     list(train(model, by_hand, settings, run=run))
+    assert OpenedRun.open("given/1", "my run", run).data is by_hand  # it was made with them
+    run = open_run(run.path)
     with pytest.raises(ValueError, match="my run was trained on data put together by hand"):
         OpenedRun.open("kept/run", "my run", run)
     assert OpenedRun.open("kept/run", "my run", run, data=by_hand).data is by_hand

@@ -64,6 +64,9 @@ def test_a_finished_run_opens_with_all_that_was_recorded(start, data):
     assert (opened.epochs, opened.finished) == (3, True)
     np.testing.assert_array_equal(record.k, [r.k for r in records])
     np.testing.assert_array_equal(record.delta, [r.delta for r in records])
+    np.testing.assert_array_equal(record.probability, [r.probability for r in records])
+    np.testing.assert_array_equal(record.correct, [r.correct for r in records])
+    assert record.correct.dtype == bool
     np.testing.assert_allclose(record.test_accuracy, [r.test_accuracy for r in records])
     np.testing.assert_array_equal(record.label, data.train.labels)
     np.testing.assert_array_equal(record.image_id, data.train.image_ids)
@@ -72,6 +75,21 @@ def test_a_finished_run_opens_with_all_that_was_recorded(start, data):
     loaded = opened.load_model()
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
+
+
+def test_a_run_with_epochs_of_old_that_tell_k_and_delta_alone_opens_and_goes_on(start, data):
+    run, model, config = start()
+    records = train(model, data, config, run=run)
+    first = next(records)
+    records.close()
+    np.save(run.path / "epochs" / "0001.npy", np.stack([first.k, first.delta]))
+    opened = open_run(run.path)
+    (*_, last) = train(opened.load_model(), data, opened.config, run=opened)
+    record = open_run(run.path).record()
+    assert validate(record) is record
+    assert "probability" not in record
+    assert "correct" not in record
+    np.testing.assert_array_equal(record.k[-1], last.k)
 
 
 def test_a_run_is_readable_while_it_trains(start, data):
@@ -241,8 +259,8 @@ def test_a_config_that_a_page_watches_can_be_trained_with(start, data):
 def test_weights_ruined_by_the_last_step_of_an_epoch_are_not_kept(start, data, monkeypatch):
     run, model, config = start(batch_size=60)
 
-    def ruinous_step(model, *arguments):
-        result = step(model, *arguments)
+    def ruinous_step(loss, *arguments):
+        result = step(loss, *arguments)
         model.dense1.weight.data[0, 0] = torch.inf
         return result
 
@@ -722,3 +740,14 @@ def test_an_installed_package_finds_its_bundled_runs(published, tmp_path, monkey
         bundled_runs()
     published.publish(tmp_path / "bundled" / "runs" / "smoot")
     assert [run.name for run in bundled_runs()] == ["smoot"]
+
+
+def test_held_out_images_are_held_out_again_when_the_data_are_loaded(tmp_path, config):
+    data = load_data("shapes", train=np.int64(30), test=6).hold_out(np.int64(6), seed=2)
+    settings = config(epochs=np.int64(1), alpha=np.float32(2.5), batch_size=12)  # of a sweep
+    run = Run.create(tmp_path / "run", settings, create_model("cnn", data), data)
+    opened = open_run(run.path)
+    assert opened.config == settings
+    again = opened.load_data()
+    assert torch.equal(again.validation.image_ids, data.validation.image_ids)
+    assert again.fingerprint == data.fingerprint

@@ -1,11 +1,21 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import Saliency
 from torch import nn
 
-from smoot_explore import TrainingConfig, create_model, mask_pixels, rank_pixels, saliency
+from smoot_explore import (
+    ATTRIBUTION_METHODS,
+    TrainingConfig,
+    create_model,
+    mask_pixels,
+    masking_curves,
+    rank_pixels,
+    register_attribution,
+    saliency,
+)
 from smoot_explore.core import saliency as saliency_module
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, OPTIMIZERS
 from smoot_explore.core.saliency import input_gradient
@@ -159,6 +169,7 @@ def test_a_model_that_returns_no_logits_is_named(batch):
         ({"images": torch.rand(3, 32, 32)}, r"shape \(N, C, H, W\), given \(3, 32, 32\)"),
         ({"labels": torch.full((4,), 6)}, "labels must lie between 0 and 5, given 6"),
         ({"baseline": torch.zeros(2)}, "each of the 3 channels, given 2"),
+        ({"labels": torch.zeros(4, 1, dtype=torch.int64)}, r"labels must have shape \(4,\)"),
         ({"steps": 3}, "gradient does not take these options"),
         (
             {"attribution": "occlusion", "window": 99},
@@ -181,3 +192,57 @@ def test_the_names_of_attributions_fills_and_optimizers_are_those_of_the_code(ba
         assert mask_pixels(images, ranks, 3, fill).shape == images.shape
     for name in OPTIMIZERS:
         assert _optimizer(nn.Linear(2, 2), TrainingConfig(optimizer=name)) is not None
+
+
+def test_images_that_are_not_normalised_are_refused(data, model):
+    with pytest.raises(TypeError, match=r"floating point, given torch.uint8.*split.normalize\(\)"):
+        saliency(model, data.test.images[:4], data.test.labels[:4])
+
+
+def test_a_model_with_one_logit_is_refused_with_the_reason(batch):
+    with pytest.raises(ValueError, match="one logit .* give it two outputs"):
+        saliency(nn.Sequential(nn.Flatten(), nn.Linear(3072, 1)), batch[0], torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.fixture
+def register():
+    """`register_attribution`, undone after the test."""
+    yield register_attribution
+    for name in set(ATTRIBUTION_METHODS) - set(ATTRIBUTIONS):
+        del saliency_module._ATTRIBUTIONS[name]
+
+
+def test_an_attribution_of_ones_own_is_used_by_its_name(register, data, model):
+    def negative(model, images, labels, baseline, factor=1.0):
+        return -factor * ATTRIBUTION_METHODS["gradient"](model, images, labels, baseline)
+
+    register("negative", negative)
+    images, labels = data.test[:4].normalize(), data.test.labels[:4]
+    torch.testing.assert_close(
+        saliency(model, images, labels, "negative", factor=2.0), -2 * saliency(model, images, labels)
+    )
+    mine = masking_curves(model, data.test[:4], 3, order="lowest", attribution="negative")
+    assert mine.attribution.item() == "negative"
+    np.testing.assert_allclose(
+        mine.probability, masking_curves(model, data.test[:4], 3, order="highest").probability, atol=1e-5
+    )
+    register("flat", lambda model, images, labels, baseline: images.mean(1))  # (N, H, W)
+    assert saliency(model, images, labels, "flat").shape == (4, 32, 32)
+
+
+def test_an_attribution_that_cannot_be_one_is_refused(register, model, batch):
+    with pytest.raises(ValueError, match="'gradient' is a built-in"):
+        register("gradient", lambda *args: None)
+    with pytest.raises(ValueError, match="letters, digits and '_', given 'my map'"):
+        register("my map", lambda *args: None)
+    with pytest.raises(TypeError, match="must be a function"):
+        register("mine", "gradient")
+    register("mine", lambda model, images, labels, baseline: images[0])
+    with pytest.raises(
+        ValueError, match=r"'mine' must give maps of shape \(4, 32, 32\) .* it gave \(3, 32, 32\)"
+    ):
+        saliency(model, *batch, "mine")
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        ATTRIBUTION_METHODS["mine"] = None
+    with pytest.raises(ValueError, match=r"did you mean 'mine'.*register_attribution\(name"):
+        saliency(model, *batch, "mina")

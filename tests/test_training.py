@@ -24,10 +24,10 @@ from smoot_explore import (
     update_k,
 )
 from smoot_explore.compute.device import Hardware, choose_hardware
-from smoot_explore.core.choices import FILLS
+from smoot_explore.core.choices import FILLS, METHODS
 from smoot_explore.core.config import LiveValues
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
-from smoot_explore.core.loss import StepSetting, kl_divergence
+from smoot_explore.core.loss import GuidedLoss, kl_divergence
 from smoot_explore.core.training import _optimizer, set_learning_rate, training_step
 
 
@@ -195,46 +195,56 @@ class NoTransfers(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("saliency_pass", ["shared", "eval", "harvested"])
-@pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
-def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(
-    data, config, method, saliency_pass, fill
-):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *(
+            {"method": method, "saliency_pass": saliency_pass, "fill": fill}
+            for method in METHODS
+            for saliency_pass in ("shared", "eval", "harvested")
+            for fill in FILLS
+        ),
+        {"k_rule": "magnitude"},
+        {"patch": 4},
+        {"label_smoothing": 0.1, "gradient_limit": 1.0, "batch_norm": "both"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(data, config, settings):
     """On PyTorch's meta device, which has shapes and no numbers: reading one would be an error."""
-    settings = config(method=method, saliency_pass=saliency_pass, fill=fill)
+    settings = config(**settings)
     device = torch.device("meta")
-    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 6)).to(device)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 5), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3136, 6)
+    ).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    live = LiveValues(*torch.ones(len(LiveValues._fields), device=device).unbind())
-    setting = StepSetting(
-        settings, data.n_pixels, Hardware(device, torch.float32), black=torch.zeros(3, device=device)
-    )
+    loss = GuidedLoss(model, settings, n_images=20, image_shape=data.image_shape, black=data.black)
+    loss.live = LiveValues(*torch.ones(len(LiveValues._fields), device=device).unbind())
     images = torch.rand(8, 3, 32, 32, device=device)
     labels = torch.zeros(8, dtype=torch.int64, device=device)
-    last = (
-        torch.zeros(8, 32, 32, dtype=torch.bfloat16, device=device) if saliency_pass == "harvested" else None
-    )
+    ids = torch.zeros(8, dtype=torch.int64, device=device)
     with NoTransfers():
-        result = training_step(model, optimizer, images, labels, labels.float(), live, setting, last)
-    assert result.k.shape == (8,)
+        for loss.seen in (0, 20):
+            losses = training_step(loss, optimizer, images, labels, ids, Hardware(device, torch.float32))
+    assert losses.shape == (4,)
 
 
 def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, config):
     """Ids and live values through tensors that keep their place; a function in the place of the CUDA graph."""
     settings = config(fill="mean", optimizer="sgd")
-    setting = StepSetting(settings, data.n_pixels, choose_hardware("cpu", "float32"), black=data.black)
+    hardware = choose_hardware("cpu", "float32")
     labels, images = data.train.labels, data.train.normalize()
 
     def steps(prepare, captured_on):
         model = plain_model()
         optimizer = _optimizer(model, settings, captured_on)
-        k = torch.full((len(labels),), 300.0)
+        loss = GuidedLoss(
+            model, settings, n_images=len(labels), image_shape=data.image_shape, black=data.black
+        )
 
         def visit(ids, live):
-            result = training_step(model, optimizer, images[ids], labels[ids], k[ids], live, setting)
-            k[ids] = result.k
-            return result.losses
+            loss.live = live
+            return training_step(loss, optimizer, images[ids], labels[ids], ids, hardware)
 
         step, losses = prepare(visit), []
         for i in range(12):
@@ -244,7 +254,7 @@ def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, con
             )
             set_learning_rate(optimizer, live.learning_rate)
             losses.append(step(ids, live).clone())
-        return torch.stack(losses), k, weights_of(model)
+        return torch.stack(losses), loss.k, weights_of(model)
 
     replayed = []
 

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import torch
 
 from smoot_explore.engine.trainings import Training
 
@@ -15,6 +18,17 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
         if time.monotonic() > end:
             raise AssertionError("waited in vain")
         time.sleep(0.003)
+
+
+def in_a_thread(function: Callable[[], Any]) -> Callable[[], Any]:
+    """A thread of its own: how many threads PyTorch computes with, which sets the last bits, is the thread's.
+
+    What is given back waits for the result.
+    """
+    pool = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))
+    result = pool.submit(function).result
+    pool.shutdown(wait=False)
+    return result
 
 
 def after_step(training: Training, step: int, act: Callable[[], object]) -> None:

@@ -103,11 +103,14 @@ def data_options(command: Callable) -> Callable:
 @click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once).")
 @click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
               help="Passed to timm, such as img_size=32. May be repeated.")  # fmt: skip
+@click.option("--keep", default="last", show_default=True, metavar="last|all|N",
+              help="Epochs of which the run keeps a checkpoint: the last, all, or the N newest.")  # fmt: skip
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the run where it stopped, with its own data, model and settings. "
-    "--epochs, --device, --precision and the settings that may move during training may be new.",
+    help="Start RUN when it is not there; go on where it stopped, with its own data, model and settings; do nothing "
+    "when it is finished. The same command can be given again and again, by a queue for example. Of a run that is "
+    "there, --epochs, --device, --precision and the settings that may move during training may be new.",
 )
 @training_options
 @json_option
@@ -124,6 +127,7 @@ def train_command(
     model_name: str,
     pretrained: bool,
     model_options: tuple[str, ...],
+    keep: str,
     resume: bool,
     as_json: bool,
     **settings: Any,
@@ -138,17 +142,15 @@ def train_command(
 
     from smoot_explore.cli.training import resume_run, train_run
 
-    if resume:
-        explicit = {n for n in ctx.params if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
-        unused = sorted(explicit - set(settings) - {"run_folder", "resume", "root", "as_json"})
-        if unused:
-            raise click.UsageError(
-                f"--resume takes data and model from the run; leave out: {', '.join(unused)}"
-            )
-        resume_run(run_folder, {name: settings[name] for name in explicit & set(settings)}, root, as_json)
+    if resume and (run_folder / "config.json").exists():
+        given = {
+            n: v for n, v in ctx.params.items() if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE
+        }
+        resume_run(run_folder, given, root, as_json)
         return
     source = (data_name, train_images, test_images, root, data_seed, image_size)
-    train_run(run_folder, TrainingConfig(**settings), source, model_name, pretrained, model_options, as_json)
+    config, kept = TrainingConfig(**settings), int(keep) if keep.isdecimal() else keep
+    train_run(run_folder, config, source, model_name, pretrained, model_options, kept, as_json)
 
 
 @main.command("curves", short_help="Measure masking curves of trained runs.")
@@ -323,6 +325,9 @@ def reproduce_command(
 @click.option("--data-folder", "data_folders", multiple=True, type=click.Path(path_type=Path),
               help="Visitors may open folders of images at or below this one. May be repeated. [none]")  # fmt: skip
 @root_option
+@click.option("--model", "model_places", multiple=True, metavar="PACKAGE.MODULE:FUNCTION",
+              help="Let visitors train a model of yours, by the function's name: FUNCTION(data, seed) gives an "
+              "nn.Module. May be repeated.")  # fmt: skip
 @click.option("--keep-runs/--no-keep-runs", default=True, show_default=True,
               help="Let visitors keep trained runs.")  # fmt: skip
 @click.option(
@@ -342,6 +347,7 @@ def serve_command(
     origins: tuple[str, ...],
     show: bool,
     max_trainings: int | None,
+    model_places: tuple[str, ...],
     **given: Any,
 ) -> None:
     """Serve the explorer, a page to train, watch and compare in a browser.
@@ -359,4 +365,7 @@ def serve_command(
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
     check_can_serve(port, address, origins, network)
     use_patient_threads()
-    serve(settings, port=port, address=address, origins=origins, network=network, show=show)
+    from smoot_explore.explorer.makers import load_makers  # with PyTorch
+
+    models = load_makers(model_places)
+    serve(settings, port=port, address=address, origins=origins, network=network, show=show, models=models)

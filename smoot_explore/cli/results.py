@@ -15,6 +15,7 @@ from rich.table import Table
 
 from smoot_explore.cli.terminal import progress_bar, stderr, stdout
 from smoot_explore.core.curves import masking_curves
+from smoot_explore.data.images import first_images
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, list_runs, open_run
 from smoot_explore.runs.table import columns, notes, records, varying
@@ -33,8 +34,7 @@ def measure_runs(
     runs = [open_run(folder) for folder in folders]
     for run in runs:
         data = run.load_data(root)
-        split = data.test if images is None else data.test[:images]
-        measure(run, run.load_model(), split, name, **protocol)
+        measure(run, run.load_model(), first_images(data.test, images), name, **protocol)
     print_table(compare_runs(runs, tolerance, name), as_json)
 
 
@@ -53,11 +53,11 @@ def print_runs(folders: Sequence[Path], tolerance: float, name: str, as_json: bo
         if not found:
             raise ValueError(f"{folder} holds no run; train one with: smoot-explore train {folder}/NAME")
         runs += found
-    for run in (run for run in runs if not run.epochs):
+    compared = [run for run in runs if run.epochs or run.adopted]
+    for run in (run for run in runs if run not in compared):
         stderr.print(
             f"left out: {run.path} has no completed epoch; train --resume goes on with it", soft_wrap=True
         )
-    compared = [run for run in runs if run.epochs]
     if not compared:
         raise ValueError("none of these runs has a completed epoch to compare")
     print_table(compare_runs(compared, tolerance, name), as_json)

@@ -15,15 +15,16 @@ from smoot_explore.cli.results import measure, print_table
 from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
 from smoot_explore.compute.device import hardware_of
 from smoot_explore.core.choices import METHODS
-from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
 from smoot_explore.core.schedule import train_and_settle
-from smoot_explore.core.training import train
+from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
+from smoot_explore.data.names import DATASETS
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.runs.table import counted
@@ -38,21 +39,56 @@ def train_run(
     model_name: str,
     pretrained: bool,
     model_options: Sequence[str],
+    keep: Any,
     as_json: bool,
 ) -> None:
     """Train a new run and print its row; ``source`` are the arguments of `load_data`."""
     data = load_data(*source)
     options = dict(_name_and_value(text) for text in model_options)
     model = create_model(model_name, data, pretrained, config.seed, **options)
-    _train_and_print(Run.create(folder, config, model, data), model, data, config, as_json)
+    _train_and_print(Run.create(folder, config, model, data, keep), model, data, config, as_json)
 
 
 def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: bool) -> None:
-    """Go on with a run, some of its settings ``given`` anew, and print its row."""
+    """Go on with a run unless it is finished, and print its row.
+
+    Of the options ``given``, by their parameters' names, those on data and model must be the run's.
+    """
     run = open_run(folder)
+    _check_same(run, given)
     config = run.config
-    config.param.update(**given)
+    config.param.update(**{name: given[name] for name in setting_names() if name in given})
+    run.check_settings(config)
+    if run.finished and config.epochs <= run.epochs:
+        stderr.print(
+            f"{run.path} is finished: {counted(run.epochs, 'epoch')}; a larger --epochs goes on",
+            soft_wrap=True,
+        )
+        print_table(compare_runs([run]), as_json, folder=run.path)
+        return
     _train_and_print(run, run.load_model(), run.load_data(root), config, as_json)
+
+
+def _check_same(run: Run, given: dict[str, Any]) -> None:
+    data, model = run.description["data"], run.description["model"]
+    of_run = {
+        "data_name": data.get("name"), "train_images": data.get("train"), "test_images": data.get("test"),
+        "image_size": data.get("image_size"), "data_seed": data.get("seed"), "model_name": model["name"],
+        "pretrained": model.get("pretrained"), "model_options": model.get("options"), "keep": str(run.keep),
+    }  # fmt: skip
+    told = {name: given[name] for name in of_run if name in given}
+    if told.get("data_name", DATASETS[0]) not in DATASETS:
+        told["data_name"] = str(Path(told["data_name"]).resolve())
+    if "model_options" in told:
+        told["model_options"] = dict(_name_and_value(text) for text in told["model_options"])
+    different = [
+        f"{name} {of_run[name]!r} ≠ {value!r}" for name, value in told.items() if of_run[name] != value
+    ]
+    if different:
+        raise click.UsageError(
+            f"{run.path} was started with other options ({'; '.join(different)}): leave them out to go on with it, or "
+            "name another RUN"
+        )
 
 
 def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConfig, as_json: bool) -> None:
@@ -105,7 +141,7 @@ def _train(
     accuracy drop after the epochs goes into the run.
     """
 
-    steps = -(-len(data.train) // config.batch_size)
+    steps = count_steps(len(data.train), config.batch_size)
     with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
         update(completed=run.epochs * steps)
         start = train_and_settle if slow_down else train

@@ -1,4 +1,4 @@
-"""How SMOOT moves every image's k: equations (1) to (4)."""
+"""How masking changed the output, and how SMOOT moves every image's k: equations (1) to (4)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from smoot_explore.core.rules import KChange, KSettings, move_by_delta
 
 
 class KUpdate(NamedTuple):
@@ -68,6 +70,20 @@ def class_of_delta(clean_probabilities: Tensor, labels: Tensor, delta_class: str
     return labels if delta_class == "label" else clean_probabilities.argmax(1)
 
 
+def k_change(
+    clean_probabilities: Tensor,
+    masked_probabilities: Tensor,
+    labels: Tensor,
+    *,
+    beta: float | Tensor,
+    top_n: int = 5,
+) -> KChange:
+    """Equations (1) to (3): what a rule of k sees. Parameters as in `update_k`."""
+    label, runners_up = probability_change(clean_probabilities, masked_probabilities, labels, top_n)
+    delta = beta * label + (1 - beta) * runners_up
+    return KChange(label, runners_up, delta, clean_probabilities, masked_probabilities)
+
+
 def update_k(
     k: Tensor,
     clean_probabilities: Tensor,
@@ -96,8 +112,9 @@ def update_k(
     beta
         β, 0 … 1.
     k_min, k_max
-        Bounds on k **in pixels**, k_min ≤ k_max. All four may also be tensors ``()`` on the device of
-        ``k``; the order of such bounds is not checked, because that would wait for the device.
+        Bounds on k **in pixels**, k_min ≤ k_max (`TrainingConfig` and `simulate_k` take fractions of the pixels).
+        All four may also be tensors ``()`` on the device of ``k``; such bounds are not checked, because that
+        would wait for the device.
 
     Returns
     -------
@@ -112,8 +129,14 @@ def update_k(
     >>> round(k.item(), 4), round(delta.item(), 4)
     (52.0, 0.2)
     """
+    for name, bound in {"k_min": k_min, "k_max": k_max}.items():
+        if not isinstance(bound, Tensor) and 0 < bound < 1:
+            raise ValueError(
+                f"{name} is a number of pixels, given {bound}; for a fraction of the pixels pass {bound} * n_pixels"
+            )
     if not isinstance(k_min, Tensor) and not isinstance(k_max, Tensor) and k_min > k_max:
         raise ValueError(f"k_min={k_min} is above k_max={k_max}; both are numbers of pixels")
-    change = probability_change(clean_probabilities, masked_probabilities, labels, top_n)
-    delta = beta * change.label + (1 - beta) * change.runners_up
-    return KUpdate((k + alpha * delta).clamp(k_min, k_max), delta)  # type: ignore[arg-type]
+    change = k_change(clean_probabilities, masked_probabilities, labels, beta=beta, top_n=top_n)
+    # Equation (4) looks neither at the epoch nor at the number of pixels.
+    settings = KSettings(alpha, k_min, k_max, n_pixels=0)
+    return KUpdate(move_by_delta(k, change, labels, labels, settings), change.delta)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from smoot_explore.core.records import Change
+from smoot_explore.core.training import count_steps
 from smoot_explore.schema import start_config
 
 
@@ -50,7 +51,7 @@ def recorded_changes(record: xr.Dataset) -> list[tuple[float, Change]]:
     """The live changes of a training record, each with the epoch at which it took effect."""
     if "config" not in record.attrs:
         return []
-    steps_per_epoch = -(-record.sizes["image"] // start_config(record)["batch_size"])
+    steps_per_epoch = count_steps(record.sizes["image"], start_config(record)["batch_size"])
     changes = [Change(**change) for change in json.loads(record.attrs["config"])["changes"]]
     return [((change.step - 1) / steps_per_epoch, change) for change in changes]
 

@@ -4,6 +4,8 @@ METHODS = ("traditional", "sgt", "smoot")
 OPTIMIZERS = ("adadelta", "sgd", "adam", "adamw")
 FILLS = ("remaining", "image_range", "mean", "black", "blur")
 RANDOM_FILLS = ("remaining", "image_range")
+K_RULES = ("smoot", "magnitude")
+SCHEDULES = ("constant", "settle", "cosine")
 ORDERS = ("lowest", "highest")
 ATTRIBUTIONS = (
     "gradient",

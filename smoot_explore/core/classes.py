@@ -43,8 +43,17 @@ def accuracy_drop(curves: xr.Dataset) -> xr.DataArray:
 
 
 def drop_auc(curves: xr.Dataset) -> xr.DataArray:
-    """Area under the accuracy drop, ∫ accuracy(m) dm by the trapezoidal rule, in per cent. Lower: a steeper drop."""
-    area = accuracy_drop(curves).integrate("masked_fraction")
+    """Area under the accuracy drop, ∫ accuracy(m) dm by the trapezoidal rule, in per cent. Lower: a steeper drop.
+
+    Over a part of the masked fractions it is divided by their range, so that it is the mean accuracy there.
+    """
+    fractions = curves.masked_fraction
+    width = float(fractions[-1] - fractions[0])
+    if not width > 0:
+        raise ValueError(
+            f"an area needs curves over a range of masked fractions, given {fractions.values.tolist()}"
+        )
+    area = accuracy_drop(curves).integrate("masked_fraction") / width
     area.attrs = {"long_name": "area under the accuracy drop", "units": "%"}
     return area.rename("drop_auc")
 

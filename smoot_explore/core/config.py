@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import param
 
-from smoot_explore.core.choices import FILLS, METHODS, OPTIMIZERS
+from smoot_explore.core.choices import FILLS, K_RULES, METHODS, OPTIMIZERS, SCHEDULES
 from smoot_explore.errors import unknown_name
+
+REGISTERED = {"k_rule", "fill"}  # settings whose values users may add to by a name of their own
 
 
 class LiveValues(NamedTuple):
@@ -107,6 +111,21 @@ class TrainingConfig(param.Parameterized):
         doc="label: Δ₁ is the change of the label's probability, equation (1); predicted: that of the most "
         "probable class of the clean image. The k-landscape always follows the label.",
     )
+    k_rule = param.Selector(
+        default="smoot",
+        objects=list(K_RULES),
+        label="Rule that moves k",
+        doc="smoot: equations (1) to (4); magnitude: the likely precursor's, with its own start and bounds: k only "
+        "rises; or one of your own, by register_k_rule.",
+    )
+    patch = param.Integer(
+        default=1,
+        bounds=(1, None),
+        softbounds=(1, 32),
+        label="Patch (side in pixels)",
+        doc="Mask whole squares of this side, ranked by their mean saliency, as transformers see images. k, its "
+        "bounds and α then count patches instead of pixels. 1 masks pixels.",
+    )
     epochs = param.Integer(
         default=10,
         bounds=(1, None),
@@ -129,11 +148,72 @@ class TrainingConfig(param.Parameterized):
         label="τ, learning rate",
         doc="Step size of the optimiser, equation (7). 1 suits Adadelta; SGD and Adam want far less.",
     )
+    schedule = param.Selector(
+        default="constant",
+        objects=list(SCHEDULES),
+        label="Schedule of the learning rate",
+        doc="What τ is multiplied by as training goes on. constant: 1; settle: a tenth in the last quarter of the "
+        "epochs; cosine: from 1 down to 0 along half a cosine.",
+    )
+    warm_up = param.Number(
+        default=0.0,
+        bounds=(0, None),
+        softbounds=(0, 5),
+        step=0.5,
+        label="Warm-up (epochs)",
+        doc="The learning rate rises in a straight line over so many epochs first. 0 starts at once.",
+    )
     optimizer = param.Selector(
         default="adadelta",
         objects=list(OPTIMIZERS),
         label="Optimiser",
         doc="torch.optim's optimiser of that name; the paper uses Adadelta.",
+    )
+    momentum = param.Number(
+        default=0.0,
+        bounds=(0, 1),
+        inclusive_bounds=(True, False),
+        step=0.01,
+        label="Momentum of SGD",
+        doc="How much of the last step SGD repeats. The other optimisers have their own.",
+    )
+    weight_decay = param.Number(
+        default=0.0,
+        bounds=(0, None),
+        softbounds=(0, 0.1),
+        step=0.001,
+        label="Weight decay",
+        doc="How fast weights shrink towards 0, as torch.optim's optimiser does it.",
+    )
+    gradient_limit = param.Number(
+        default=0.0,
+        bounds=(0, None),
+        softbounds=(0, 10),
+        step=0.1,
+        label="Largest norm of the gradient",
+        doc="A longer gradient, of all weights together, is shortened to this norm before the step. 0: no limit.",
+    )
+    label_smoothing = param.Number(
+        default=0.0,
+        bounds=(0, 1),
+        softbounds=(0, 0.3),
+        step=0.01,
+        label="Label smoothing",
+        doc="Share of the target that the cross-entropy spreads evenly over all classes.",
+    )
+    class_weights = param.Selector(
+        default="equal",
+        objects=["equal", "balanced"],
+        label="Weights of the classes",
+        doc="equal: each image counts the same in the cross-entropy; balanced: each class does, whatever its "
+        "number of training images.",
+    )
+    batch_norm = param.Selector(
+        default="clean",
+        objects=["clean", "both"],
+        label="Statistics of BatchNorm",
+        doc="clean: they are estimated on the clean images alone, and masked images are normalised by their own "
+        "batch; both: also on the masked images, which no test image resembles.",
     )
     fill = param.Selector(
         default="remaining",
@@ -180,12 +260,18 @@ class TrainingConfig(param.Parameterized):
         for name in settings:
             if name not in setting_names():
                 raise _unknown_setting(name)
-        super().__init__(**settings)
+        super().__init__(**{name: _plain(value) for name, value in settings.items()})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in self.param:
             raise _unknown_setting(name)
-        super().__setattr__(name, value)
+        super().__setattr__(name, _plain(value))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all settings are equal."""
+        return self.to_dict() == other.to_dict() if isinstance(other, TrainingConfig) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # settings change, as those of a list do
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, ready for JSON."""
@@ -195,13 +281,43 @@ class TrainingConfig(param.Parameterized):
         """The values that training reads anew at each step."""
         return LiveValues(*(float(getattr(self, name)) for name in LiveValues._fields))
 
+    @classmethod
+    def accept(cls, name: str, value: str) -> None:
+        """Take one more value for the setting ``name``: something registered by its name."""
+        setting = cls.param[name]
+        if value not in setting.objects:
+            setting.objects = [*setting.objects, value]
+
+    @classmethod
+    def recorded(cls, settings: Mapping[str, Any]) -> TrainingConfig:
+        """The settings of a training on record, which may name rules and fills that are not registered here."""
+        known = {name: value for name, value in settings.items() if name not in REGISTERED}
+        config = cls(**known)
+        for name in REGISTERED & set(settings):
+            if not isinstance(settings[name], str):
+                raise ValueError(f"{name} must be a name, given {settings[name]!r}")
+            setting = config.param[name]
+            setting.objects = list(dict.fromkeys([*setting.objects, settings[name]]))
+            setattr(config, name, settings[name])
+        return config
+
     def check(self) -> None:
         """Raise ``ValueError`` where single valid values do not go together."""
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum={self.momentum} is for optimizer='sgd' alone, given optimizer={self.optimizer!r}; "
+                "use momentum=0"
+            )
         if self.k_min > self.k_max:
             raise ValueError(
                 f"k_min={self.k_min} is above k_max={self.k_max}; "
                 "give fractions of the pixels with k_min ≤ k_max"
             )
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers, of a sweep for example, as Python's: a record holds plain values."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def setting_names() -> list[str]:

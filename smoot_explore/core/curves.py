@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import derived_seed
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
 from smoot_explore.core.levels import (
     Progress,
     checked_names,
@@ -24,9 +25,10 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import order_pixels
-from smoot_explore.core.saliency import untouched
+from smoot_explore.core.masking import fill_names, order_pixels
+from smoot_explore.core.saliency import ATTRIBUTION_METHODS, untouched
 from smoot_explore.data.images import Split
+from smoot_explore.errors import unknown_name
 from smoot_explore.schema import CURVES, labelled
 
 
@@ -39,12 +41,15 @@ def masking_curves(
     attribution: str | Sequence[str] = "gradient",
     *,
     signed: bool = True,
+    target: str | int | Sequence[int] | np.ndarray | Tensor = "label",
+    maps: Mapping[str, np.ndarray | Tensor] | np.ndarray | Tensor | None = None,
     precision: str = "float32",
     memory_budget: int = 2**30,
     seed: int = 0,
     progress: Progress | None = None,
+    **options: Any,
 ) -> xr.Dataset:
-    """Probability of the label, and whether the prediction is right, as each image is masked step by step.
+    """Probability of a class, and whether the prediction is right, as each image is masked step by step.
 
     Pixels are ranked once, on the clean image. At the fraction m, round(m·P) pixels are masked (halves to
     even). Random fills use the same random numbers at every level, so that a curve moves because of what
@@ -55,13 +60,19 @@ def masking_curves(
     model
         Maps normalised images to logits; evaluated on the device it is on, in eval mode, and left as it was.
     split
-        Images and labels, for example ``data.test`` or ``data.test[:100]``.
+        Images and labels, for example ``data.test`` or ``data.test.sample(100)``.
     levels
         Number of equal steps from m = 0 to m = 1, which gives ``levels + 1`` points; or the fractions.
     order, fill
         As in `rank_pixels` and `mask_pixels`. A list of fills adds the dimension ``fill``.
     attribution, signed
         As in `saliency`. A list of attributions adds the dimension ``attribution``.
+    target
+        The class that is explained, and whose probability is followed: ``"label"``, ``"predicted"`` (the most probable
+        class of the clean image), a class, or one for each image. ``correct`` always judges the label.
+    maps
+        Saliency of one's own, ``(N, H, W)`` in the order of ``split``, instead of an attribution method; it is called
+        ``"own"``. Several by name add the dimension ``attribution``. With ``signed=False`` their magnitude ranks.
     precision
         ``"float32"``, ``"bfloat16"`` or ``"auto"``, of the forward passes.
     memory_budget
@@ -71,11 +82,19 @@ def masking_curves(
         Fixes the random fills and attribution methods.
     progress
         Called after each chunk with the images done and the images in all.
+    **options
+        Of the attribution method, as in `saliency`, for example ``n_steps=8``.
 
     Returns
     -------
     xr.Dataset
-        ``probability`` and ``correct``, ``(image, masked_fraction)``; see docs/schema.md.
+        ``probability`` and ``correct``, ``(image, masked_fraction)``; see docs/schema.md. Its attribute ``ranking``
+        names a target and options that are not the defaults.
+
+    Warns
+    -----
+    UserWarning
+        When maps are constant: such an image's pixels are masked in reading order, whatever the model learnt.
 
     Examples
     --------
@@ -86,36 +105,49 @@ def masking_curves(
     (('image', 'masked_fraction'), [0.0, 0.25, 0.5, 0.75, 1.0])
     """
     fractions = masked_fractions(levels)
-    fills, attributions = (
-        checked_names(fill, "fill", FILLS),
-        checked_names(attribution, "attribution method", ATTRIBUTIONS),
-    )
+    fills = checked_names(fill, "fill", fill_names())
+    if maps is None:
+        attributions, own = checked_names(attribution, "attribution method", ATTRIBUTION_METHODS), {}
+    else:
+        own = _own_maps(maps, split, options)
+        attributions, attribution = list(own), list(own) if isinstance(maps, Mapping) else "own"
+    targets = _targets(target, split)
     pixels = np.rint(fractions * split.n_pixels).astype(int).tolist()
     hardware = hardware_of(model, precision)
     shape = (len(attributions), len(fills), len(split), len(fractions))
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
+    constant = dict.fromkeys(attributions, 0)
     rng = np.random.default_rng(seed)
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in chunks_of(model, split, hardware, memory_budget):
             images, labels = split.batch(chunk, hardware)
             noise = draw_noise_for(rng, images, fills)
+            explained = (logits_of(model, images).argmax(1) if targets is None else targets[chunk]).to(
+                images.device
+            )
             for i, name in enumerate(attributions):
-                maps, clean = saliency_and_logits(
-                    model, images, labels, name, signed, derived_seed(seed, chunk.start)
-                )
-                ordered = order_pixels(maps, order)
+                if name in own:
+                    ranked, clean = own[name][chunk].to(images.device), logits_of(model, images)
+                    ranked = ranked if signed else ranked.abs()
+                else:
+                    ranked, clean = saliency_and_logits(
+                        model, images, explained, name, signed, derived_seed(seed, chunk.start), **options
+                    )
+                constant[name] += _count_constant(ranked)
+                ordered = order_pixels(ranked, order)
                 for j, fill_name in enumerate(fills):
                     batches = masked_batches(images, ordered, pixels, fill_name, noise, split.black)
                     levels_p, levels_correct = [], []
                     for k, batch in zip(pixels, batches, strict=True):
                         logits = clean if k == 0 else logits_of(model, batch).expand_as(clean)
-                        levels_p.append(logits.softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1))
+                        levels_p.append(logits.softmax(1).gather(1, explained.unsqueeze(1)).squeeze(1))
                         levels_correct.append(logits.argmax(1) == labels)
                     probability[i, j, chunk] = torch.stack(levels_p, 1).cpu().numpy()
                     correct[i, j, chunk] = torch.stack(levels_correct, 1).cpu().numpy()
             if progress is not None:
                 progress(chunk.stop, len(split))
+    _warn_of_constant_maps(constant, len(split))
     drop = tuple(n for n, given in enumerate((attribution, fill)) if isinstance(given, str))
     return labelled(
         CURVES,
@@ -128,9 +160,77 @@ def masking_curves(
         },
         {
             "order": order,
-            "ranking": "signed" if signed else "magnitude",
+            "ranking": _ranking(signed, target, options),
             "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
         },
     )
+
+
+def _own_maps(
+    maps: Mapping[str, np.ndarray | Tensor] | np.ndarray | Tensor, split: Split, options: Mapping[str, Any]
+) -> dict[str, Tensor]:
+    """The given maps by name, float32 ``(N, H, W)``."""
+    if options:
+        raise ValueError(
+            f"maps are ranked as they are: the options {', '.join(options)} are of attribution methods"
+        )
+    shape = (len(split), *split.image_shape[1:])
+    found = {}
+    for name, values in (maps if isinstance(maps, Mapping) else {"own": maps}).items():
+        found[name] = torch.as_tensor(values, dtype=torch.float32).detach()
+        if found[name].shape != shape or not found[name].isfinite().all():
+            raise ValueError(
+                f"the maps {name!r} must be finite numbers of shape {shape}, one for each pixel of each image; given "
+                f"{tuple(found[name].shape)}"
+            )
+    if not found:
+        raise ValueError("maps holds no map; give at least one, or leave it out")
+    return found
+
+
+def _targets(target: str | int | Sequence[int] | np.ndarray | Tensor, split: Split) -> Tensor | None:
+    """The class to explain of each image, ``(N,)``; None for the predicted one, which the model tells."""
+    if isinstance(target, str):
+        if target not in ("label", "predicted"):
+            raise unknown_name("target", target, ("label", "predicted"), "A class is given by its number")
+        return split.labels if target == "label" else None
+    classes = torch.as_tensor(target)
+    fits = classes.shape in ((), (len(split),)) and not classes.is_floating_point()
+    if not fits or not ((classes >= 0) & (classes < split.n_classes)).all():
+        raise ValueError(
+            f"target must be a class, 0 to {split.n_classes - 1}, or one for each of the {len(split)} images; given "
+            f"{classes.tolist() if classes.numel() < 10 else tuple(classes.shape)}"
+        )
+    return classes.long().expand(len(split))
+
+
+def _ranking(signed: bool, target: object, options: Mapping[str, Any]) -> str:
+    """How pixels were ranked, with what is not the default."""
+    words = ["signed" if signed else "magnitude"]
+    if not isinstance(target, str):
+        words.append("target given")
+    elif target != "label":
+        words.append(f"target {target}")
+    told = (
+        f"{name}={value}" if isinstance(value, int | float | str) else name for name, value in options.items()
+    )
+    return ", ".join([*words, *told])
+
+
+def _count_constant(maps: Tensor) -> int:
+    """How many maps differ between their pixels by no more than rounding."""
+    low, high = maps.flatten(1).aminmax(dim=1)
+    return int((high - low <= 1e-6 * torch.maximum(-low, high)).sum())
+
+
+def _warn_of_constant_maps(constant: Mapping[str, int], n: int) -> None:
+    for name, count in constant.items():
+        if count:
+            warnings.warn(
+                f"{name} gives {count} of {n} images the same value at every pixel: they are masked in reading order, "
+                "and their curves and AUC say nothing of the model; use another attribution, or of Grad-CAM another "
+                "layer=…",
+                stacklevel=3,
+            )

@@ -10,7 +10,6 @@ from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import derived_seed
 from smoot_explore.core.adaptation import probability_change
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, RANDOM_FILLS
 from smoot_explore.core.levels import (
     Progress,
     checked_names,
@@ -22,8 +21,8 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import order_pixels
-from smoot_explore.core.saliency import untouched
+from smoot_explore.core.masking import draws_noise, fill_names, order_pixels
+from smoot_explore.core.saliency import ATTRIBUTION_METHODS, untouched
 from smoot_explore.data.images import Split
 from smoot_explore.schema import LANDSCAPE, labelled
 
@@ -66,10 +65,13 @@ def k_landscape(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, given {draws}")
-    checked_names(fill, "fill", FILLS), checked_names(attribution, "attribution method", ATTRIBUTIONS)
+    (
+        checked_names(fill, "fill", fill_names()),
+        checked_names(attribution, "attribution method", ATTRIBUTION_METHODS),
+    )
     pixels = np.unique(np.rint(masked_fractions(levels) * split.n_pixels).astype(int)).tolist()
     hardware = hardware_of(model, precision)
-    draws = draws if fill in RANDOM_FILLS else 1
+    draws = draws if draws_noise(fill) else 1
     rngs = [np.random.default_rng([seed, draw]) for draw in range(draws)]
     label_change = np.zeros((len(split), len(pixels)), np.float32)
     runners_up_change = np.zeros_like(label_change)

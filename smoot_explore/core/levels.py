@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from smoot_explore.compute.device import Hardware
-from smoot_explore.core.choices import RANDOM_FILLS
-from smoot_explore.core.masking import fill_values
+from smoot_explore.core.masking import depends_on_mask, draws_noise, fill_values
 from smoot_explore.core.models import activation_bytes, check_logits
 from smoot_explore.core.saliency import input_gradient, saliency
 from smoot_explore.data.images import Split
@@ -37,7 +37,7 @@ def masked_fractions(levels: int | Sequence[float]) -> np.ndarray:
     return fractions
 
 
-def checked_names(given: str | Sequence[str], kind: str, accepted: Sequence[str] | dict) -> list[str]:
+def checked_names(given: str | Sequence[str], kind: str, accepted: Collection[str]) -> list[str]:
     names = [given] if isinstance(given, str) else list(given)
     if not names:
         raise ValueError(f"give at least one {kind} of: {', '.join(accepted)}")
@@ -67,7 +67,7 @@ def chunks_of(model: nn.Module, split: Split, hardware: Hardware, memory_budget:
 
 def draw_noise_for(rng: np.random.Generator, images: Tensor, fills: Sequence[str]) -> Tensor | None:
     """Random numbers for random fills, drawn image after image: how images are chunked changes nothing."""
-    if not set(fills) & set(RANDOM_FILLS):
+    if not any(map(draws_noise, fills)):
         return None
     return torch.from_numpy(rng.random(images.shape, np.float32)).to(images.device)
 
@@ -84,10 +84,11 @@ def saliency_and_logits(
     attribution: str,
     signed: bool,
     seed: int,
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
     """Saliency maps and the clean logits; the gradient needs one forward pass for both."""
-    if attribution != "gradient":
-        maps = saliency(model, images, labels, attribution, signed=signed, seed=seed)
+    if attribution != "gradient" or options:
+        maps = saliency(model, images, labels, attribution, signed=signed, seed=seed, **options)
         return maps, logits_of(model, images)
     images = images.detach().requires_grad_()
     with torch.enable_grad():
@@ -117,6 +118,12 @@ def masked_batches(
         for i, new in enumerate(new_pixels):
             mask.view(n, 1, -1).scatter_(2, new, True)
             yield torch.where(mask, torch.lerp(low[i], high[i], noise), images, out=masked)
+        return
+    if depends_on_mask(fill):
+        mask = torch.zeros_like(images[:, :1], dtype=torch.bool)
+        for new in new_pixels:
+            mask.view(n, 1, -1).scatter_(2, new, True)
+            yield torch.where(mask, fill_values(images, mask, fill, noise, black), images)
         return
     everything = torch.ones_like(images[:, :1], dtype=torch.bool)
     values = fill_values(images, everything, fill, noise, black).expand_as(images).reshape(n, channels, -1)

@@ -1,103 +1,271 @@
-"""The loss of a guided step: equations (5) and (6), and what it tells of every image."""
+"""The loss of guided training: the one implementation of equations (1) to (6), and what it keeps of every image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import contextlib
+from typing import NamedTuple
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smoot_explore.compute.device import Hardware
-from smoot_explore.core.adaptation import class_of_delta, update_k
+from smoot_explore.core.adaptation import class_of_delta, k_change
 from smoot_explore.core.config import LiveValues, TrainingConfig
-from smoot_explore.core.masking import mask_pixels, rank_pixels
-from smoot_explore.core.saliency import input_gradient
-
-if TYPE_CHECKING:
-    pass
-
-
-class StepSetting(NamedTuple):
-    """What all steps of an epoch share."""
-
-    config: TrainingConfig
-    n_pixels: int  # P
-    hardware: Hardware
-    generator: torch.Generator | None = None  # of the random fills
-    black: Tensor | float = 0.0  # in the scale of the images
-    slice_size: int | None = None  # images that may go through the model at once; None takes the batch whole
+from smoot_explore.core.masking import check_fill, check_patch, mask_pixels, rank_pixels
+from smoot_explore.core.models import (
+    check_logits,
+    check_no_probabilities,
+    clean_statistics,
+    is_compiled,
+    kept_modes,
+)
+from smoot_explore.core.rules import KSettings, k_rule, start_fraction
+from smoot_explore.core.saliency import check_images, input_gradient
 
 
-class StepResult(NamedTuple):
-    """What one training step gives back, still on the device."""
+class LossResult(NamedTuple):
+    """What a batch gives: the loss to go backward from, and the rest without gradients."""
 
-    losses: Tensor  # (4,): loss, cross-entropy, KL, share of right predictions
-    k: Tensor  # (B,)
-    delta: Tensor  # (B,)
-    saliency: Tensor | None = None  # (B, H, W) for the next visit; harvested only
+    loss: Tensor  # () CE + λ·KL, equation (5)
+    cross_entropy: Tensor  # ()
+    kl: Tensor  # () before λ; NaN for traditional training
+    k: Tensor  # (B,) for the next visit
+    delta: Tensor  # (B,) Δ of equation (3); NaN for traditional training
+    probability: Tensor  # (B,) of the label, clean image
+    correct: Tensor  # (B,) bool: the most probable class of the clean image is the label
+    saliency: Tensor | None  # (B, H, W) that ranked the pixels; None for traditional training
 
 
-def batch_loss(
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    k: Tensor,
-    live: LiveValues,
-    setting: StepSetting,
-    last_saliency: Tensor | None = None,
-) -> tuple[Tensor, StepResult]:
-    """The loss of equation (5), to go backward from, and what the step has to tell.
+class GuidedLoss(nn.Module):
+    """The loss of traditional, SGT or SMOOT training around a model, with k and Δ of every training image.
 
-    One forward pass of the clean images serves both the loss and the saliency, unless
-    ``saliency_pass="eval"``. ``images`` are made to require a gradient where their saliency is taken.
+    A call takes a batch through saliency, ranking, masking, the clean and the masked pass, CE + λ·KL, and moves
+    k of its images without gradient. Go backward from ``loss`` of what it gives; the rest of the loop is yours.
+    The loss has the model's parameters, and k, Δ, … as buffers: ``state_dict`` keeps both.
+
+    It works under ``torch.autocast``, with gradient clipping and accumulation, with a compiled model, and wrapped in
+    ``DistributedDataParallel``, where one call is one step: wherever ``torch.distributed`` is initialised, all
+    processes must call it together, each with the same number of images, and hold the same k afterwards.
+    In eval mode nothing is moved.
+
+    Parameters
+    ----------
+    model
+        Maps normalised images ``(B, C, H, W)`` to logits ``(B, n_classes)``; it may be compiled. It runs in the
+        mode that it is in.
+    config
+        `TrainingConfig`; the default ones when None. The settings in `LiveValues` are read anew at each call.
+        What concerns a loop (epochs, batch size, optimiser, learning rate, seed, device, precision) is not used.
+    n_images
+        Number of training images: ids lie in 0 … n_images − 1.
+    image_shape
+        (C, H, W).
+    black
+        Value of black in the scale of the images, a number or ``(C,)``: ``data.black`` for normalised ones.
+    class_weights
+        ``(n_classes,)``: how much an image of each class counts in the cross-entropy. None: all 1.
+    generator
+        Source of the random fills, on the images' device; None is PyTorch's global one.
+
+    Attributes
+    ----------
+    k, delta, probability
+        float32 ``(n_images,)``: k in pixels (or patches) for the next visit; Δ and the label's probability
+        at the last visit, NaN before the first.
+    correct
+        bool ``(n_images,)``: whether the image was recognised at its last visit.
+    visits
+        int64 ``(n_images,)``: how often each image was visited.
+
+    Examples
+    --------
+    >>> from smoot_explore import load_data
+    >>> split = load_data("shapes", train=12, test=6).train
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 6))
+    >>> loss = GuidedLoss(model, n_images=12, image_shape=split.image_shape, black=split.black)
+    >>> out = loss(split.normalize(), split.labels, torch.arange(12))
+    >>> out.loss.backward()
+    >>> out.k.shape, bool((loss.k == out.k).all()), loss.visits.tolist() == [1] * 12
+    (torch.Size([12]), True, True)
     """
-    config, hardware, n_pixels = setting.config, setting.hardware, setting.n_pixels
-    guided = config.method != "traditional"
-    own_pass = config.saliency_pass == "eval"
-    images.requires_grad_(guided and not own_pass)
-    with hardware.autocast():
-        logits = model(images).float()  # (B, n_classes)
-    cross_entropy = F.cross_entropy(logits, labels)
-    kl, loss = torch.full_like(cross_entropy, torch.nan), cross_entropy
-    delta = torch.full_like(k, torch.nan)
-    if guided:
-        if last_saliency is not None:
-            gradient = last_saliency
-        elif own_pass:
-            gradient = _eval_mode_gradient(model, images, labels, config.signed, hardware)
-        else:
-            gradient = input_gradient(logits, images, labels, signed=config.signed, retain_graph=True)
-        ranks = rank_pixels(gradient, order="lowest")
-        masked = mask_pixels(images.detach(), ranks, k, config.fill, setting.generator, black=setting.black)
-        with hardware.autocast():
-            masked_logits = model(masked).float()
-        kl = kl_divergence(logits, masked_logits)
-        loss = cross_entropy + live.kl_weight * kl  # (5)
-        clean = logits.detach().softmax(1)
-        update = update_k(
-            k, clean, masked_logits.detach().softmax(1), class_of_delta(clean, labels, config.delta_class),
-            alpha=live.alpha, beta=live.beta, top_n=config.top_n,
-            k_min=live.k_min * n_pixels, k_max=live.k_max * n_pixels,
-        )  # fmt: skip
-        delta = update.delta
-        k = update.k if config.method == "smoot" else k
-    right = (logits.detach().argmax(1) == labels).float().mean()
-    losses = torch.stack([loss.detach(), cross_entropy.detach(), kl.detach(), right])
-    return loss, StepResult(losses, k, delta)
 
+    k: Tensor
+    delta: Tensor
+    probability: Tensor
+    correct: Tensor
+    visits: Tensor
+    black: Tensor
+    maps: Tensor | None  # (n_images, H, W) bfloat16, from each image's last visit; harvested saliency only
+    class_weights: Tensor | None
 
-def loss_saliency(images: Tensor, *, signed: bool) -> Tensor:
-    """Harvested saliency ``(N, H, W)``: minus the gradient of the loss that has come back to the images.
-
-    Where a pixel's increase lowers the loss, it speaks for the label: the sign agrees with that of the label's
-    logit. Unlike the logit's gradient, it also holds what speaks against the other classes.
-    """
-    if images.grad is None:
-        raise ValueError(
-            "the images hold no gradient; go backward from the loss with inputs=[…, images] first"
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainingConfig | None = None,
+        *,
+        n_images: int,
+        image_shape: tuple[int, int, int],
+        black: Tensor | float = 0.0,
+        class_weights: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config = TrainingConfig() if config is None else config
+        config.check()
+        check_fill(config.fill)
+        self.generator = generator
+        self.live: LiveValues | None = (
+            None  # in place of the config's, for a loop that decides when they change
         )
-    return (-images.grad if signed else images.grad.abs()).mean(1)
+        self.seen = 0  # images, over all calls
+        self._move = k_rule(config.k_rule) if config.method == "smoot" else None
+        self._checked = False
+        _, height, width = image_shape
+        check_patch(config.patch, height, width)
+        self.n_pixels = height * width // config.patch**2  # or patches: what k counts up to
+        device = next((weights.device for weights in model.parameters()), None)
+        k_start = start_fraction(config.to_dict()) * self.n_pixels
+
+        def constant(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.full((n_images,), value, dtype=dtype, device=device)
+
+        self.register_buffer("k", constant(k_start))
+        self.register_buffer("delta", constant(torch.nan))
+        self.register_buffer("probability", constant(torch.nan))
+        self.register_buffer("correct", constant(False, torch.bool))
+        self.register_buffer("visits", constant(0, torch.int64))
+        maps = torch.zeros(n_images, height, width, dtype=torch.bfloat16, device=device)
+        self.register_buffer("maps", maps if harvests(config) else None)
+        self.register_buffer("black", torch.as_tensor(black, device=device), persistent=False)
+        self.register_buffer("class_weights", class_weights, persistent=False)
+
+    def forward(self, images: Tensor, labels: Tensor, ids: Tensor) -> LossResult:
+        """The loss of a batch; moves k, Δ, … of its images.
+
+        Parameters
+        ----------
+        images
+            Normalised ``(B, C, H, W)``.
+        labels
+            int64 ``(B,)``.
+        ids
+            int64 ``(B,)``, different ones: the positions of the images among the ``n_images``.
+        """
+        config, model = self.config, self.model
+        live = config.live_values() if self.live is None else self.live
+        guided = config.method != "traditional"
+        own_pass = config.saliency_pass == "eval"
+        if not self._checked:
+            self._check(images, labels, ids)
+        images = images.detach().requires_grad_(guided and not own_pass)
+        with _kept_for_two_passes(model):
+            logits = model(images)
+            if not self._checked:
+                check_logits(logits, len(images))
+                if not logits.is_meta:
+                    check_no_probabilities(logits)
+                self._checked = True
+            logits = logits.float()  # (B, n_classes)
+            saliency = self._saliency(logits, images, labels, ids) if guided else None
+        cross_entropy = self._cross_entropy(logits, labels)
+        loss, kl = cross_entropy, torch.full_like(cross_entropy, torch.nan)
+        clean = logits.detach().softmax(1)
+        k = self.k[ids]
+        delta = torch.full_like(k, torch.nan)
+        if saliency is not None:
+            ranks = rank_pixels(saliency, order="lowest", patch=config.patch)
+            masked = mask_pixels(images.detach(), ranks, k, config.fill, self.generator, black=self.black)
+            recording = contextlib.nullcontext() if config.batch_norm == "both" else clean_statistics(model)
+            # Under autocast the passes would share weights in bfloat16, and their gradients would add up in it.
+            torch.clear_autocast_cache()
+            with recording:
+                masked_logits = model(masked).float()
+            kl = kl_divergence(logits, masked_logits)
+            loss = cross_entropy + live.kl_weight * kl  # (5)
+            change = k_change(
+                clean, masked_logits.detach().softmax(1), class_of_delta(clean, labels, config.delta_class),
+                beta=live.beta, top_n=config.top_n,
+            )  # fmt: skip
+            delta = change.delta
+            if self._move is not None:
+                n = self.n_pixels
+                bounds = KSettings(live.alpha, live.k_min * n, live.k_max * n, n)
+                k = self._move(k, change, labels, self.visits[ids] + 1, bounds)
+                if config.k_rule != "smoot":
+                    k = k.clamp(0, n)
+        probability = clean.gather(1, labels.unsqueeze(1)).squeeze(1)
+        correct = clean.argmax(1) == labels
+        if self.training:
+            self._keep(ids, k, delta, probability, correct)
+            if self.maps is not None:
+                self._harvest(images, ids)
+        return LossResult(loss, cross_entropy.detach(), kl.detach(), k, delta, probability, correct, saliency)
+
+    def _saliency(self, logits: Tensor, images: Tensor, labels: Tensor, ids: Tensor) -> Tensor:
+        """What ranks the pixels, ``(B, H, W)``."""
+        signed = self.config.signed
+        if self.config.saliency_pass == "eval":  # a pass of its own without dropout, as the SGT code has it
+            images = images.detach().requires_grad_()
+            with kept_modes(self.model):
+                self.model.eval()
+                return input_gradient(self.model(images).float(), images, labels, signed=signed)
+        if self.maps is not None and self.seen >= len(self.k):
+            return self.maps[ids]
+        gradient = input_gradient(logits, images, labels, signed=signed, retain_graph=True)
+        if self.maps is None:
+            return gradient
+        new = (self.visits[ids] == 0).view(-1, 1, 1)
+        return torch.where(new, gradient, self.maps[ids])
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        smoothing = self.config.label_smoothing
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # A plain mean, so that the parts of a batch add up to it, in slices or on several devices.
+        weights = self.class_weights
+        return F.cross_entropy(logits, labels, weights, reduction="none", label_smoothing=smoothing).mean()
+
+    @torch.no_grad()
+    def _keep(self, ids: Tensor, k: Tensor, delta: Tensor, probability: Tensor, correct: Tensor) -> None:
+        values = torch.stack([k, delta, probability, correct.float()])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            ids, values = _of_all_processes(ids, values)
+        self.k[ids], self.delta[ids], self.probability[ids] = values[:3].unbind()
+        self.correct[ids] = values[3] > 0
+        self.visits[ids] += 1
+        self.seen += len(ids)
+
+    def _harvest(self, images: Tensor, ids: Tensor) -> None:
+        """Keep, on the way back, minus the gradient of the loss at the images.
+
+        Where a pixel's increase lowers the loss, it speaks for the label: the sign agrees with that of the label's
+        logit. Unlike the logit's gradient, it also holds what speaks against the other classes.
+        """
+
+        def keep(gradient: Tensor) -> None:
+            if self.maps is not None:
+                one = -gradient if self.config.signed else gradient.abs()
+                self.maps[ids] = one.mean(1).to(self.maps.dtype)
+
+        images.register_hook(keep)
+
+    def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
+        """Raise a clear error for a first batch that cannot be what it should."""
+        check_images(images, labels)
+        if not images.is_floating_point():
+            raise TypeError(f"images must be normalised floating-point numbers, given {images.dtype}")
+        if labels.dtype != torch.int64 or ids.dtype != torch.int64 or ids.shape != labels.shape:
+            raise TypeError(
+                "labels and ids must be int64 (B,): the class of each image, and its position among the n_images; "
+                f"given {labels.dtype} {tuple(labels.shape)} and {ids.dtype} {tuple(ids.shape)}. Targets that are "
+                "no single class (regression, several labels) have no p_y to follow"
+            )
+        if ids.device.type == "cpu" and not ((ids >= 0) & (ids < len(self.k))).all():
+            raise ValueError(f"ids must lie in 0 … {len(self.k) - 1}, given {ids.min()} to {ids.max()}")
+        if not torch.is_grad_enabled() and self.config.method != "traditional":
+            raise RuntimeError("GuidedLoss takes gradients: call it outside torch.no_grad()")
 
 
 def kl_divergence(logits: Tensor, masked_logits: Tensor) -> Tensor:
@@ -111,14 +279,20 @@ def harvests(config: TrainingConfig) -> bool:
     return config.saliency_pass == "harvested" and config.method != "traditional"
 
 
-def _eval_mode_gradient(
-    model: nn.Module, images: Tensor, labels: Tensor, signed: bool, hardware: Hardware
-) -> Tensor:
-    """The saliency by a forward pass of its own without dropout, as the SGT code has it."""
-    model.eval()
-    images = images.detach().requires_grad_()
-    with hardware.autocast():
-        logits = model(images).float()
-    gradient = input_gradient(logits, images, labels, signed=signed)
-    model.train()
-    return gradient
+def _kept_for_two_passes(model: nn.Module) -> contextlib.AbstractContextManager:
+    """A compiled model's graph is gone through twice, for saliency and loss: it must not give its memory away."""
+    if not is_compiled(model):
+        return contextlib.nullcontext()
+    import torch._functorch.config
+
+    return torch._functorch.config.patch(donated_buffer=False)
+
+
+def _of_all_processes(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """ids ``(B,)`` and values ``(4, B)`` of all processes of a distributed training, one after the other."""
+    n = torch.distributed.get_world_size()
+    all_ids = [torch.empty_like(ids) for _ in range(n)]
+    all_values = [torch.empty_like(values) for _ in range(n)]
+    torch.distributed.all_gather(all_ids, ids.contiguous())
+    torch.distributed.all_gather(all_values, values.contiguous())
+    return torch.cat(all_ids), torch.cat(all_values, 1)

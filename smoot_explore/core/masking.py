@@ -3,15 +3,74 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from smoot_explore.core.choices import FILLS, ORDERS, RANDOM_FILLS
+from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import unknown_name
 
+Fill = Callable[[Tensor, Tensor, Tensor, Tensor | float], Tensor]
+_OWN_FILLS: dict[str, Fill] = {}
 
-def rank_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
+
+def register_fill(name: str, fill: Fill) -> None:
+    """Make a fill of one's own known under a name, wherever a fill is named.
+
+    Parameters
+    ----------
+    name
+        Any text. The fill of a name that was registered before is replaced; `FILLS` keep theirs.
+    fill
+        ``fill(images, mask, noise, black)`` gives what stands at the masked pixels, broadcastable to the images
+        ``(N, C, H, W)``. ``mask`` is bool ``(N, 1, H, W)``, True where masked; ``noise`` uniform random numbers in
+        0 … 1 in the shape of the images; ``black`` a number or ``(C,)``. It runs at each training step on the
+        device: no ``.item()``, no ``if`` on a tensor.
+
+    Examples
+    --------
+    >>> register_fill("white", lambda images, mask, noise, black: images.amax((2, 3), keepdim=True))
+    >>> images, ranks = torch.tensor([[[[0.2, 0.9]]]]), torch.tensor([[[0, 1]]])
+    >>> mask_pixels(images, ranks, 1, "white").tolist() == torch.tensor([[[[0.9, 0.9]]]]).tolist()
+    True
+    """
+    if name in FILLS:
+        raise ValueError(f"{name!r} is a fill that is here already; choose another name")
+    if not callable(fill):
+        raise TypeError(
+            f"a fill is a function (images, mask, noise, black) → values, given {type(fill).__name__}"
+        )
+    _OWN_FILLS[name] = fill
+    TrainingConfig.accept("fill", name)
+
+
+def check_fill(name: str) -> None:
+    """Raise ``ValueError`` unless a fill of this name is there or registered."""
+    if name not in FILLS and name not in _OWN_FILLS:
+        raise unknown_name(
+            "fill", name, fill_names(), "register_fill(name, fill) makes one of your own known"
+        )
+
+
+def fill_names() -> tuple[str, ...]:
+    """All fills that can be named now: `FILLS` and those registered."""
+    return (*FILLS, *_OWN_FILLS)
+
+
+def draws_noise(fill: str) -> bool:
+    """Whether the fill is given random numbers."""
+    return fill in RANDOM_FILLS or fill in _OWN_FILLS
+
+
+def depends_on_mask(fill: str) -> bool:
+    """Whether what stands at a pixel may depend on which others are masked."""
+    return fill == "remaining" or fill in _OWN_FILLS
+
+
+def rank_pixels(saliency: Tensor, order: str = "lowest", patch: int = 1) -> Tensor:
     """Rank of every pixel in its image: 0 is masked first.
 
     Parameters
@@ -22,21 +81,43 @@ def rank_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
         ``"lowest"``: the least salient pixel is masked first, as in training. ``"highest"``: the most
         salient first, as in masking curves. Equal values go in reading order (left to right, then
         down), whichever the order.
+    patch
+        Side of the squares that are ranked as one, by their mean saliency. All pixels of a square have its rank, and
+        `mask_pixels` then counts patches. The default 1 ranks pixels.
 
     Returns
     -------
     Tensor
-        int32 ``(N, H, W)``, a permutation of 0 … H·W − 1 for each image, on the device of ``saliency``.
+        int32 ``(N, H, W)``, on the device of ``saliency``: for each image a permutation of 0 … H·W − 1, or of its
+        H·W / patch² patches.
+
+    Raises
+    ------
+    ValueError
+        When H or W is no multiple of ``patch``.
 
     Examples
     --------
     >>> rank_pixels(torch.tensor([[[0.3, 0.1], [0.1, 0.2]]])).tolist()
     [[[3, 0], [1, 2]]]
     """
+    if patch != 1:
+        check_patch(patch, saliency.shape[1], saliency.shape[2])
+        ranks = rank_pixels(F.avg_pool2d(saliency.detach().float().unsqueeze(1), patch).squeeze(1), order)
+        return ranks.repeat_interleave(patch, 1).repeat_interleave(patch, 2)
     pixels = order_pixels(saliency, order)
     places = torch.arange(pixels.shape[1], dtype=torch.int32, device=pixels.device)
     ranks = torch.empty_like(pixels, dtype=torch.int32)
     return ranks.scatter_(1, pixels, places.expand_as(pixels)).view_as(saliency)
+
+
+def check_patch(patch: int, height: int, width: int) -> None:
+    """Raise ``ValueError`` when images of this size are not made of whole patches."""
+    if patch < 1 or height % patch or width % patch:
+        raise ValueError(
+            f"images of {height}×{width} pixels are not made of whole patches of {patch}×{patch}; "
+            f"use a patch that divides both sides, such as {max(1, math.gcd(height, width, max(patch, 0)))}"
+        )
 
 
 def order_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
@@ -80,9 +161,9 @@ def mask_pixels(
     ranks
         ``(N, H, W)`` from `rank_pixels`.
     k
-        How many pixels to mask: one number for all images or ``(N,)``, from 0 to H·W, rounded to the
-        nearest integer (halves to even). On an accelerator a tensor's range is not checked, because that
-        would wait for the device: values outside act like 0 or H·W.
+        How many pixels to mask (patches, if they were ranked), not a fraction of them: one number for all images
+        or ``(N,)``, from 0 to H·W, rounded to the nearest integer (halves to even). On an accelerator a tensor's
+        range is not checked, because that would wait for the device: values outside act like 0 or H·W.
     fill
         What a masked pixel becomes, per channel:
 
@@ -91,7 +172,8 @@ def mask_pixels(
         - ``"image_range"``: uniform random between the minimum and maximum of the whole image (SGT code);
         - ``"mean"``: the mean of the whole image;
         - ``"black"``: the value given as ``black``;
-        - ``"blur"``: the image under a Gaussian blur, σ = an eighth of its shorter side.
+        - ``"blur"``: the image under a Gaussian blur, σ = an eighth of its shorter side;
+        - or the name of a fill of your own, by `register_fill`.
     generator
         Source of the random fills, on the device of ``images``; None is PyTorch's global one.
     black
@@ -112,7 +194,7 @@ def mask_pixels(
     """
     _check_shapes(images, ranks)
     mask = (ranks < _whole_pixels(k, ranks)).unsqueeze(1)  # (N, 1, H, W)
-    noise = draw_noise(images, generator) if fill in RANDOM_FILLS else None
+    noise = draw_noise(images, generator) if draws_noise(fill) else None
     return torch.where(mask, fill_values(images, mask, fill, noise, black), images)
 
 
@@ -126,10 +208,10 @@ def fill_values(
 ) -> Tensor:
     """What stands at the masked pixels, broadcastable to ``(N, C, H, W)``; the fills of `mask_pixels`.
 
-    ``mask`` is bool ``(N, 1, H, W)``; only the fill ``"remaining"`` depends on it. ``noise`` comes from
-    `draw_noise`; only `RANDOM_FILLS` use it.
+    ``mask`` is bool ``(N, 1, H, W)``; of the fills here only ``"remaining"`` depends on it. ``noise`` comes
+    from `draw_noise`; only `RANDOM_FILLS` and registered fills use it.
     """
-    if fill in RANDOM_FILLS and noise is None:
+    if draws_noise(fill) and noise is None:
         raise ValueError(f"the fill {fill!r} needs noise; draw_noise(images) makes it")
     if fill == "remaining" and noise is not None:
         # A fully masked image has no pixels left: its range is that of the whole image.
@@ -158,7 +240,8 @@ def fill_values(
         )
 
         return gaussian_blur(images, 2 * int(2 * sigma) + 1, sigma)
-    raise unknown_name("fill", fill, FILLS)
+    check_fill(fill)
+    return _OWN_FILLS[fill](images, mask, noise, black)  # type: ignore[arg-type]  # checked above
 
 
 def _integer_keys(flat: Tensor, order: str) -> Tensor:
@@ -175,6 +258,10 @@ def _integer_keys(flat: Tensor, order: str) -> Tensor:
 def _whole_pixels(k: Tensor | float, ranks: Tensor) -> Tensor:
     """k as integers, ``(N, 1, 1)`` or ``(1, 1, 1)``, on the device of ``ranks``."""
     n_pixels = ranks.shape[1] * ranks.shape[2]
+    if isinstance(k, float) and 0 < k < 1:
+        raise ValueError(
+            f"k is a number of pixels, given {k}; for a fraction of the pixels pass {k} * {n_pixels}"
+        )
     k = torch.as_tensor(k)
     if k.ndim > 1 or k.numel() not in (1, len(ranks)):
         raise ValueError(f"k must be one number or have shape ({len(ranks)},), given shape {tuple(k.shape)}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from smoot_explore.compute.randomness import RandomStream
 from smoot_explore.errors import unknown_name
@@ -190,8 +192,59 @@ def kept_modes(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        set_modes(modes)
+
+
+@contextmanager
+def clean_statistics(model: nn.Module) -> Iterator[None]:
+    """Let BatchNorm in train mode normalise by its own batch without recording its mean and variance.
+
+    Statistics that masked images have a share in describe no images that the model will see: a small CNN trained by
+    SGT on CIFAR-10 looked ten points worse on clean test images than it is.
+    """
+    layers = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    momenta = [layer.momentum for layer in layers]
+    try:
+        for layer in layers:
+            layer.track_running_stats, layer.momentum = False, 0.0  # InstanceNorm looks at the momentum alone
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.track_running_stats, layer.momentum = True, momentum
+
+
+def training_modes(model: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """The mode of every module while it trains: layers that were put into eval mode, to freeze them, stay there.
+
+    A model that is in eval mode as a whole was only looked at last: all of it trains.
+    """
+    return [(module, module.training or not model.training) for module in model.modules()]
+
+
+def set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    """Put modules into their modes, as `training_modes` gives them."""
+    for module, training in modes:
+        module.training = training
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the model, or a part of it, was given to ``torch.compile``."""
+    eval_frame = sys.modules.get("torch._dynamo.eval_frame")  # loading it takes a second
+    return any(
+        module._compiled_call_impl is not None
+        or (eval_frame is not None and isinstance(module, eval_frame.OptimizedModule))
+        for module in model.modules()
+    )
+
+
+def check_no_probabilities(logits: Tensor) -> None:
+    """Raise ``ValueError`` when a model's output looks like probabilities: softmax would be taken of them again."""
+    logits = logits.detach().float()
+    if (logits >= 0).all() and torch.allclose(logits.sum(1), logits.new_ones(len(logits)), atol=1e-3):
+        raise ValueError(
+            "the model returns probabilities (each row is at least 0 and sums to 1), and training needs logits: "
+            "leave out the softmax at its end"
+        )
 
 
 def activation_bytes(model: nn.Module, images: Tensor) -> int:
@@ -219,9 +272,18 @@ def check_logits(logits: Any, n_images: int, n_classes: int | None = None) -> No
             f"the model must return a tensor of logits (N, n_classes), it returned {type(logits).__name__}; "
             "wrap it in a module that returns the logits alone"
         )
+    if logits.ndim == 2 and logits.shape[1] == 1:
+        raise ValueError(
+            "the model returns one number for each image; k needs the probabilities of at least two classes: "
+            "return two logits, (0, z), for a single logit z; a regression has no classes"
+        )
     wanted = f"({n_images}, {n_classes if n_classes else 'n_classes'})"
     if logits.ndim != 2 or len(logits) != n_images or (n_classes and logits.shape[1] != n_classes):
         raise ValueError(f"the model must return logits of shape {wanted}, it returned {tuple(logits.shape)}")
+    if logits.shape[1] == 1:
+        raise ValueError(
+            "the model returns one logit for each image, whose softmax is always 1; for two classes give it two outputs"
+        )
 
 
 def _timm_model(

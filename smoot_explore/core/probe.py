@@ -17,12 +17,13 @@ import torch
 import xarray as xr
 from torch import nn
 
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
 from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.levels import checked_names, masked_fractions
+from smoot_explore.core.masking import fill_names
 from smoot_explore.core.records import DropRecord, DropStore, EpochRecord, StepRecord
+from smoot_explore.core.saliency import ATTRIBUTION_METHODS
 from smoot_explore.data.images import ImageData, Split, in_turn
 from smoot_explore.errors import reason
 
@@ -99,8 +100,8 @@ class AccuracyDropProbe:
                 "give a smaller fewest or more images"
             )
         self.masked_fraction = masked_fractions(levels)
-        (self.fill,) = checked_names(fill, "fill", FILLS)
-        (self.attribution,) = checked_names(attribution, "attribution method", ATTRIBUTIONS)
+        (self.fill,) = checked_names(fill, "fill", fill_names())
+        (self.attribution,) = checked_names(attribution, "attribution method", ATTRIBUTION_METHODS)
         self.precision = precision
         self.n_images: int | None = None
         self.problem = ""
@@ -236,7 +237,8 @@ class AccuracyDropProbe:
 
     def _measure_slice(self, curve: DropCurve) -> None:
         started = time.perf_counter()
-        part = self._test[curve.done : curve.done + self._next_slice(curve)]
+        end = min(curve.done + self._next_slice(curve), len(self._test))
+        part = self._test[np.arange(curve.done, end)]  # a slice of one class would be warned of
         try:
             curves = masking_curves(
                 curve.model, part, self.masked_fraction.tolist(), "highest", self.fill, self.attribution,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from smoot_explore.core.config import LiveValues, TrainingConfig
+from smoot_explore.core.loss import GuidedLoss
 from smoot_explore.data.images import ImageData
 
 
@@ -53,6 +54,8 @@ class EpochRecord:
     test_accuracy: float  # per cent, in eval mode
     k: np.ndarray  # (N,) pixels, after the epoch
     delta: np.ndarray  # (N,) Δ of equation (3) at each image's visit; NaN for traditional training
+    probability: np.ndarray  # (N,) of the label, clean image, in train mode at each image's visit
+    correct: np.ndarray  # (N,) bool: whether the image was recognised then
     duration_seconds: float  # of the training steps alone
     images_per_second: float
     changes: tuple[Change, ...] = ()  # since the record before: each is told once
@@ -79,8 +82,9 @@ class DropRecord:
 
     @property
     def auc(self) -> float:
-        """∫ accuracy(m) dm by the trapezoidal rule, in per cent, as of `drop_auc`."""
-        return float(np.trapezoid(self.accuracy, self.masked_fraction))
+        """Area under the curve in per cent, as of `drop_auc`."""
+        width = self.masked_fraction[-1] - self.masked_fraction[0]
+        return float(np.trapezoid(self.accuracy, self.masked_fraction) / width)
 
 
 class TrainingError(RuntimeError):
@@ -92,14 +96,27 @@ class TrainingState:
     """What moves during training, apart from the model: all of it that a checkpoint must hold."""
 
     optimizer: torch.optim.Optimizer
-    k: Tensor  # (N,) pixels, by position in data.train
-    delta: Tensor  # (N,)
+    loss: GuidedLoss  # holds what is known of each image, by position in data.train
     live: LiveValues
-    saliency: Tensor | None = None  # (N, H, W) bfloat16, from each image's last visit; harvested only
     epoch: int = 0  # epochs completed
     step: int = 0
     changes: list[Change] = field(default_factory=list)
     told: int = 0  # how many of the changes a record has told
+
+    @property
+    def k(self) -> Tensor:
+        """(N,) pixels."""
+        return self.loss.k
+
+    @property
+    def delta(self) -> Tensor:
+        """(N,) Δ of equation (3) at each image's last visit."""
+        return self.loss.delta
+
+    @property
+    def saliency(self) -> Tensor | None:
+        """(N, H, W) bfloat16, from each image's last visit; None unless saliency is harvested."""
+        return self.loss.maps
 
     def new_changes(self) -> tuple[Change, ...]:
         """The live changes that no record has told; they count as told from now on."""

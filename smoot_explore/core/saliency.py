@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,12 +37,12 @@ def saliency(
     model
         Maps images to logits.
     images
-        ``(N, C, H, W)`` normalised, on the model's device.
+        ``(N, C, H, W)`` floating point, normalised, on the model's device.
     labels
         int64 ``(N,)``: the class to explain, usually the label y.
     attribution
-        One of `ATTRIBUTIONS`. ``"gradient"`` is ∂f_y/∂x; ``"grad_cam"`` needs a model with a
-        convolution; ``"random"`` is a control that knows nothing.
+        One of `ATTRIBUTION_METHODS`. ``"gradient"`` is ∂f_y/∂x; ``"grad_cam"`` needs a model with a
+        convolution; ``"random"`` is a control that knows nothing. `register_attribution` adds one's own.
     signed
         True: mean over the channels of the signed attribution, as in the SGT code. False: of its magnitude.
     baseline
@@ -68,7 +69,8 @@ def saliency(
     """
     attribute = _ATTRIBUTIONS.get(attribution)
     if attribute is None:
-        raise unknown_name("attribution method", attribution, ATTRIBUTIONS)
+        hint = "register_attribution(name, …) adds one's own"
+        raise unknown_name("attribution method", attribution, ATTRIBUTION_METHODS, hint)
     check_images(images, labels)
     if len(images) == 0:
         return images.new_zeros((0, *images.shape[2:]), dtype=torch.float32)
@@ -80,7 +82,9 @@ def saliency(
         )
     base = base.expand(1, *images.shape[1:])
     float32 = torch.autocast(images.device.type, enabled=False)
-    with untouched(model), seeded(derived_seed(seed), images.device), torch.enable_grad(), float32:
+    # PyTorch's random state is one for the process: only what draws from it makes others wait.
+    drawn = seeded(derived_seed(seed), images.device) if attribution in _DRAWING else nullcontext()
+    with untouched(model), drawn, torch.enable_grad(), float32:
         model.eval()
         try:
             maps = attribute(model, images.detach().float(), labels, base, **options)
@@ -88,8 +92,39 @@ def saliency(
             if "unexpected keyword" not in str(error):
                 raise
             raise ValueError(f"{attribution} does not take these options: {error}") from error
-    maps = maps.detach().float()
+    maps = _checked_maps(maps, attribution, images)
     return (maps if signed else maps.abs()).mean(1)  # (N, H, W)
+
+
+def register_attribution(name: str, attribute: Callable[..., Tensor]) -> None:
+    """Add an attribution method of one's own: everything that takes the name of one takes this one too.
+
+    Parameters
+    ----------
+    name
+        Of letters, digits and ``_``, not that of a built-in method; one's own is replaced.
+    attribute
+        ``attribute(model, images, labels, baseline, **options)`` → ``(N, C, H, W)``, ``(N, 1, H, W)`` or ``(N, H, W)``.
+        The model is in eval mode, and its hooks and gradients are put back; images are float32 ``(N, C, H, W)``
+        normalised, ``baseline`` is ``(1, C, H, W)``. PyTorch's and NumPy's global random states are seeded.
+
+    Examples
+    --------
+    >>> register_attribution("brightness", lambda model, images, labels, baseline: images - baseline)
+    >>> saliency(nn.Flatten(), torch.ones(1, 1, 1, 2), torch.tensor([0]), "brightness").tolist()
+    [[[1.0, 1.0]]]
+    """
+    if name in ATTRIBUTIONS:
+        raise ValueError(f"{name!r} is a built-in attribution method; give yours another name")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(
+            f"the name of an attribution method is made of letters, digits and '_', given {name!r}"
+        )
+    if not callable(attribute):
+        raise TypeError(
+            f"attribute must be a function (model, images, labels, baseline) → maps, given {attribute!r}"
+        )
+    _ATTRIBUTIONS[name] = attribute
 
 
 def input_gradient(
@@ -150,11 +185,30 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def check_images(images: Tensor, labels: Tensor) -> None:
-    """Raise ``ValueError`` for images and labels whose shapes do not go together."""
+    """Raise an error for images that are not normalised, and for labels that do not go with them."""
     if images.ndim != 4:
         raise ValueError(f"images must have shape (N, C, H, W), given {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise TypeError(
+            f"images must be floating point, given {images.dtype}: the model knows normalised ones; "
+            "data.normalize(images) or split.normalize() makes them so"
+        )
     if labels.shape != images.shape[:1]:
         raise ValueError(f"labels must have shape ({len(images)},), given {tuple(labels.shape)}")
+
+
+def _checked_maps(maps: Any, attribution: str, images: Tensor) -> Tensor:
+    """float32 ``(N, C or 1, H, W)``, detached."""
+    n, channels, *size = images.shape
+    shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+    if shape == (n, *size):
+        maps = maps.unsqueeze(1)
+    elif shape not in ((n, channels, *size), (n, 1, *size)):
+        raise ValueError(
+            f"the attribution method {attribution!r} must give maps of shape {(n, *size)} or {(n, channels, *size)}, "
+            f"it gave {shape}"
+        )
+    return maps.detach().float()
 
 
 def _gradient(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:
@@ -278,6 +332,7 @@ def _logits_of(model: nn.Module, labels: Tensor) -> Callable[[Tensor], Tensor]:
     return forward
 
 
+_DRAWING = {"smoothgrad", "gradient_shap", "random"}
 _ATTRIBUTIONS: dict[str, Callable[..., Tensor]] = {
     "gradient": _gradient,
     "input_x_gradient": _input_x_gradient,
@@ -289,3 +344,5 @@ _ATTRIBUTIONS: dict[str, Callable[..., Tensor]] = {
     "grad_cam": _grad_cam,
     "random": _random,
 }
+ATTRIBUTION_METHODS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(_ATTRIBUTIONS)
+"""The attribution methods by name, with those of `register_attribution`."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from typing import Any, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from smoot_explore.compute.device import Hardware, choose_hardware, hardware_of, in_layout
 from smoot_explore.compute.memory import retained_memory
-from smoot_explore.compute.randomness import RandomStream, derived_seed
+from smoot_explore.compute.randomness import OwnDraws, derived_seed
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
-from smoot_explore.core.loss import (
-    StepResult,
-    StepSetting,
-    batch_loss,
-    harvests,
-    loss_saliency,
+from smoot_explore.core.loss import GuidedLoss, harvests
+from smoot_explore.core.masking import check_fill, check_patch
+from smoot_explore.core.models import (
+    activation_bytes,
+    check_logits,
+    check_no_probabilities,
+    is_compiled,
+    kept_modes,
+    set_modes,
+    training_modes,
 )
-from smoot_explore.core.models import activation_bytes, check_logits, kept_modes
+from smoot_explore.core.pace import pace
 from smoot_explore.core.records import (
     Change,
     EpochRecord,
@@ -31,11 +38,42 @@ from smoot_explore.core.records import (
     TrainingError,
     TrainingState,
 )
+from smoot_explore.core.rules import k_rule
 from smoot_explore.data.images import ImageData, Split
+
+Augment = Callable[[Tensor], Tensor]
 
 _CPU_MEMORY_BUDGET = 4 * 2**30  # bytes of layers' outputs; larger batches go through the model in slices
 _CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each would wait for the device
 _HARVEST_LIMIT = 8 * 2**30  # bytes of kept saliency maps
+
+
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: None = None,
+    augment: Augment | None = None,
+    log: Callable[[EpochRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord]: ...
+
+
+@overload
+def train(
+    model: nn.Module,
+    data: ImageData,
+    config: TrainingConfig,
+    *,
+    run: EpochStore | None = None,
+    every: int | None,
+    augment: Augment | None = None,
+    log: Callable[[EpochRecord | StepRecord], object] | None = None,
+    captured: bool = False,
+) -> Iterator[EpochRecord | StepRecord]: ...
 
 
 def train(
@@ -45,8 +83,10 @@ def train(
     *,
     run: EpochStore | None = None,
     every: int | None = None,
+    augment: Augment | None = None,
+    log: Callable[..., object] | None = None,
     captured: bool = False,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Iterator[EpochRecord] | Iterator[EpochRecord | StepRecord]:
     """Train the model; a generator that yields a record after each epoch.
 
     Nothing happens until a record is asked for. Not asking for the next one pauses training; closing the
@@ -54,8 +94,10 @@ def train(
     be set: they take effect at the next step and are kept in the record. (While k_min is above k_max, as
     when one is set before the other, the last bounds in order stay in force.)
 
-    The same seed gives the same numbers on the same CPU with the same number of threads, whatever random
-    numbers the caller draws between two records.
+    The same seed gives the same numbers on the same CPU with the same number of threads, whatever else draws random
+    numbers in the process (see `OwnDraws`). Layers that are in eval mode, to freeze their statistics, stay in it,
+    unless the whole model is. A last batch of one image joins the batch before it, because BatchNorm cannot
+    normalise one image.
 
     Parameters
     ----------
@@ -70,6 +112,12 @@ def train(
         the numbers that it would have had without the stop; its weights replace those of ``model``.
     every
         Also yield a `StepRecord` after each ``every`` steps; None yields epochs alone.
+    augment
+        Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
+        a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
+        what it gives. None trains on the images as they are. Pass the same when a run goes on.
+    log
+        Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
         On a CUDA GPU, record the step as a CUDA graph and replay it: less time between small kernels. It is not the
         default because no GPU has run it yet. Needs batches that fit into memory whole.
@@ -95,10 +143,23 @@ def train(
         )
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
+    k_rule(config.k_rule)  # raises for one that is not registered
+    check_fill(config.fill)
+    check_patch(config.patch, *data.image_shape[1:])
     if harvests(config):
         _check_harvest(data)
-    _try_forward(model.to(hardware.device), data, hardware)
-    return _epochs(model, data, config, hardware, run, every, captured)
+    check_fits(model.to(hardware.device), data, hardware)
+    records = _epochs(model, data, config, hardware, run, every, augment, captured)
+    return records if log is None else _logged(records, log)
+
+
+def _logged(
+    records: Generator[EpochRecord | StepRecord], log: Callable[..., object]
+) -> Generator[EpochRecord | StepRecord]:
+    with contextlib.closing(records):  # stopping this one stops the training at once
+        for record in records:
+            log(record)
+            yield record
 
 
 def _epochs(
@@ -108,42 +169,49 @@ def _epochs(
     hardware: Hardware,
     run: EpochStore | None,
     every: int | None,
+    augment: Augment | None,
     captured: bool,
-) -> Iterator[EpochRecord | StepRecord]:
+) -> Generator[EpochRecord | StepRecord]:
     in_layout(model, hardware.layout)
     settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
     split = _on_device(data.train, hardware.device)
     state = _start(model, data, settings, hardware.device, captured=captured)
+    loss = state.loss
     if run is not None:
         run.resume(model, state, data, settings)
+    loss.visits.fill_(state.epoch)
     n, batch_size = len(split), settings.batch_size
     slice_size = _slice_size(model, data, hardware)
-    steps_per_epoch = -(-n // batch_size)
+    steps_per_epoch = count_steps(n, batch_size)
     if captured and (slice_size < batch_size or split.images.device.type == "cpu"):
         raise ValueError(
             f"captured=True needs a data set and batches that fit into the GPU's memory: {slice_size} images of "
             f"{batch_size} would; use a smaller batch_size, fewer images, or captured=False"
         )
-    generator = torch.Generator(hardware.device)
-    setting = StepSetting(settings, data.n_pixels, hardware, generator, split.black, slice_size)
+    draws = OwnDraws(hardware.device, apart=not is_compiled(model))
+    generator = loss.generator = torch.Generator(hardware.device)  # of the random fills
+    modes = training_modes(model)
     with retained_memory(hardware.device), kept_modes(model):
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             seed = derived_seed(settings.seed, epoch)
-            stream = RandomStream(seed, hardware.device)
+            draws.start(seed)
             generator.manual_seed(seed)
             permutation = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+            loss.seen = n * (epoch - 1)
             # Harvested saliency changes with the first epoch what a step does: each epoch has its own recording.
             visit: Callable[[Tensor, LiveValues], Tensor] = functools.partial(
-                _visit, model, split, state, setting, first=epoch == 1
+                _visit, loss, state.optimizer, split, hardware, slice_size, augment
             )
             if captured:
                 record_step = cuda_graph(hardware.device, generator)
                 visit = CapturedStep(visit, batch_size, hardware.device, record_step)
             meter = _Meter(steps_per_epoch, hardware.device)
-            for i, ids in enumerate(permutation.to(split.images.device).split(batch_size)):
+            for i, ids in enumerate(batches(permutation.to(split.images.device), batch_size)):
                 _read_live_values(config, state, epoch)
-                model.train()
-                with meter.timed(len(ids)), stream:
+                share = pace(settings, epoch - 1 + i / steps_per_epoch)
+                set_learning_rate(state.optimizer, share * state.live.learning_rate)
+                set_modes(modes)
+                with meter.timed(len(ids)), draws:
                     meter.losses[i] = visit(ids, state.live)
                     state.step += 1
                     due = every is not None and state.step % every == 0
@@ -156,7 +224,7 @@ def _epochs(
                 raise TrainingError(
                     f"the weights are not finite after the last step of epoch {epoch}. {_advice(state.live)}"
                 )
-            with stream:
+            with draws:
                 test_accuracy = accuracy(model, data.test, hardware=hardware)
             state.epoch = epoch
             record = meter.epoch_record(state, test_accuracy)
@@ -168,73 +236,60 @@ def _epochs(
 
 
 def _visit(
-    model: nn.Module,
+    loss: GuidedLoss,
+    optimizer: torch.optim.Optimizer,
     split: Split,
-    state: TrainingState,
-    setting: StepSetting,
+    hardware: Hardware,
+    slice_size: int,
+    augment: Augment | None,
     ids: Tensor,
     live: LiveValues,
-    *,
-    first: bool,
 ) -> Tensor:
-    """One step on the images ``ids``; what it moves goes into the state, its losses are given back.
-
-    ``first``: these images were never visited before, so no saliency was harvested from them.
-    """
-    images, labels = split.batch(ids, setting.hardware)
-    ids = ids.to(state.k.device)
-    last = None if state.saliency is None or first else state.saliency[ids]
-    result = training_step(model, state.optimizer, images, labels, state.k[ids], live, setting, last)
-    state.k[ids], state.delta[ids] = result.k, result.delta
-    if state.saliency is not None and result.saliency is not None:
-        state.saliency[ids] = result.saliency.to(state.saliency.dtype)
-    return result.losses
+    """One step on the images ``ids``; its losses are given back."""
+    images, labels = split.batch(ids, hardware)
+    if augment is not None:
+        images = augment(images)
+    loss.live = live
+    return training_step(loss, optimizer, images, labels, ids.to(hardware.device), hardware, slice_size)
 
 
 def training_step(
-    model: nn.Module,
+    loss: GuidedLoss,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
     labels: Tensor,
-    k: Tensor,
-    live: LiveValues,
-    setting: StepSetting,
-    last_saliency: Tensor | None = None,
-) -> StepResult:
+    ids: Tensor,
+    hardware: Hardware,
+    slice_size: int | None = None,
+) -> Tensor:
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
-    ``images`` are normalised ``(B, C, H, W)``; ``k`` is ``(B,)`` in pixels. Where the batch does not fit into memory,
-    it goes through the model in slices whose gradients add up to the batch's (BatchNorm then sees the slices).
-    ``last_saliency``, ``(B, H, W)`` from the images' last visit, ranks the pixels of harvested saliency; None
-    computes the ranking as "shared" does.
+    ``images`` are normalised ``(B, C, H, W)``; ``ids`` their places in ``loss``. Where more than ``slice_size`` of them
+    do not fit into memory, they go through the model in slices whose gradients add up to the batch's (BatchNorm then
+    sees the slices).
+
+    Returns
+    -------
+    Tensor
+        ``(4,)`` on the device: loss, cross-entropy, KL, share of right predictions.
     """
-    harvested = harvests(setting.config)
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    weights = [weight for weight in loss.model.parameters() if weight.requires_grad]
+    # Naming the weights spares the gradient with respect to the images, unless it is harvested.
+    wanted = None if harvests(loss.config) else weights
     optimizer.zero_grad(set_to_none=True)
-    results = []
-    size = setting.slice_size or len(images)
-    for rows in (slice(start, start + size) for start in range(0, len(images), size)):
-        clean = images[rows].detach()
-        last = None if last_saliency is None else last_saliency[rows]
-        loss, result = batch_loss(model, clean, labels[rows], k[rows], live, setting, last)
-        # Naming the weights spares the gradient with respect to the images, where they require one.
-        wanted = [*weights, clean] if harvested else weights
-        torch.autograd.backward(loss * (len(result.k) / len(images)), inputs=wanted)
-        if harvested:
-            result = result._replace(saliency=loss_saliency(clean, signed=setting.config.signed))
-        results.append(result)
+    n_slices = -(-len(images) // (slice_size or len(images)))
+    losses = []
+    for part in zip(*(whole.tensor_split(n_slices) for whole in (images, labels, ids)), strict=True):
+        with hardware.autocast():
+            out = loss(*part)
+        share = len(out.k) / len(images)
+        torch.autograd.backward(out.loss * share, inputs=wanted)
+        terms = [out.loss.detach(), out.cross_entropy, out.kl, out.correct.float().mean()]
+        losses.append(torch.stack(terms) * share)
+    if loss.config.gradient_limit:
+        nn.utils.clip_grad_norm_(weights, loss.config.gradient_limit)
     optimizer.step()  # (7)
-    if len(results) == 1:
-        return results[0]
-    shares = torch.tensor([len(r.k) / len(images) for r in results], device=k.device)
-    losses = shares @ torch.stack([r.losses for r in results])
-    maps = [r.saliency for r in results if r.saliency is not None]
-    return StepResult(
-        losses,
-        torch.cat([r.k for r in results]),
-        torch.cat([r.delta for r in results]),
-        torch.cat(maps) if maps else None,
-    )
+    return torch.stack(losses).sum(0)
 
 
 @torch.no_grad()
@@ -290,19 +345,24 @@ class _Meter:
         loss, cross_entropy, kl, _ = self.losses[self.reported : steps].mean(0).tolist()
         record = StepRecord(
             epoch, state.step, steps, len(self.losses), loss, cross_entropy, kl,
-            state.k.cpu().numpy().copy(), self.new_images / self.new_seconds, state.new_changes(),
+            _copied(state.k), self.new_images / self.new_seconds, state.new_changes(),
         )  # fmt: skip
         self.reported, self.new_images, self.new_seconds = steps, 0, 0.0
         return record
 
     def epoch_record(self, state: TrainingState, test_accuracy: float) -> EpochRecord:
         share = torch.tensor(self.sizes, device=self.device) / self.images  # the last batch may be smaller
-        loss, cross_entropy, kl, right = (share @ self.losses).tolist()
+        train_loss, cross_entropy, kl, right = (share @ self.losses).tolist()
+        loss = state.loss
         return EpochRecord(
-            state.epoch, state.step, loss, cross_entropy, kl, 100 * right, test_accuracy,
-            state.k.cpu().numpy().copy(), state.delta.cpu().numpy().copy(),
+            state.epoch, state.step, train_loss, cross_entropy, kl, 100 * right, test_accuracy,
+            _copied(loss.k), _copied(loss.delta), _copied(loss.probability), _copied(loss.correct),
             self.seconds, self.images / self.seconds, state.new_changes(),
         )  # fmt: skip
+
+
+def _copied(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy().copy()
 
 
 def _advice(live: LiveValues) -> str:
@@ -315,14 +375,16 @@ def _advice(live: LiveValues) -> str:
 def _start(
     model: nn.Module, data: ImageData, config: TrainingConfig, device: torch.device, *, captured: bool
 ) -> TrainingState:
-    k_init = 0.0 if config.method == "traditional" else config.k_init * data.n_pixels
-    k = torch.full((len(data.train),), k_init, device=device)
+    class_weights = None
+    if config.class_weights == "balanced":
+        counts = data.train.labels.bincount(minlength=data.n_classes)
+        class_weights = (len(data.train) / (data.n_classes * counts.clamp(min=1))).to(device)
+    loss = GuidedLoss(
+        model, config, n_images=len(data.train), image_shape=data.image_shape, black=data.train.black,
+        class_weights=class_weights, generator=torch.Generator(device),
+    )  # fmt: skip
     optimizer = _optimizer(model, config, device if captured else None)
-    state = TrainingState(optimizer, k, torch.full_like(k, torch.nan), config.live_values())
-    if harvests(config):
-        shape = (len(data.train), *data.image_shape[1:])
-        state.saliency = torch.zeros(shape, dtype=torch.bfloat16, device=device)
-    return state
+    return TrainingState(optimizer, loss, config.live_values())
 
 
 def _check_harvest(data: ImageData) -> None:
@@ -345,12 +407,14 @@ def _optimizer(
         "adamw": torch.optim.AdamW,
     }[config.optimizer]
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    if captured_on is None:
-        return make(weights, lr=config.learning_rate)
-    learning_rate = torch.tensor(config.learning_rate, device=captured_on)
-    return make(
-        weights, lr=learning_rate, **({"fused": True} if config.optimizer == "sgd" else {"capturable": True})
-    )
+    learning_rate: float | Tensor = config.learning_rate
+    options: dict[str, Any] = {"weight_decay": config.weight_decay}
+    if config.optimizer == "sgd":
+        options["momentum"] = config.momentum
+    if captured_on is not None:
+        learning_rate = torch.tensor(config.learning_rate, device=captured_on)
+        options["fused" if config.optimizer == "sgd" else "capturable"] = True
+    return make(weights, lr=learning_rate, **options)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -372,8 +436,26 @@ def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) 
     for name, old, new in zip(live._fields, state.live, live, strict=True):
         if old != new:
             state.changes.append(Change(state.step + 1, epoch, name, old, new))
-    set_learning_rate(state.optimizer, live.learning_rate)
     state.live = live
+
+
+def count_steps(n_images: int, batch_size: int) -> int:
+    """Steps of an epoch.
+
+    Examples
+    --------
+    >>> count_steps(10, 5), count_steps(11, 5), count_steps(12, 5)
+    (2, 2, 3)
+    """
+    return len(batches(torch.empty(n_images), batch_size))
+
+
+def batches(ids: Tensor, batch_size: int) -> list[Tensor]:
+    """The ids in batches; a last one of one image joins the batch before it."""
+    parts = list(ids.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
 
 
 def _on_device(split: Split, device: torch.device) -> Split:
@@ -397,8 +479,8 @@ def _slice_size(model: nn.Module, data: ImageData, hardware: Hardware) -> int:
 
 
 @torch.no_grad()
-def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
-    """Find a model that does not fit the data before training starts."""
+def check_fits(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where the model gives no logits for the data."""
     first, _ = data.train.batch(slice(2), hardware)
     try:
         with kept_modes(model), hardware.autocast():
@@ -406,3 +488,4 @@ def _try_forward(model: nn.Module, data: ImageData, hardware: Hardware) -> None:
     except RuntimeError as error:
         raise ValueError(f"the model cannot take images of shape {data.image_shape}: {error}") from error
     check_logits(logits, len(first), data.n_classes)
+    check_no_probabilities(logits)

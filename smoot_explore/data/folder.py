@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
+from smoot_explore.data.convert import is_gray, plain_image
 from smoot_explore.data.images import ImageData, Split
 from smoot_explore.files import write_array
 
@@ -24,8 +25,6 @@ LAYOUT = (
 MAX_BYTES = 8 * 2**30  # of the decoded images; beyond that a smaller image_size is asked for
 _CACHE_VERSION = 1
 _ORIENTATION = ExifTags.Base.Orientation
-_GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
-_SIXTEEN_BIT_MODES = {"I", "I;16", "I;16B", "I;16L"}
 
 
 class ImageFile(NamedTuple):
@@ -169,7 +168,7 @@ def _read_header(path: Path) -> Header:
         height, width = image.height, image.width
         if image.getexif().get(_ORIENTATION, 1) >= 5:  # the camera was held upright
             height, width = width, height
-        return Header((height, width), image.mode in _GRAY_MODES)
+        return Header((height, width), is_gray(image))
 
     return _with_image(path, header)
 
@@ -185,19 +184,6 @@ def _read_pixels(path: Path, gray: bool, size: tuple[int, int]) -> np.ndarray:
         return array[None] if gray else array.transpose(2, 0, 1)
 
     return _with_image(path, pixels)
-
-
-def plain_image(image: Image.Image, gray: bool, behind: str) -> Image.Image:
-    """An opened image as it is meant to be seen, in mode L or RGB; ``behind`` is the colour that shows through."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("it holds floating-point numbers, whose range is unknown; save it with 8 or 16 bits")
-    if image.mode in _SIXTEEN_BIT_MODES:  # Pillow would clip these to 255
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, behind), image)
-    return image.convert("L" if gray else "RGB")
 
 
 def _with_image(path: Path, read: Callable[[Image.Image], Any]) -> Any:

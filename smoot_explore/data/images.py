@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +14,10 @@ import torch
 from torch import Tensor
 
 from smoot_explore.compute.device import Hardware
+from smoot_explore.data.convert import channels_last, image_tensor, label_tensor, no_classes, read_dataset
+
+_TELLING = 8  # images of one class in a row that are no chance
+_OTHER_FORMS = "ImageData.from_arrays takes NumPy arrays, lists, floating numbers and channels last"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +35,14 @@ class Split:
     image_ids
         int64 ``(N,)``: the position of each image in the full data set; by default 0 … N − 1.
     mean, std
-        ``(C,)`` of the *training* images in 0 … 1, used by `normalize`; by default those of these images.
+        ``(C,)`` of the *training* images in 0 … 1, used by `normalize`; both, or neither for those of these images.
     class_names
         A name for each label; by default "0", "1", …
+
+    Raises
+    ------
+    ValueError
+        For what cannot work, with the reason; nothing is converted silently.
 
     Examples
     --------
@@ -54,8 +65,10 @@ class Split:
         defaults: dict[str, Any] = {}
         if self.image_ids is None:
             defaults["image_ids"] = torch.arange(len(self.images))
-        if self.mean is None or self.std is None:
+        if self.mean is None:
             defaults["mean"], defaults["std"] = channel_statistics(self.images)
+        else:
+            defaults |= {name: _per_channel(self, name) for name in ("mean", "std")}
         if not self.class_names:
             defaults["class_names"] = tuple(str(i) for i in range(int(self.labels.max()) + 1))
         for name, value in defaults.items():
@@ -65,11 +78,13 @@ class Split:
         return len(self.images)
 
     def __getitem__(self, index: slice | Tensor | np.ndarray | list[int]) -> Split:
-        """The images at ``index``, with the same statistics."""
+        """The images at ``index``, with the same statistics. A slice of one class out of several is warned of."""
         if isinstance(index, int):
             raise TypeError("index a Split with a slice, a list or a tensor: split[3:4], split[[3]]")
         chosen = index if isinstance(index, slice) else torch.as_tensor(index)
         masks = self.object_masks
+        if isinstance(index, slice):
+            self._warn_of_one_class(self.labels[index])
         return replace(
             self,
             images=self.images[chosen],
@@ -77,6 +92,43 @@ class Split:
             object_masks=None if masks is None else masks[chosen],
             image_ids=self.image_ids[chosen],
         )
+
+    def _warn_of_one_class(self, labels: Tensor) -> None:
+        if (
+            len(labels) >= _TELLING
+            and bool((labels == labels[0]).all())
+            and bool((self.labels != labels[0]).any())
+        ):
+            warnings.warn(
+                f"the slice holds {len(labels)} images of one class, {self.class_names[int(labels[0])]!r}: they lie "
+                f"class by class; split.sample({len(labels)}) takes as many of all classes",
+                stacklevel=3,
+            )
+
+    def sample(self, n: int, seed: int = 0) -> Split:
+        """``n`` images with the classes as equal as they can be, in their order here.
+
+        Parameters
+        ----------
+        n
+            How many; every class occurs where ``n`` is at least their number.
+        seed
+            Fixes which.
+
+        Raises
+        ------
+        ValueError
+            When there are not so many.
+
+        Examples
+        --------
+        >>> from smoot_explore import load_data
+        >>> load_data("shapes", train=60, test=12).train.sample(6).labels.sort().values.tolist()
+        [0, 1, 2, 3, 4, 5]
+        """
+        if not 1 <= n <= len(self):
+            raise ValueError(f"n must lie between 1 and the number of images, {len(self)}; given {n}")
+        return self[_drawn(self.labels.cpu().numpy(), n, np.random.default_rng(seed))]
 
     @property
     def n_classes(self) -> int:
@@ -131,12 +183,14 @@ class ImageData:
     class_names
         A name for each label.
     source
-        The arguments of `load_data` that give these images again; empty for data put together by hand.
+        The arguments of `load_data` that give these images again, and under ``"hold_out"`` those of `hold_out`; empty
+        for data put together by hand.
+    validation
+        `Split` that `hold_out` set apart from the training images, to choose settings or an epoch by; None without.
+        Training never looks at it.
 
     Examples
     --------
-    Images of one's own, as arrays:
-
     >>> images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
     >>> labels = torch.arange(20) % 2
     >>> ImageData(Split(images, labels), Split(images[:4], labels[:4]), ("cat", "dog")).n_classes
@@ -147,6 +201,112 @@ class ImageData:
     test: Split
     class_names: tuple[str, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
+    validation: Split | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        train_images: Any,
+        train_labels: Any,
+        test_images: Any,
+        test_labels: Any,
+        class_names: Sequence[str] = (),
+    ) -> ImageData:
+        """Data from arrays, tensors or lists.
+
+        Parameters
+        ----------
+        train_images, test_images
+            ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``, square or not: whole numbers in 0 … 255, or floating
+            numbers in 0 … 1, kept to 1/255. Not normalised: that is done here.
+        train_labels, test_labels
+            One whole number for each image, from 0.
+        class_names
+            A name for each label; by default "0", "1", …, where every label up to the largest occurs.
+
+        Raises
+        ------
+        ValueError
+            For other values, and for what cannot work: regression, several labels for an image.
+
+        Examples
+        --------
+        >>> images = np.random.default_rng(0).random((20, 12, 16, 3))  # channels last, not square
+        >>> ImageData.from_arrays(images, np.arange(20) % 2, images[:4], [0, 1, 0, 1]).image_shape
+        (3, 12, 16)
+        """
+        halves = []
+        for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+            tensor = image_tensor(images)
+            halves.append((tensor, label_tensor(labels, len(tensor))))
+        return cls._of_tensors(halves, class_names)
+
+    @classmethod
+    def from_dataset(cls, train: Any, test: Any, class_names: Sequence[str] = ()) -> ImageData:
+        """Data from data sets as torchvision has them: with a length, and (image, label) for ``[i]``.
+
+        All images are read once and kept in memory.
+
+        Parameters
+        ----------
+        train, test
+            Give PIL images (of mode L or RGB, or what converts to it), tensors or arrays as of `from_arrays`; of one
+            size. Leave normalising and random transforms out: the first is done here, and an image is read once.
+        class_names
+            A name for each label; by default ``train.classes`` where there is such a list.
+
+        Examples
+        --------
+        >>> pairs = [(torch.rand(1, 8, 10), i % 2) for i in range(12)]
+        >>> data = ImageData.from_dataset(pairs, pairs[:4], ("even", "odd"))
+        >>> len(data.train), data.image_shape
+        (12, (1, 8, 10))
+        """
+        names = class_names or tuple(map(str, getattr(train, "classes", ())))
+        return cls._of_tensors([read_dataset(train), read_dataset(test)], names)
+
+    @classmethod
+    def _of_tensors(cls, halves: list[tuple[Tensor, Tensor]], class_names: Sequence[str]) -> ImageData:
+        train, test = (Split(images, labels) for images, labels in halves)
+        if not class_names:
+            occurring = train.labels.bincount(minlength=int(test.labels.max()) + 1)
+            if (absent := (occurring == 0).nonzero().flatten().tolist()) != []:
+                raise ValueError(
+                    f"no training image has the label {absent[0]}, though labels go up to {len(occurring) - 1}; give "
+                    "class_names if that is meant, or number the classes: np.unique(labels, return_inverse=True)"
+                )
+        return cls(train, test, tuple(class_names))
+
+    def hold_out(self, n: int, seed: int = 0) -> ImageData:
+        """The same data with ``n`` of the training images, balanced, set apart as ``validation``.
+
+        ``accuracy(model, data.validation)`` between two records of `train` says when to stop, without a look at the
+        test images. The statistics become those of the images that are left to train on.
+
+        Parameters
+        ----------
+        n
+            How many; fewer than there are training images.
+        seed
+            Fixes which.
+
+        Examples
+        --------
+        >>> from smoot_explore import load_data
+        >>> data = load_data("shapes", train=60, test=12).hold_out(18)
+        >>> len(data.train), len(data.validation), data.validation.labels.bincount().tolist()
+        (42, 18, [3, 3, 3, 3, 3, 3])
+        """
+        if self.validation is not None:
+            raise ValueError(f"{len(self.validation)} images are held out already; hold_out is called once")
+        if not 1 <= n < len(self.train):
+            raise ValueError(
+                f"n must leave images to train on: between 1 and {len(self.train) - 1}, given {n} of {len(self.train)}"
+            )
+        chosen = _drawn(self.train.labels.numpy(), n, np.random.default_rng([seed, 2]))
+        left = _with_own_statistics(self.train[np.setdiff1d(np.arange(len(self.train)), chosen)])
+        source = {**self.source, "hold_out": {"n": int(n), "seed": int(seed)}} if self.source else {}
+        return replace(self, train=left, validation=self.train[chosen], source=source)
 
     def __post_init__(self) -> None:
         names = tuple(self.class_names) or self.train.class_names
@@ -163,9 +323,17 @@ class ImageData:
                 f"label {highest} has no class name: there are {len(names)} class names, labels count from 0"
             )
         object.__setattr__(self, "class_names", names)
+        if bool((self.train.labels == self.train.labels[0]).all()):
+            warnings.warn(
+                f"all {len(self.train)} training images are of one class, {names[int(self.train.labels[0])]!r}, of "
+                f"{len(names)}: nothing can be learnt from them; data.train.sample(n) takes images of all classes",
+                stacklevel=3,
+            )
         object.__setattr__(self, "train", replace(self.train, class_names=names))
-        test = replace(self.test, class_names=names, mean=self.train.mean, std=self.train.std)
-        object.__setattr__(self, "test", test)
+        like_train: dict[str, Any] = {"class_names": names, "mean": self.train.mean, "std": self.train.std}
+        object.__setattr__(self, "test", replace(self.test, **like_train))
+        if self.validation is not None:
+            object.__setattr__(self, "validation", replace(self.validation, **like_train))
 
     @property
     def mean(self) -> Tensor:
@@ -220,9 +388,8 @@ def limit_data(
     ``source`` of the result says the limits. The statistics become those of the training images taken.
     """
     limited_train = _balanced(data.train, train, "train", seed)
-    if limited_train is not data.train:  # the statistics are those of the images trained on
-        mean, std = channel_statistics(limited_train.images)
-        limited_train = replace(limited_train, mean=mean, std=std)
+    if limited_train is not data.train:
+        limited_train = _with_own_statistics(limited_train)
     source = {**data.source, "train": train, "test": test, "seed": seed} if data.source else {}
     return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
 
@@ -278,30 +445,76 @@ def _balanced(split: Split, limit: int | None, half: str, seed: int) -> Split:
         raise ValueError(
             f"{half}={limit} asks for more images than there are, {len(split)}; give less, or None for all"
         )
-    labels = split.labels.numpy()
-    shuffled = np.random.default_rng([seed, half == "test"]).permutation(len(labels))
+    return split[_drawn(split.labels.numpy(), limit, np.random.default_rng([seed, half == "test"]))]
+
+
+def _drawn(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of ``n`` images drawn with the classes as equal as they can be, increasing."""
+    shuffled = rng.permutation(len(labels))
     # The how-manieth image of its class each one is; taking the lowest first fills all classes evenly.
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     counts = np.bincount(labels)
     turn = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    chosen = by_class[np.argsort(turn, kind="stable")[:limit]]
-    return split[np.sort(chosen)]
+    return np.sort(by_class[np.argsort(turn, kind="stable")[:n]])
+
+
+def _with_own_statistics(split: Split) -> Split:
+    """Normalised by the images trained on, as they are now."""
+    mean, std = channel_statistics(split.images)
+    return replace(split, mean=mean, std=std)
 
 
 def _check_split(split: Split) -> None:
-    images, labels, masks = split.images, split.labels, split.object_masks
+    images, labels, masks, ids = split.images, split.labels, split.object_masks, split.image_ids
     if not isinstance(images, Tensor) or images.ndim != 4 or images.dtype != torch.uint8:
-        given = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images)
-        raise ValueError(f"images must be a uint8 tensor (N, C, H, W), given {given}")
-    if len(images) == 0:
-        raise ValueError("a split needs at least one image, given none")
+        raise ValueError(f"images must be a uint8 tensor (N, C, H, W), given {_told(images)}; {_OTHER_FORMS}")
+    if images.numel() == 0:
+        raise ValueError(f"a split needs at least one image with pixels, given none: {tuple(images.shape)}")
+    if channels_last(images.shape):
+        raise ValueError(
+            f"images must be (N, C, H, W), given {tuple(images.shape)}, which looks like (N, H, W, C): give "
+            "images.permute(0, 3, 1, 2)"
+        )
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels)
-        raise ValueError(f"labels must be an int64 tensor ({len(images)},), given {given}")
+        kind = "f" if isinstance(labels, Tensor) and labels.is_floating_point() else "i"
+        why = no_classes(labels.shape, kind) if isinstance(labels, Tensor) else None
+        raise ValueError(
+            f"labels must be an int64 tensor ({len(images)},), given {_told(labels)}; {why or _OTHER_FORMS}"
+        )
     if labels.min() < 0:
         raise ValueError(f"labels count from 0, given {int(labels.min())}")
-    if masks is not None and (masks.dtype != torch.bool or masks.shape != (len(images), *images.shape[2:])):
+    if split.class_names and labels.max() >= len(split.class_names):
         raise ValueError(
-            f"object_masks must be bool {(len(images), *images.shape[2:])}, "
-            f"given {masks.dtype} {tuple(masks.shape)}"
+            f"label {int(labels.max())} has no class name: there are {len(split.class_names)} class names, "
+            "labels count from 0"
         )
+    shape = (len(images), *images.shape[2:])
+    if masks is not None and (
+        not isinstance(masks, Tensor) or masks.dtype != torch.bool or masks.shape != shape
+    ):
+        raise ValueError(f"object_masks must be a bool tensor {shape}, given {_told(masks)}")
+    if ids is not None and (
+        not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.shape != labels.shape
+    ):
+        raise ValueError(f"image_ids must be an int64 tensor ({len(images)},), given {_told(ids)}")
+    if (split.mean is None) != (split.std is None):
+        raise ValueError("give both mean and std, or neither: images are normalised with both")
+
+
+def _per_channel(split: Split, name: str) -> Tensor:
+    """The mean or the standard deviation as float32 ``(C,)``."""
+    values, channels = torch.as_tensor(getattr(split, name), dtype=torch.float32), split.images.shape[1]
+    if values.shape != (channels,) or not values.isfinite().all():
+        raise ValueError(
+            f"{name} must hold one number for each of the {channels} channels, given {values.tolist()}"
+        )
+    if name == "std" and not (values > 0).all():
+        raise ValueError(
+            f"std must be above 0, given {values.tolist()}: images are divided by it; of a constant channel 1"
+        )
+    return values
+
+
+def _told(value: Any) -> str:
+    """What was given, for an error."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else str(type(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ def load_data(
             raise ValueError(f"{half} must be at least 1 image, given {limit}; None takes all")
     if image_size is not None and name in DATASETS:
         raise ValueError(f"image_size is for folders of images; {name} has its own size")
+    # NumPy's numbers, of a sweep for example, are no JSON.
+    train, test = (None if limit is None else operator.index(limit) for limit in (train, test))
+    seed = operator.index(seed)
     source: dict[str, Any] = {"name": str(name), "train": train, "test": test, "seed": seed}
     if name == "shapes":
         return replace(generate_shapes(train or 10_000, test or 2_000, seed), source=source)

@@ -22,7 +22,7 @@ from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.probe import AccuracyDropProbe, DropCurve, probed
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
-from smoot_explore.core.training import train
+from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData, Split
 from smoot_explore.errors import reason
 from smoot_explore.runs.run import Run
@@ -180,7 +180,7 @@ class Training:
             self.prepared = self._prepare()
             model, data, run = self.prepared
             on_cpu = choose_hardware(self.config.device).device.type == "cpu"
-            steps = -(-len(data.train) // self.config.batch_size)
+            steps = count_steps(len(data.train), self.config.batch_size)
             every = 1 if on_cpu else min(8, steps)  # each report waits for the device
             self._steps_per_epoch = steps
             self.probe = AccuracyDropProbe(data.test, precision=self.config.precision)

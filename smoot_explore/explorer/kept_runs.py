@@ -23,7 +23,8 @@ def kept_runs(folder: Path) -> KeptRuns:
 
 
 class KeptRuns:
-    """The runs of a folder that have an epoch, the oldest first, in ``runs``: another list when they change."""
+    """The runs of a folder that have an epoch or were adopted, the oldest first, in ``runs``: another list when they
+    change."""
 
     def __init__(self, folder: Path) -> None:
         self.runs: list[Run] = []
@@ -47,7 +48,7 @@ class KeptRuns:
                 found[path] = known if known and known[0] == time_ns else (time_ns, _run_in(path))
             if found != self._found:
                 self._found = found
-                runs = [run for _, run in found.values() if run is not None and run.epochs]
+                runs = [run for _, run in found.values() if run is not None and (run.epochs or run.adopted)]
                 self.runs = sorted(runs, key=lambda run: run.description["created"])
 
     def look_soon(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ from torch import nn
 
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
-from smoot_explore.data.images import ImageData, Split, balanced
+from smoot_explore.data.images import ImageData, Split, balanced, first_images
 from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
 from smoot_explore.errors import reason
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
+from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
 
@@ -65,7 +66,7 @@ class OpenedRun:
     computes with it holds ``lock``.
     """
 
-    key: str  # in the address of the page: "bundled/smoot", "kept/…", "mine/1"
+    key: str  # in the address of the page: "bundled/smoot", "given/1", "kept/…", "mine/1"
     label: str
     run: Run
     data: ImageData
@@ -86,15 +87,17 @@ class OpenedRun:
         data: ImageData | None = None,
         model: nn.Module | None = None,
         settings: ServerSettings | None = None,
+        makers: Mapping[str, ModelMaker] | None = None,
     ) -> OpenedRun:
         """Load a run with its latest weights, on the CPU.
 
-        ``data`` and ``model`` are needed where the run does not say how to make them again. ``settings`` say
-        which data may be loaded: a run names some, and whoever looks at it must not read more than is allowed.
+        ``data`` and ``model`` are needed where the run neither says how to make them again, nor was opened with them;
+        ``makers`` make the operator's own models. ``settings`` say which data may be loaded: a run names some, and
+        whoever looks at it must not read more than is allowed.
         """
+        data = run.own_data if data is None else data
+        model = run.own_model if model is None else model
         run = open_run(run.path)  # as it is on the disk now
-        if run.epochs == 0:
-            raise ValueError(f"{label} has no completed epoch yet; wait for its first one")
         if data is None:
             source = run.description["data"]
             size = source.get("image_size")
@@ -106,8 +109,12 @@ class OpenedRun:
                 settings.root if settings else None, source.get("seed", 0),
                 tuple(size) if isinstance(size, list) else size,
             )  # fmt: skip
+            data = run.as_trained(data)
             if data.fingerprint != run.description["data"]["fingerprint"]:
                 raise ValueError(f"the data of {label} have changed since it was trained; restore the images")
+        maker = (makers or {}).get(str(run.description["model"].get("maker")))
+        if model is None and maker is not None:
+            model = maker(data, run.start_config["seed"])
         own = run.load_model(None if model is None else copy.deepcopy(model).cpu())
         opened = cls(key, label, run, data, own.eval())
         opened._take_over_measured()
@@ -121,7 +128,7 @@ class OpenedRun:
     @property
     def test(self) -> Split:
         """The test images that its curves are measured on."""
-        return self.data.test[: self.n_measured]
+        return first_images(self.data.test, self.n_measured)
 
     @property
     def n_measured(self) -> int:
@@ -181,7 +188,7 @@ class OpenedRun:
         if self.run.has_curves():
             stored = self.run.curves()
             n = stored.sizes["image"]
-            first = self.data.test.image_ids[:n].numpy()
+            first = first_images(self.data.test, n).image_ids.numpy()
             fits = (
                 stored.attrs.get("epoch") == self.run.epochs
                 and stored.attrs["order"] == "highest"

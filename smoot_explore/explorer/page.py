@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.layout import Layout
 from smoot_explore.explorer.location import Location
+from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -28,7 +29,6 @@ from smoot_explore.explorer.page_ready import close_until_drawn
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
 from smoot_explore.explorer.state.session import SessionState
-from smoot_explore.explorer.state.train import ModelMaker
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
@@ -36,6 +36,7 @@ from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
+from smoot_explore.runs.run import Run
 
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
@@ -54,7 +55,9 @@ def shared_pool(settings: ServerSettings) -> TrainingPool:
         return _pool
 
 
-def build_page(settings: ServerSettings, models: dict[str, ModelMaker] | None = None) -> pmui.Page:
+def build_page(
+    settings: ServerSettings, models: dict[str, ModelMaker] | None = None, runs: Sequence[Run] = ()
+) -> pmui.Page:
     """One visitor's page, to be served.
 
     Parameters
@@ -64,9 +67,11 @@ def build_page(settings: ServerSettings, models: dict[str, ModelMaker] | None = 
     models
         Models of one's own, by the name that a visitor types: functions ``(data, seed) → nn.Module`` that
         give the same initial weights for the same seed.
+    runs
+        Offered beside the bundled and the kept ones, and looked at first.
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
-    return ExplorerPage(SessionState(settings, shared_pool(settings), models)).page
+    return ExplorerPage(SessionState(settings, shared_pool(settings), models, runs)).page
 
 
 class ExplorerPage:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ from smoot_explore.explorer.settings import ServerSettings
 
 if TYPE_CHECKING:
     from panel.io.server import Server
+
+    from smoot_explore.explorer.makers import ModelMaker
+    from smoot_explore.runs.run import Run
 
 PATH = "/explorer"
 PORT = 5006
@@ -44,6 +48,8 @@ def serve(
     origins: Sequence[str] = (),
     network: bool = False,
     show: bool = False,
+    models: dict[str, ModelMaker] | None = None,
+    runs: Sequence[Run] = (),
 ) -> None:
     """Serve the explorer until Ctrl+C or SIGTERM. To be called from the main thread.
 
@@ -60,6 +66,8 @@ def serve(
         Must be True for an address that other computers reach.
     show
         Open the page in a browser.
+    models, runs
+        The operator's own, as for `build_page`.
 
     Raises
     ------
@@ -70,14 +78,16 @@ def serve(
     ModuleNotFoundError
         When Panel is not installed.
     """
-    server = create_server(settings, port=port, address=address, origins=origins, network=network)
+    server = create_server(
+        settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
+    )
     loop = server.io_loop
 
     def stop(*_: object) -> None:
         loop.asyncio_loop.call_soon_threadsafe(loop.stop)
 
     def announce() -> None:
-        url = f"http://{_visible_host(address)}:{port}{PATH}"
+        url = page_url(address, port, runs)
         if network and not _is_loopback(address):
             print(
                 f"warning: others reach port {port} at {address}, without password and encryption; see docs/serving.md",
@@ -113,6 +123,8 @@ def create_server(
     address: str = LOOPBACK,
     origins: Sequence[str] = (),
     network: bool = False,
+    models: dict[str, ModelMaker] | None = None,
+    runs: Sequence[Run] = (),
 ) -> Server:
     """The server, listening but not started; see `serve`."""
     check_can_serve(port, address, origins, network)
@@ -139,7 +151,7 @@ def create_server(
     before = signal.getsignal(signal.SIGINT)
     try:
         server = get_server(
-            {PATH.strip("/"): lambda: build_page(settings)},
+            {PATH.strip("/"): lambda: build_page(settings, models, runs)},
             port=port,
             address=address,
             websocket_origin=_allowed_origins(port, address, origins),
@@ -162,7 +174,8 @@ def create_server(
     except OSError as error:  # someone was faster since the check
         raise _cannot_listen(error, port, address) from error
     finally:
-        if before is not None:  # get_server takes Ctrl+C for itself
+        # get_server takes Ctrl+C for itself, where it can: in the main thread
+        if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
     return server
 
@@ -197,6 +210,11 @@ def check_can_serve(
         _bind(port, address)
     except OSError as error:
         raise _cannot_listen(error, port, address) from error
+
+
+def page_url(address: str, port: int, runs: Sequence[Run] = ()) -> str:
+    """Where the page is; with runs of the operator's, one of them is seen first."""
+    return f"http://{_visible_host(address)}:{port}{PATH}" + ("?tab=image" if runs else "")
 
 
 def use_patient_threads() -> None:
@@ -263,18 +281,18 @@ def _bind(port: int, address: str) -> None:
 def _cannot_listen(error: OSError, port: int, address: str) -> OSError:
     if error.errno == errno.EADDRINUSE:
         return OSError(
-            f"port {port} is taken by another program; try --port {_free_port(port, address)}, or stop that program"
+            f"port {port} is taken by another program; try --port {free_port(port, address)}, or stop that program"
         )
     if error.errno == errno.EACCES:
         return OSError(
-            f"port {port} is reserved for administrators; try --port {_free_port(PORT - 1, address)}"
+            f"port {port} is reserved for administrators; try --port {free_port(PORT - 1, address)}"
         )
     return OSError(
         f"cannot listen at {address}, port {port} ({error.strerror}); is it an address of this computer?"
     )
 
 
-def _free_port(taken: int, address: str) -> int:
+def free_port(taken: int, address: str) -> int:
     """The next port after ``taken`` that is free now."""
     for port in range(taken + 1, 65536):
         try:
@@ -282,4 +300,4 @@ def _free_port(taken: int, address: str) -> int:
         except OSError:
             continue
         return port
-    return _free_port(PORT - 1, address)
+    return free_port(PORT - 1, address)

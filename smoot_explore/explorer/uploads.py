@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from smoot_explore.data.folder import plain_image
+from smoot_explore.data.convert import plain_image
 
 FORMATS = (
     "PNG",

@@ -20,7 +20,7 @@ from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.models import create_model
 from smoot_explore.core.records import StepRecord
 from smoot_explore.core.schedule import settled_learning_rate, train_and_settle
-from smoot_explore.core.training import train
+from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData, Split, first_images
 from smoot_explore.data.load import load_data
 from smoot_explore.errors import unknown_name
@@ -301,7 +301,7 @@ class Runner:
         else:
             config.param.update(**run.config.live_values()._asdict())
         start = run.epochs
-        steps = -(-len(data.train) // config.batch_size)
+        steps = count_steps(len(data.train), config.batch_size)
         paced = train_and_settle if size.slow_down else train
         for record in paced(model, data, config, run=run, every=max(1, steps // 20)):
             within = record.step_in_epoch / steps if isinstance(record, StepRecord) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     Parameters
     ----------
     runs
-        Runs with at least one completed epoch.
+        A run without an epoch has no k; an adopted one has the accuracy measured when it was adopted.
     tolerance
         Of class II, in probability.
     curves
@@ -49,6 +50,43 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     return compare_measured(
         ((run, [run.curves(curves)] if run.has_curves(curves) else []) for run in runs), tolerance
     )
+
+
+def align_images(*datasets: xr.Dataset) -> tuple[xr.Dataset, ...]:
+    """Records, curves or landscapes with the images that all of them hold, in the order of the first.
+
+    xarray matches images by position; two runs may have been trained, or measured, on others. Afterwards
+    ``one.k - two.k`` is a difference image by image.
+
+    Raises
+    ------
+    ValueError
+        When they have no image in common, hold an image twice, or the same ids have other labels (other data).
+
+    Examples
+    --------
+    >>> from smoot_explore import bundled_runs
+    >>> one, two = (run.record() for run in bundled_runs()[:2])
+    >>> part, _ = align_images(one.isel(image=[5, 3, 4]), two)
+    >>> (part.image_id == one.image_id[[5, 3, 4]]).all().item()
+    True
+    """
+    ids = [dataset.image_id.values for dataset in datasets]
+    if any(len(np.unique(own)) < len(own) for own in ids):
+        raise ValueError("a data set holds an image twice, so images cannot be told apart by their id")
+    common = set.intersection(*(set(own.tolist()) for own in ids)) if ids else set()
+    if not common:
+        raise ValueError(f"these {len(datasets)} data sets have no image in common (by image_id)")
+    order = [image for image in ids[0].tolist() if image in common]
+    aligned = []
+    for dataset, own in zip(datasets, ids, strict=True):
+        place = {image: i for i, image in enumerate(own.tolist())}
+        aligned.append(dataset.isel(image=[place[image] for image in order]))
+    if any((one.label.values != aligned[0].label.values).any() for one in aligned):
+        raise ValueError(
+            "the same image ids have other labels: they are of other data, or of training and test images"
+        )
+    return tuple(aligned)
 
 
 def compare_measured(
@@ -68,14 +106,30 @@ def compare_measured(
     xarray.Dataset
         A number for each ``run``; ``drop_auc`` for each ``run`` and ``protocol``, NaN where a run was not measured
         under a protocol. `PROTOCOL` names the coordinates of a protocol.
+
+    Warns
+    -----
+    UserWarning
+        When runs were measured under one protocol on different images.
     """
     columns: dict[str, list] = {name: [] for name in ("run", *_ATTRS)}
     areas: list[dict[tuple, float]] = columns.pop("drop_auc")
+    images: dict[tuple, tuple[str, set[int]]] = {}  # of each protocol: the first run under it, and its images
     for run, curves in measured:
         areas.append({})
+        others = set[str]()  # runs that were measured on other images
         for one in curves:
+            measured_on = run.name, set(one.image_id.values.tolist())
             for protocol, area in _areas(one):
                 areas[-1].setdefault(protocol, area)
+                first = images.setdefault(protocol, measured_on)
+                others |= {first[0]} if first[1] != measured_on[1] else set()
+        if others:
+            warnings.warn(
+                f"{run.name} was measured on other test images than {', '.join(sorted(others))}, so their areas differ "
+                "by the images too; align_images(…) gives curves of those in common",
+                stacklevel=3,
+            )
         for name, value in _numbers(run, curves[0] if curves else None, tolerance).items():
             columns[name].append(value)
     protocols = list(dict.fromkeys(protocol for found in areas for protocol in found))
@@ -91,10 +145,10 @@ def compare_measured(
 
 
 def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str, Any]:
-    if run.epochs == 0:
-        raise ValueError(f"{run.path} has no completed epoch to compare; resume its training first")
-    record = run.record().isel(epoch=-1)
-    k = record.k.values
+    k, accuracy = np.full(1, np.nan), run.origin.get("test_accuracy", np.nan)
+    if run.epochs:
+        record = run.record().isel(epoch=-1)
+        k, accuracy = record.k.values, float(record.test_accuracy)
     share, protocol = np.nan, ""
     if curves is not None:
         # Class II by the first fill and attribution of the curves: the share depends on both, so it names them.
@@ -106,13 +160,13 @@ def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str,
         )
     return {
         "run": run.name,
-        "method": run.start_config["method"],
+        "method": "adopted" if run.adopted else run.start_config["method"],
         "epochs": run.epochs,
         "seed": run.start_config["seed"],
         "k_smallest": float(k.min()),
         "k_median": float(np.median(k)),
         "k_largest": float(k.max()),
-        "test_accuracy": float(record.test_accuracy),
+        "test_accuracy": accuracy,
         "n_test": run.description["data"]["n_test"],
         "class_ii_share": share,
         "class_ii_protocol": protocol,

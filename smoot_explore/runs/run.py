@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import platform
@@ -10,11 +11,12 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,10 +29,11 @@ from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.core.levels import masked_fractions
 from smoot_explore.core.models import create_model, describe_model
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
-from smoot_explore.core.training import set_learning_rate
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import bundled_path, load_data
+from smoot_explore.errors import unknown_name
 from smoot_explore.files import (
+    copy_file,
     read_array,
     read_json,
     regular_size,
@@ -59,13 +62,16 @@ from smoot_explore.schema import (
 )
 
 FORMAT = "smoot_explore run"
+Keep = Literal["last", "all"] | int
 _SCALARS = (
     "train_loss", "cross_entropy", "kl", "train_accuracy", "test_accuracy", "duration_seconds",
 )  # fmt: skip
 # Settings that a resumption may give anew: those in _RESUMED for good, the live ones as a live change.
 _RESUMED = ("epochs", "device", "precision")
 _MAY_DIFFER = {*_RESUMED, *LiveValues._fields}
-_DEFAULTS = TrainingConfig().to_dict()
+# Of settings that a run does not know yet: the defaults, or what was done before there was the setting.
+_DEFAULTS = {**TrainingConfig().to_dict(), "batch_norm": "both"}
+_PER_IMAGE = ("k", "delta", "probability", "correct")  # of every epoch; runs of old hold the first two
 _PROBE = ("fill", "attribution", "ranking", "order", "precision")  # the protocol of the accuracy drops
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -81,65 +87,63 @@ class Run:
 
     The folder holds ``config.json`` (settings, model, data and versions at the start), ``journal.json`` (one
     entry for each completed epoch, the live changes), ``epochs/`` (k and Δ, one array each),
-    ``model.safetensors`` (the latest weights), ``checkpoint/`` (to resume), ``record.nc`` (everything, once
+    ``initial.safetensors`` and ``model.safetensors`` (the initial and the latest weights), ``checkpoint/`` (all
+    that is needed to go on from an epoch; `keep` says of which), ``record.nc`` (everything, once
     training is finished), ``curves/`` and ``landscape.nc``; where a probe measured while it trained (`probed`),
     also ``accuracy_drop/`` and ``probe.json``. The journal is replaced last, in one step: a kill
     at any instant loses the epoch in progress and no more. Nothing in it is a pickle. A published run
-    (`publish`) holds no ``epochs/``, ``images.npy``, ``checkpoint/``, ``accuracy_drop/`` and ``probe.json``.
+    (`publish`) holds no ``epochs/``, ``images.npy``, ``checkpoint/``, ``initial.safetensors``,
+    ``accuracy_drop/`` and ``probe.json``.
+
+    A model and data that the folder does not say how to make again are remembered by the object, ``own_model`` and
+    ``own_data``, where it was made with them or opened with them (`open_run`).
     """
 
-    def __init__(self, path: Path, description: dict[str, Any], journal: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        description: dict[str, Any],
+        journal: dict[str, Any],
+        own_model: nn.Module | None = None,
+        own_data: ImageData | None = None,
+    ) -> None:
         self.path = path
         self.description = description
         self.journal = journal
+        self.own_model, self.own_data = own_model, own_data
 
     def __repr__(self) -> str:
         state = "published" if self.published else "finished" if self.finished else "unfinished"
+        if self.adopted:
+            return f"<Run {self.path}: trained elsewhere>"
         return f"<Run {self.path}: {self.start_config['method']}, {self.epochs} epochs, {state}>"
 
     @classmethod
-    def create(cls, path: str | Path, config: TrainingConfig, model: nn.Module, data: ImageData) -> Run:
+    def create(
+        cls,
+        path: str | Path,
+        config: TrainingConfig,
+        model: nn.Module,
+        data: ImageData,
+        keep: Keep = "last",
+    ) -> Run:
         """A new run folder, with the model's present weights as the initial ones.
+
+        Parameters
+        ----------
+        keep
+            Of which epochs the run holds a checkpoint, for `model_at` and `branch`: ``"last"``, ``"all"``, or how many
+            of the newest. The initial weights are always held. A checkpoint of the paper's CNN with Adadelta
+            takes three times the room of its weights.
 
         Raises
         ------
         FileExistsError
             When the folder is there and not empty.
+        ValueError
+            For settings that do not go together, or another ``keep``.
         """
-        path = Path(path)
-        config.check()
-        _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
-        device = choose_hardware(config.device, config.precision)
-        description = {
-            "format": FORMAT,
-            "schema_version": SCHEMA_VERSION,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": config.to_dict(),
-            "model": describe_model(model),
-            "data": {
-                **data.source,
-                "fingerprint": data.fingerprint,
-                "image_shape": list(data.image_shape),
-                "class_names": list(data.class_names),
-                "n_train": len(data.train),
-                "n_test": len(data.test),
-            },
-            "device": describe_hardware(device.device),
-            "precision": str(device.dtype).removeprefix("torch."),
-            "versions": _versions(),
-        }
-        journal: dict[str, Any] = {
-            "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
-            "resumed": {}, "finished": False,
-        }  # fmt: skip
-        with _new_folder(path) as new:
-            (new / "epochs").mkdir()
-            (new / "checkpoint").mkdir()
-            write_array(new / "images.npy", _image_table(data))
-            write_tensors(new / "model.safetensors", model.state_dict(), epoch=0)
-            write_json(new / "journal.json", journal)
-            write_json(new / "config.json", description)
-        return cls(path, description, journal)
+        return create_run(Path(path), config, model, data, keep)
 
     def publish(self, path: str | Path) -> Run:
         """A compact copy of this finished run, for sharing.
@@ -173,7 +177,7 @@ class Run:
                 f"published; finish it first: smoot-explore train {self.path} --resume"
             )
         _refuse_occupied(path, "or delete it")
-        weights = {name: rounded(tensor) for name, tensor in self._weights().items()}
+        weights = {name: rounded(tensor) for name, tensor in self._weights(self.epochs).items()}
         with _new_folder(path) as new:
             write_tensors(new / "model.safetensors", weights, self.epochs)
             write_dataset(new / "record.nc", self.record())
@@ -206,6 +210,28 @@ class Run:
         return bool(self.journal.get("published", False))
 
     @property
+    def keep(self) -> Keep:
+        """Of which epochs checkpoints are kept: ``"last"``, ``"all"``, or how many of the newest."""
+        return _checked_keep(self.description.get("keep", "last"))
+
+    @property
+    def epochs_kept(self) -> list[int]:
+        """Epochs whose weights are held, for `model_at`: 0 for the initial ones."""
+        initial = [0] if (self.path / "initial.safetensors").is_file() else []
+        kept = {*initial, *(epoch for epoch in self._checkpoints() if epoch <= self.epochs), self.epochs}
+        return sorted(kept)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where the run comes from: ``how`` is "new", "branch", "replay" or "adopted"; see docs/schema.md."""
+        return self.description.get("origin", {"how": "new"})
+
+    @property
+    def adopted(self) -> bool:
+        """Whether this is a classifier trained elsewhere; see `adopt`."""
+        return self.origin["how"] == "adopted"
+
+    @property
     def start_config(self) -> dict[str, Any]:
         """The settings at the start; those that the run does not know yet, with their defaults."""
         return {**_DEFAULTS, **self.description["config"]}
@@ -213,12 +239,22 @@ class Run:
     @property
     def config(self) -> TrainingConfig:
         """The settings as they are now: those at the start, with what resuming and live changes made of them."""
-        return TrainingConfig(**{**self.start_config, **self.journal["resumed"], **self.journal["live"]})
+        journal = self.journal
+        return TrainingConfig.recorded(
+            {**self.start_config, **journal["resumed"], **journal["live"], **journal.get("wanted", {})}
+        )
 
     @property
     def changes(self) -> list[Change]:
         """Live changes, each with the step it took effect in."""
         return [Change(**change) for change in self.journal["changes"]]
+
+    def live_at(self, step: int) -> LiveValues:
+        """The live values that were in force at a step, counted from 1 over the whole run."""
+        start = {name: float(self.start_config[name]) for name in LiveValues._fields}
+        return LiveValues(
+            **start | {change.name: change.new for change in self.changes if change.step <= step}
+        )
 
     def load_data(self, root: str | Path | None = None) -> ImageData:
         """The data the run was trained on, checked by its fingerprint.
@@ -226,16 +262,22 @@ class Run:
         Raises
         ------
         RunError
-            When the data was put together by hand, or is no longer the same.
+            When the data was put together by hand, and the run was not opened with it (``open_run(path, data=…)``), or
+            is no longer the same.
         """
+        if self.own_data is not None:
+            return self.own_data
         source = self.description["data"]
         if "name" not in source:
-            raise RunError(f"{self.path} was trained on data put together by hand; pass that data instead")
+            raise RunError(
+                f"{self.path} was trained on data put together by hand; pass that data: open_run(path, data=…)"
+            )
         size = source.get("image_size")
         data = load_data(
             source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
             tuple(size) if isinstance(size, list) else size,
         )  # fmt: skip
+        data = self.as_trained(data)
         if data.fingerprint != source["fingerprint"]:
             raise RunError(
                 f"{source['name']} is no longer the data that {self.path} was trained on (other fingerprint); "
@@ -243,27 +285,123 @@ class Run:
             )
         return data
 
+    def as_trained(self, data: ImageData) -> ImageData:
+        """The data that the run names, with the images that it held out, and normalised as it was."""
+        source = self.description["data"]
+        if "hold_out" in source:
+            data = data.hold_out(**source["hold_out"])
+        other = self._other_statistics(data)
+        return replace(data, train=replace(data.train, **other)) if other else data  # type: ignore[arg-type]
+
+    def _other_statistics(self, data: ImageData) -> dict[str, Tensor]:
+        """Mean and standard deviation of the run, where the data have others; runs of old do not tell them."""
+        source = self.description["data"]
+        own = {name: torch.tensor(source[name]) for name in ("mean", "std") if name in source}
+        return {name: values for name, values in own.items() if not torch.equal(values, getattr(data, name))}
+
     def load_model(self, model: nn.Module | None = None) -> nn.Module:
         """The model with its latest weights.
 
         Parameters
         ----------
         model
-            Takes the weights; needed where the run trained a module of the user's own. None makes the
-            paper's CNN or the timm model that the run names.
+            Takes the weights; needed where the run trained a module of the user's own, and was not opened with it. None
+            makes the paper's CNN or the timm model that the run names, or copies the module it was opened with.
         """
+        return self.model_at(self.epochs, model)
+
+    def model_at(self, epoch: int, model: nn.Module | None = None) -> nn.Module:
+        """The model with its weights after an epoch, 0 for the initial ones.
+
+        Parameters
+        ----------
+        epoch
+            One of `epochs_kept`.
+        model
+            As for `load_model`.
+
+        Raises
+        ------
+        RunError
+            When the run does not hold that epoch's weights.
+        """
+        self._check_kept(epoch)
+        if model is None and self.own_model is not None:
+            model = copy.deepcopy(self.own_model).cpu()
         if model is None:
             source = self.description["model"]
             if source["name"] is None:
                 raise RunError(
                     f"{self.path} trained a model of its own ({source['class']}); pass one: "
-                    "run.load_model(MyModel())"
+                    "run.load_model(MyModel()), or open_run(path, model=MyModel())"
                 )
             model = create_model(
                 source["name"], _Shape(self.description["data"]), **source.get("options", {})
             )
-        load_weights(model, self._weights(), self.path)
+        load_weights(model, self._weights(epoch), self.path)
         return model
+
+    def branch(self, epoch: int, path: str | Path, **live: float) -> Run:
+        """A new run that goes on from an epoch of this one, with other live values where some are given.
+
+        ``train(branch.load_model(), data, branch.config, run=branch)`` trains it. With no other values it gives the
+        numbers of this run's later epochs, bit by bit on the same CPU, as far as nothing was moved in them: live
+        changes of later epochs are not made again (`replay` makes them), and a schedule of the learning rate
+        goes by the number of epochs that the run has now.
+
+        Parameters
+        ----------
+        epoch
+            One of `epochs_kept`; 0 begins with the initial weights.
+        path
+            Folder of the branch, new or empty. It holds this run's record up to the epoch, and that checkpoint alone.
+        **live
+            `LiveValues` from the next step on, such as ``beta=0.8``; recorded as live changes.
+
+        Raises
+        ------
+        RunError
+            When the run does not hold that epoch.
+        ValueError
+            For other names, or values out of range.
+        FileExistsError
+            When the folder is there and not empty.
+        """
+        path = Path(path)
+        self._check_goes_on("a branch")
+        self._check_kept(epoch)
+        for name in live:
+            if name not in LiveValues._fields:
+                raise unknown_name("live value", name, LiveValues._fields)
+        _refuse_occupied(path, "or delete it")
+        epochs = self.journal["epochs"][:epoch]
+        step = epochs[-1]["step"] if epochs else 0
+        journal = {
+            **self.journal, "epochs": epochs, "step": step, "live": self.live_at(step)._asdict(), "finished": False,
+            "changes": [asdict(change) for change in self.changes if change.step <= step], "wanted": {},
+        }  # fmt: skip
+        origin = {"how": "branch", "run": self.name, "created": self.description["created"], "epoch": epoch}
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        description = {**self.description, "created": created, "origin": origin}
+        branch = Run(path, description, journal, self.own_model, self.own_data)
+        config = branch.config
+        config.param.update(**live)
+        config.check()
+        journal["wanted"] = {name: float(getattr(config, name)) for name in live}
+        files = [self.path / "images.npy", self._probe_file, self._checkpoint(epoch)]
+        for i in range(1, epoch + 1):
+            files += [self._epoch_file(i), self._drop_file(i)]
+        weights = {name: at for name, at in (("initial", 0), ("model", epoch)) if at in self.epochs_kept}
+        with _new_folder(path) as new:
+            for folder in ("epochs", "checkpoint", "accuracy_drop"):
+                (new / folder).mkdir()
+            for file in filter(os.path.lexists, files):
+                copy_file(file, new / file.relative_to(self.path))
+            for name, at in weights.items():
+                write_tensors(new / f"{name}.safetensors", self._weights(at), at)
+            write_json(new / "journal.json", journal)
+            write_json(new / "config.json", description)
+        return branch
 
     def record(self) -> xr.Dataset:
         """Everything measured in the completed epochs; see docs/schema.md."""
@@ -287,7 +425,9 @@ class Run:
         epochs = self.journal["epochs"]
         image_id, label = _read_array(self.path / "images.npy", (2, self._n_train))
         arrays = [self._epoch_array(entry["epoch"]) for entry in epochs]
-        k, delta = np.stack(arrays, 1) if arrays else np.empty((2, 0, self._n_train), np.float32)
+        told = min((len(array) for array in arrays), default=len(_PER_IMAGE))
+        per_image = np.array([array[:told] for array in arrays], np.float32)
+        per_image = per_image.reshape(len(arrays), told, self._n_train).swapaxes(0, 1)
         scalars = {
             name: np.array([np.nan if e[name] is None else e[name] for e in epochs], float)
             for name in _SCALARS
@@ -297,11 +437,14 @@ class Run:
             "changes": self.journal["changes"],
             "now": self.config.to_dict(),
         }
-        described = {
+        described: dict[str, Any] = {
             name: self.description[name]
-            for name in ("created", "device", "precision", "versions", "model", "data")
+            for name in ("created", "device", "precision", "versions", "model", "data", "origin")
+            if name in self.description
         }
-        variables = {"k": k, "delta": delta, **scalars}
+        variables = {**dict(zip(_PER_IMAGE, per_image, strict=False)), **scalars}
+        if "correct" in variables:
+            variables["correct"] = variables["correct"].astype(bool)
         coords = {
             "epoch": np.array([e["epoch"] for e in epochs], int),
             "image_id": image_id,
@@ -356,7 +499,7 @@ class Run:
         if not self.has_landscape():
             raise FileNotFoundError(
                 f"{self.path} holds no landscape; make one: "
-                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train[:500]))"
+                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train.sample(500)))"
             )
         return read_dataset(self._landscape_file)
 
@@ -364,24 +507,11 @@ class Run:
 
     def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
         """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
-        if self.published:
-            raise RunError(
-                f"{self.path} is published, and published runs hold no state to resume from; train a new run"
-            )
+        self._check_goes_on("training")
         if data.fingerprint != self.description["data"]["fingerprint"]:
             raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
-        given = config.to_dict()
-        different = [
-            f"{name} {self.start_config[name]!r} ≠ {given[name]!r}"
-            for name in setting_names()
-            if name not in _MAY_DIFFER and self.start_config[name] != given[name]
-        ]
-        if different:
-            raise RunError(
-                f"{self.path} was started with other settings ({'; '.join(different)}); "
-                "resume it with config=run.config, or train a new run"
-            )
-        resumed = {name: given[name] for name in _RESUMED}
+        self.check_settings(config)
+        resumed = {name: getattr(config, name) for name in _RESUMED}
         if self.epochs < config.epochs and resumed != self.journal["resumed"]:
             self.journal = {**self.journal, "resumed": resumed, "finished": False}
             write_json(self.path / "journal.json", self.journal)
@@ -403,7 +533,23 @@ class Run:
         state.changes[:] = self.changes
         state.told = len(state.changes)
         state.live = LiveValues(**self.journal["live"])
-        set_learning_rate(state.optimizer, state.live.learning_rate)
+
+    def check_settings(self, config: TrainingConfig) -> None:
+        """Raise `RunError` where the settings are others than those that the run was started with.
+
+        Those that may differ, because they do not change what was done so far, are not looked at.
+        """
+        given = config.to_dict()
+        different = [
+            f"{name} {self.start_config[name]!r} ≠ {given[name]!r}"
+            for name in setting_names()
+            if name not in _MAY_DIFFER and self.start_config[name] != given[name]
+        ]
+        if different:
+            raise RunError(
+                f"{self.path} was started with other settings ({'; '.join(different)}); "
+                "resume it with config=run.config, or train a new run"
+            )
 
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
@@ -414,7 +560,7 @@ class Run:
         if state.saliency is not None:
             tensors["saliency"] = state.saliency
         write_tensors(self._checkpoint(record.epoch), tensors, record.epoch)
-        write_array(self._epoch_file(record.epoch), np.stack([record.k, record.delta]))
+        write_array(self._epoch_file(record.epoch), np.stack([getattr(record, name) for name in _PER_IMAGE]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
         journal = {
             "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
@@ -427,9 +573,7 @@ class Run:
         write_json(self.path / "journal.json", journal)
         self.journal = journal
         write_tensors(self.path / "model.safetensors", weights, record.epoch)
-        for old in (self.path / "checkpoint").glob("*.safetensors"):
-            if old != self._checkpoint(record.epoch):
-                old.unlink()
+        self._delete_old_checkpoints()
 
     @property
     def probe(self) -> dict[str, Any] | None:
@@ -487,8 +631,10 @@ class Run:
     def finish(self) -> None:
         """Gather all epochs in ``record.nc`` and mark the run as finished."""
         write_dataset(self.path / "record.nc", self._gathered())
-        if not self._weights_are_current():  # a kill came between the journal and the weights
-            write_tensors(self.path / "model.safetensors", self._weights(), self.epochs)
+        latest = self.path / "model.safetensors"
+        if epoch_of(latest) != self.epochs:  # a kill came between the journal and the weights
+            write_tensors(latest, self._weights(self.epochs), self.epochs)
+            self._delete_old_checkpoints()
         self.journal["finished"] = True
         write_json(self.path / "journal.json", self.journal)
 
@@ -501,14 +647,33 @@ class Run:
     def _landscape_file(self) -> Path:
         return self.path / "landscape.nc"
 
-    def _weights_are_current(self) -> bool:
-        return epoch_of(self.path / "model.safetensors") == self.epochs
+    def _weights(self, epoch: int) -> dict[str, Tensor]:
+        """Weights after one of the epochs that are kept."""
+        latest = self.path / "model.safetensors"
+        if epoch_of(latest) == epoch:
+            return read_tensors(latest)
+        if epoch == 0:
+            return read_tensors(self.path / "initial.safetensors")
+        return below(read_tensors(self._checkpoint(epoch)), "model.")
 
-    def _weights(self) -> dict[str, Tensor]:
-        """Weights after the last completed epoch."""
-        if self._weights_are_current():
-            return read_tensors(self.path / "model.safetensors")
-        return below(read_tensors(self._checkpoint(self.epochs)), "model.")
+    def _check_kept(self, epoch: int) -> None:
+        kept = self.epochs_kept
+        if epoch not in kept:
+            raise RunError(
+                f"{self.path} holds no weights of epoch {epoch}; it holds those of {', '.join(map(str, kept))} (0: the "
+                "initial ones). Run.create(…, keep='all') keeps those of all epochs"
+            )
+
+    def _check_goes_on(self, what: str) -> None:
+        if self.published:
+            raise RunError(
+                f"{self.path} is published, and published runs hold no state to resume from; train a new run"
+            )
+        if self.adopted:
+            raise RunError(
+                f"{self.path} was trained elsewhere and holds no state that {what} could go on from; train a new run "
+                "from its weights: Run.create(path, config, run.load_model(), data)"
+            )
 
     @property
     def _n_train(self) -> int:
@@ -516,11 +681,23 @@ class Run:
 
     @property
     def _n_pixels(self) -> int:
+        """Pixels of an image, or patches where these are masked: what k counts up to."""
         _, height, width = self.description["data"]["image_shape"]
-        return height * width
+        return height * width // self.start_config["patch"] ** 2
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.path / "checkpoint" / f"{epoch:04d}.safetensors"
+
+    def _checkpoints(self) -> list[int]:
+        """Epochs that a checkpoint of lies in the folder, increasing."""
+        files = (self.path / "checkpoint").glob("*.safetensors")
+        return sorted(int(file.stem) for file in files if file.stem.isdecimal())
+
+    def _delete_old_checkpoints(self) -> None:
+        newest = self.epochs if self.keep == "all" else 1 if self.keep == "last" else self.keep
+        for epoch in self._checkpoints():
+            if not self.epochs - newest < epoch <= self.epochs:
+                self._checkpoint(epoch).unlink()
 
     def _epoch_file(self, epoch: int) -> Path:
         return self.path / "epochs" / f"{epoch:04d}.npy"
@@ -533,7 +710,11 @@ class Run:
         return self.path / "accuracy_drop" / f"{epoch:04d}.npy"
 
     def _epoch_array(self, epoch: int) -> np.ndarray:
-        return _read_array(self._epoch_file(epoch), (2, self._n_train))
+        file = self._epoch_file(epoch)
+        try:
+            return _read_array(file, (len(_PER_IMAGE), self._n_train))
+        except RunError:
+            return _read_array(file, (2, self._n_train))
 
 
 class _Shape:
@@ -545,8 +726,66 @@ class _Shape:
         self.n_classes = len(description["class_names"])
 
 
-def open_run(path: str | Path) -> Run:
+def create_run(
+    path: Path,
+    config: TrainingConfig,
+    model: nn.Module,
+    data: ImageData,
+    keep: Keep = "last",
+    origin: dict[str, Any] | None = None,
+) -> Run:
+    """What `Run.create` gives; ``origin`` as of `Run.origin`, None for a training of its own."""
+    config.check()
+    keep = _checked_keep(keep)
+    _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
+    device = choose_hardware(config.device, config.precision)
+    description: dict[str, Any] = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.to_dict(),
+        "keep": keep,
+        **({"origin": origin} if origin else {}),
+        "model": describe_model(model),
+        "data": {
+            **data.source,
+            "fingerprint": data.fingerprint,
+            "image_shape": list(data.image_shape),
+            "class_names": list(data.class_names),
+            "n_train": len(data.train),
+            "n_test": len(data.test),
+            "mean": data.mean.tolist(),
+            "std": data.std.tolist(),
+        },
+        "device": describe_hardware(device.device),
+        "precision": str(device.dtype).removeprefix("torch."),
+        "versions": _versions(),
+    }
+    adopted = origin is not None and origin["how"] == "adopted"
+    journal: dict[str, Any] = {
+        "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
+        "resumed": {}, "finished": adopted,
+    }  # fmt: skip
+    with _new_folder(path) as new:
+        (new / "epochs").mkdir()
+        (new / "checkpoint").mkdir()
+        write_array(new / "images.npy", _image_table(data))
+        for name in ("initial", "model"):
+            write_tensors(new / f"{name}.safetensors", model.state_dict(), epoch=0)
+        write_json(new / "journal.json", journal)
+        write_json(new / "config.json", description)
+    own_model = model if description["model"]["name"] is None else None
+    return Run(path, description, journal, own_model, None if "name" in data.source else data)
+
+
+def open_run(path: str | Path, *, model: nn.Module | None = None, data: ImageData | None = None) -> Run:
     """The run in a folder, checked.
+
+    Parameters
+    ----------
+    model, data
+        What the run was trained with, where the folder does not say how to make it again: a module of one's own, and
+        data put together by hand. Its `load_model` and `load_data` give them then.
 
     Raises
     ------
@@ -573,6 +812,11 @@ def open_run(path: str | Path) -> Run:
         raise
     except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
         raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    if data is not None and data.fingerprint != description["data"]["fingerprint"]:
+        raise RunError(f"the data given are others than those of {path} (other fingerprint)")
+    if data is not None and run._other_statistics(data):
+        raise RunError(f"the data given are normalised by another mean or std than those of {path}")
+    run.own_model, run.own_data = model, data
     return run
 
 
@@ -643,13 +887,27 @@ def _new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def _checked_keep(keep: Any) -> Keep:
+    if isinstance(keep, Integral) and not isinstance(keep, bool) and int(keep) >= 1:
+        return int(keep)
+    if keep not in ("last", "all"):
+        raise ValueError(
+            f"keep must be 'last', 'all', or how many of the newest epochs, 1 or more; given {keep!r}"
+        )
+    return keep
+
+
 def _check(run: Run) -> None:
     """Raise when something that a reader relies on is missing or of another form."""
-    TrainingConfig(**run.start_config)
+    _ = run.keep, run.origin["how"].upper()
+    if not 0 <= run.origin.get("test_accuracy", 0) <= 100:
+        raise ValueError("its test accuracy is no percentage")
+    TrainingConfig.recorded(run.start_config)
     run.config.check()
     data = run.description["data"]
     if len(data["image_shape"]) != 3 or len(data["class_names"]) < 2 or data["n_train"] < 1:
         raise ValueError("its data has no shape, classes or images")
+    _ = [torch.tensor(data[name], dtype=torch.float32) for name in ("mean", "std") if name in data]
     _ = run.description["model"]["name"], data["fingerprint"], run.description["created"].upper()
     _ = run.changes, run.finished, run.journal["step"]
     for i, entry in enumerate(run.journal["epochs"]):

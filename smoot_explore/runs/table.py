@@ -94,11 +94,10 @@ def records(table: xr.Dataset) -> list[dict[str, Any]]:
     for row in (table.isel(run=i) for i in range(table.sizes["run"])):
         areas = row.drop_auc.dropna("protocol")
         aucs = [{**{name: one[name].item() for name in PROTOCOL}, "value": one.item()} for one in areas]
-        share = row.class_ii_share.item()
         found.append({
-            **{name: row[name].item() for name in names},
+            **{name: _present_or_none(row[name].item()) for name in names},
             "aucs": aucs,
-            "class_ii_share": None if math.isnan(share) else share,
+            "class_ii_share": _present_or_none(row.class_ii_share.item()),
             "class_ii_protocol": row.class_ii_protocol.item(),
         })  # fmt: skip
     return found
@@ -107,6 +106,10 @@ def records(table: xr.Dataset) -> list[dict[str, Any]]:
 def counted(n: int, thing: str) -> str:
     """``"1 epoch"``, ``"2 epochs"``."""
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
+def _present_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _present(values: xr.DataArray) -> xr.DataArray:

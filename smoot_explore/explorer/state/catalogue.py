@@ -1,4 +1,4 @@
-"""The runs that one visitor can look at: bundled ones, those kept on the server, those trained on the page."""
+"""The runs that one visitor can look at: those the operator gave, bundled ones, those kept on the server, own ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from smoot_explore.engine.background import FILES
 from smoot_explore.engine.trainings import Prepared
 from smoot_explore.errors import reason
 from smoot_explore.explorer.kept_runs import kept_runs
+from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.checkpoint import RunError
@@ -42,10 +43,28 @@ class _Own(NamedTuple):
 
 
 class Catalogue:
-    """Runs by key, with labels for people. ``changed`` is called when there are others than before."""
+    """Runs by key, with labels for people.
 
-    def __init__(self, settings: ServerSettings, changed: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    changed
+        Called when there are others than before.
+    given
+        Runs that the operator offers, wherever they lie.
+    makers
+        Of the operator's own models, by name.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        changed: Callable[[], None],
+        given: Sequence[Run] = (),
+        makers: Mapping[str, ModelMaker] | None = None,
+    ) -> None:
         self.labels: dict[str, str] = {}  # by key
+        self.given = {f"given/{i}": run for i, run in enumerate(given, start=1)}
+        self._makers = makers
         self.shared = kept_runs(settings.runs.absolute())
         self._settings, self._changed = settings, changed
         self._runs: dict[str, Run] = {}
@@ -174,7 +193,11 @@ class Catalogue:
         return run
 
     def _collect(self) -> None:
-        offered = {}
+        names = [run.name for run in self.given.values()]
+        offered = {
+            key: (run, run.name if names.count(run.name) == 1 else str(run.path))
+            for key, run in self.given.items()
+        }
         for run in _bundled():
             offered[f"bundled/{run.name}"] = run, f"{METHOD_NAMES[run.start_config['method']]}, bundled"
         for run in self._kept or ():
@@ -199,7 +222,9 @@ class Catalogue:
         with _opening_lock:
             stamp = (key, str(run.path), (run.path / "journal.json").stat().st_mtime_ns)
             if stamp not in _opened_runs:
-                _opened_runs[stamp] = OpenedRun.open(key, label, run, settings=self._settings)
+                _opened_runs[stamp] = OpenedRun.open(
+                    key, label, run, settings=self._settings, makers=self._makers
+                )
             _opened_runs.move_to_end(stamp)
             while len(_opened_runs) > _KEPT_OPEN:
                 _opened_runs.popitem(last=False)

@@ -114,7 +114,7 @@ class CompareState(param.Parameterized):
             for column in numbers
         ]
         labels = [opened.label for opened in self.opened_runs]
-        methods = [METHOD_NAMES[method] for method in results.method.values]
+        methods = [METHOD_NAMES.get(method, method) for method in results.method.values]
         cells = zip(labels, methods, *(column.cells for column in numbers), strict=True)
         return ["run", "method", *heads], [list(row) for row in cells]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import param
 
 from smoot_explore.core.config import setting_names
 from smoot_explore.data.images import Split
 from smoot_explore.engine.background import Measurement
 from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import Address, Place
@@ -15,9 +18,10 @@ from smoot_explore.explorer.state.catalogue import Catalogue
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, ImageState
 from smoot_explore.explorer.state.images import ImagesState
-from smoot_explore.explorer.state.train import ModelMaker, TrainState
+from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
+from smoot_explore.runs.run import Run
 
 TABS = ("train", "image", "images", "what-if", "compare")
 
@@ -42,7 +46,11 @@ class SessionState(param.Parameterized):
     message = param.String(default="", doc="The last thing that went wrong, for the visitor.")
 
     def __init__(
-        self, settings: ServerSettings, pool: TrainingPool, models: dict[str, ModelMaker] | None = None
+        self,
+        settings: ServerSettings,
+        pool: TrainingPool,
+        models: dict[str, ModelMaker] | None = None,
+        runs: Sequence[Run] = (),
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -52,9 +60,12 @@ class SessionState(param.Parameterized):
         self.whatif = WhatIfState()
         self.compare = CompareState()
         self.measurement: Measurement | None = None
-        self.catalogue = Catalogue(settings, self._offer)
+        self.catalogue = Catalogue(settings, self._offer, runs, models)
         self.catalogue.follow()
-        self.compared = [key for key in self.catalogue.labels if key.startswith("bundled/")]
+        given = list(self.catalogue.given)
+        self.compared = given or [key for key in self.catalogue.labels if key.startswith("bundled/")]
+        if given:
+            self.run_key = given[0]
         self.address = Address(
             self._in_the_address(),
             (self, "compared"),

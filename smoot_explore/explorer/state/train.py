@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
+from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
     Prepared,
@@ -33,6 +34,7 @@ from smoot_explore.engine.trainings import (
 )
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.makers import ModelMaker, make
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, bundled_reference
@@ -43,9 +45,6 @@ N_WATCHED = 8
 WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
 N_JUDGED = 40  # training images among which those of class II are looked for
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
-
-
-ModelMaker = Callable[[ImageData, int], nn.Module]  # (data, seed) → model
 
 
 class TrainState(param.Parameterized):
@@ -106,6 +105,8 @@ class TrainState(param.Parameterized):
         super().__init__()
         self.settings, self.pool, self.models = settings, pool, models or {}
         self.config = TrainingConfig(epochs=10, batch_size=64)
+        if self.models:
+            self.param.model_name.doc += f" This server's own: {', '.join(self.models)}."
         names = installed_datasets(settings.root)
         self.param.data_name.objects = [*names, *([OWN_FOLDER] if settings.data_folders else [])]
         self.training: Training | None = None
@@ -281,7 +282,7 @@ class TrainState(param.Parameterized):
         config = TrainingConfig(**opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config
         self.changes = opened.run.changes
-        self.steps_per_epoch = -(-len(opened.data.train) // config.batch_size)
+        self.steps_per_epoch = count_steps(len(opened.data.train), config.batch_size)
         self.history = History.of(record)
         curves = opened.curves("black", "gradient")  # the probe's protocol
         if curves is not None and not self.history.drops:
@@ -374,7 +375,11 @@ class TrainState(param.Parameterized):
             )
         maker = self.models.get(self.model_name)
         seed = self.config.seed
-        model = maker(data, seed) if maker else create_model(self.model_name, data, seed=seed)
+        model = (
+            make(self.model_name, maker, data, seed)
+            if maker
+            else create_model(self.model_name, data, seed=seed)
+        )
         number = 1 + sum(1 for _ in folder.iterdir())  # there is no folder any more when the page was closed
         run = Run.create(folder / f"{self.config.method}-{number}", self.config, model, data)
         return Prepared(model, data, run)
@@ -383,7 +388,7 @@ class TrainState(param.Parameterized):
         """k of n images before the first step; none for traditional training."""
         if self.started.method == "traditional" or self.data is None:
             return None
-        return np.full(n, self.started.k_init * self.data.n_pixels)
+        return np.full(n, start_fraction(self.started.to_dict()) * self.data.n_pixels)
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:

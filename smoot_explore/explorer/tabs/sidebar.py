@@ -16,7 +16,8 @@ from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}
 _LIVE = ("alpha", "beta", "kl_weight", "learning_rate")
-_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max", "device"}]
+# Pictures here count pixels: patches are for Python and the command line.
+_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max", "device", "patch"}]
 
 
 class Sidebar:

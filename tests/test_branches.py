@@ -1,0 +1,273 @@
+"""Going back in time in a run: weights of earlier epochs, and trainings that branch off there."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from waiting import in_a_thread
+
+import smoot_explore.runs.run as runs_module
+from smoot_explore import Run, RunError, bundled_runs, create_model, open_run, train, validate
+
+
+@pytest.fixture
+def start(tmp_path, data, config):
+    """A new run, and its training to an end or for so many records."""
+
+    def start(name="run", keep="all", records=None, moves=(), **settings):
+        model, chosen = create_model("cnn", data), config(**({"epochs": 4} | settings))
+        run = Run.create(tmp_path / name, chosen, model, data, keep)
+        weights = [weights_of(model)]
+
+        def work():
+            going = train(model, data, chosen, run=run, every=1)
+            for i, record in enumerate(going):
+                if hasattr(record, "test_accuracy"):
+                    weights.append(weights_of(model))
+                chosen.param.update(**dict(moves).get(i, {}))
+                if i + 1 == records:
+                    going.close()
+
+        in_a_thread(work)()
+        return run, weights
+
+    return start
+
+
+def weights_of(model):
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def go_on(run, data, config=None):
+    model = run.load_model()
+    records = in_a_thread(lambda: list(train(model, data, config or run.config, run=run)))()
+    return records, weights_of(model)
+
+
+def assert_equal(one, two):
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"), [("all", [0, 1, 2, 3, 4]), ("last", [0, 4]), (2, [0, 3, 4]), (np.int64(9), [0, 1, 2, 3, 4])]
+)  # fmt: skip
+def test_a_run_holds_the_weights_of_the_epochs_it_was_told_to_keep(start, keep, kept):
+    run, weights = start(keep=keep)
+    for opened in (run, open_run(run.path)):
+        assert opened.epochs_kept == kept
+        for epoch in kept:
+            assert_equal(opened.model_at(epoch).state_dict(), weights[epoch])
+        for epoch in {1, 2, 5} - set(kept):
+            with pytest.raises(
+                RunError, match=rf"no weights of epoch {epoch}; it holds those of 0, .*keep='all'"
+            ):
+                opened.model_at(epoch)
+
+
+@pytest.mark.parametrize("keep", ["none", 0, -1, True, 1.5, None])
+def test_another_way_to_keep_is_refused(start, tmp_path, data, config, keep):
+    with pytest.raises(ValueError, match=f"'last', 'all', or how many .* given {keep!r}"):
+        Run.create(tmp_path / "run", config(), create_model("cnn", data), data, keep)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_way_to_keep_is_damaged_is_refused(start):
+    run, _ = start(epochs=1)
+    (run.path / "config.json").write_text(json.dumps(run.description | {"keep": "some"}))
+    with pytest.raises(RunError, match="damaged: .*keep must be"):
+        open_run(run.path)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "settings"),
+    [
+        (0, {}), (1, {}), (4, {}), (2, {"saliency_pass": "harvested"}),
+        (2, {"optimizer": "adam", "learning_rate": 0.01}),
+    ],
+)  # fmt: skip
+def test_a_branch_with_nothing_changed_is_the_original_bit_by_bit(start, data, tmp_path, epoch, settings):
+    run, weights = start(**settings)
+    branch = run.branch(epoch, tmp_path / "branch")
+    assert (branch.epochs, branch.finished) == (epoch, False)
+    assert_equal(branch.load_model().state_dict(), weights[epoch])
+    opened = open_run(branch.path)
+    records, after = go_on(opened, data)
+    assert [record.epoch for record in records] == list(range(epoch + 1, 5))
+    assert_equal(after, weights[4])
+    one, two = run.record(), open_run(branch.path).record()
+    for name in ("k", "delta", "probability", "correct", "train_loss", "test_accuracy"):
+        np.testing.assert_array_equal(one[name], two[name])
+    assert opened.epochs_kept == sorted({0, *range(max(epoch, 1), 5)})
+
+
+def test_a_branch_with_other_live_values_records_them_as_changes_and_goes_its_own_way(start, data, tmp_path):
+    run, _ = start(moves=[(0, {"alpha": 30.0}), (9, {"beta": 0.4})])  # before the 2nd step, and in epoch 3
+    branch = run.branch(2, tmp_path / "branch", alpha=77.0, kl_weight=0.0)
+    assert [(c.step, c.name) for c in branch.changes] == [(2, "alpha")]
+    assert (branch.config.alpha, branch.config.kl_weight, branch.config.beta) == (77.0, 0.0, 0.95)
+    branch = open_run(branch.path)
+    go_on(branch, data)
+    changes = [(c.step, c.epoch, c.name, c.old, c.new) for c in open_run(branch.path).changes]
+    assert changes == [
+        (2, 1, "alpha", 10.0, 30.0),
+        (7, 3, "alpha", 30.0, 77.0),
+        (7, 3, "kl_weight", 1.0, 0.0),
+    ]
+    assert open_run(branch.path).config.alpha == 77.0
+    one, two = run.record(), branch.record()
+    np.testing.assert_array_equal(one.k[:2], two.k[:2])
+    assert (one.k[3] != two.k[3]).any()
+    assert validate(two) is two
+    assert json.loads(two.attrs["origin"]) == branch.origin
+    assert {**branch.origin, "created": ""} == {"how": "branch", "run": "run", "created": "", "epoch": 2}
+
+
+def test_values_wanted_of_a_branch_outlast_a_stop_before_its_first_epoch(start, data, tmp_path):
+    run, _ = start(epochs=2)
+    branch = run.branch(1, tmp_path / "branch", beta=0.2)
+    records = train(branch.load_model(), data, branch.config, run=branch, every=1)
+    next(records)
+    records.close()
+    assert open_run(branch.path).config.beta == 0.2
+
+
+def test_a_branch_of_a_branch_and_of_an_unfinished_run(start, data, tmp_path):
+    run, _ = start(records=8)  # in the middle of the third epoch: four records for each
+    assert run.epochs == 2
+    second = run.branch(1, tmp_path / "second").branch(1, tmp_path / "third")
+    go_on(second, data)
+    np.testing.assert_array_equal(second.record().k[:2], run.record().k)
+    assert second.origin["run"] == "second"
+
+
+def test_accuracy_drops_up_to_the_epoch_come_along(start, tmp_path):
+    from test_runs import drop_after
+
+    run, _ = start(epochs=2)
+    for epoch in (1, 2):
+        run.save_accuracy_drop(drop_after(epoch))
+    branch = run.branch(1, tmp_path / "branch")
+    assert branch.probe == run.probe
+    assert branch.record().accuracy_drop.shape == (1, 3)
+
+
+def test_what_cannot_be_branched_says_why_and_leaves_nothing(start, tmp_path):
+    run, _ = start(keep="last", epochs=2)
+    target = tmp_path / "branch"
+    with pytest.raises(RunError, match="no weights of epoch 1"):
+        run.branch(1, target)
+    with pytest.raises(ValueError, match=r"unknown live value 'betta'; did you mean 'beta'"):
+        run.branch(2, target, betta=1)
+    with pytest.raises(ValueError, match="beta"):
+        run.branch(2, target, beta=3)
+    with pytest.raises(ValueError, match=r"k_min=0\.7 is above k_max=0\.2"):
+        run.branch(2, target, k_min=0.7, k_max=0.2)
+    with pytest.raises(RunError, match="is published"):
+        run.publish(tmp_path / "published").branch(2, target)
+    with pytest.raises(FileExistsError, match="not empty"):
+        run.branch(2, run.path)
+    shutil.copytree(run.path, tmp_path / "damaged")
+    (tmp_path / "damaged" / "epochs" / "0001.npy").unlink()
+    (tmp_path / "damaged" / "epochs" / "0001.npy").symlink_to(run.path / "images.npy")
+    with pytest.raises(ValueError, match=r"0001\.npy cannot be read \(it is no regular file"):
+        Run(tmp_path / "damaged", run.description, run.journal).branch(2, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "published", "run"]
+
+
+def test_a_kill_while_a_branch_is_made_leaves_none_and_the_next_try_makes_it(start, tmp_path, monkeypatch):
+    run, _ = start(epochs=2)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for name in ("copy_file", "write_tensors", "write_json"):
+        with monkeypatch.context() as patched:
+            patched.setattr(runs_module, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                run.branch(1, tmp_path / "branch")
+        assert not (tmp_path / "branch").exists()
+    assert run.branch(1, tmp_path / "branch").epochs == 1
+
+
+@pytest.mark.parametrize("files_written", range(5))
+def test_a_kill_anywhere_in_an_epoch_leaves_every_epoch_that_the_run_says_it_keeps(
+    start, data, monkeypatch, files_written
+):
+    """Checkpoint, array, journal, weights: each file may be the last; then old checkpoints are deleted."""
+    run, _ = start(keep=2, epochs=3)
+    expected = run.record()
+    killed, _ = start("killed", keep=2, epochs=3, records=8)
+    written = []
+
+    def counting(write):
+        def counted(path, *content):
+            if len(written) == files_written:
+                raise KeyboardInterrupt
+            written.append(path.name)
+            write(path, *content)
+
+        return counted
+
+    with monkeypatch.context() as patched:
+        for name in ("write_tensors", "write_array", "write_json"):
+            patched.setattr(runs_module, name, counting(getattr(runs_module, name)))
+        with pytest.raises(KeyboardInterrupt):
+            list(train(killed.load_model(), data, killed.config, run=killed))
+    assert len(written) == files_written
+    opened = open_run(killed.path)
+    assert opened.epochs in (2, 3)
+    for epoch in opened.epochs_kept:
+        opened.model_at(epoch)
+    go_on(opened, data)
+    assert opened.epochs_kept == [0, 2, 3]
+    np.testing.assert_array_equal(opened.record().k, expected.k)
+
+
+def test_a_run_of_before_there_were_initial_weights_opens_and_has_those_it_has(start, tmp_path):
+    run, weights = start(keep="last", epochs=2)
+    (run.path / "initial.safetensors").unlink()
+    old = {name: value for name, value in run.description.items() if name != "keep"}
+    (run.path / "config.json").write_text(json.dumps(old))
+    opened = open_run(run.path)
+    assert (opened.keep, opened.epochs_kept, opened.origin) == ("last", [2], {"how": "new"})
+    assert_equal(opened.load_model().state_dict(), weights[2])
+    assert opened.branch(2, tmp_path / "branch").epochs_kept == [2]
+    assert bundled_runs()[0].epochs_kept == [8]
+
+
+def test_a_model_and_data_that_cannot_be_made_again_are_remembered_or_given(data, config, tmp_path):
+    from smoot_explore import ImageData
+
+    by_hand = ImageData(data.train, data.test)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6))
+    run = Run.create(tmp_path / "run", config(epochs=1), model, by_hand)
+    list(train(model, by_hand, run.config, run=run))
+    assert run.load_data() is by_hand
+    assert_equal(run.load_model().state_dict(), model.state_dict())
+    assert run.load_model() is not model
+    opened = open_run(run.path)
+    with pytest.raises(RunError, match=r"put together by hand; pass that data: open_run\(path, data=…\)"):
+        opened.load_data()
+    opened = open_run(run.path, model=nn.Sequential(nn.Flatten(), nn.Linear(3072, 6)), data=by_hand)
+    assert opened.load_data() is by_hand
+    assert_equal(opened.model_at(1).state_dict(), model.state_dict())
+    other = ImageData(data.test, data.train)
+    with pytest.raises(RunError, match=r"the data given are others than those of .*run"):
+        open_run(run.path, data=other)
+
+
+def test_data_normalised_in_another_way_come_back_so(data, config, tmp_path):
+    from dataclasses import replace
+
+    half = torch.full((3,), 0.5)
+    other = replace(data, train=replace(data.train, mean=half, std=half / 2))
+    run = Run.create(tmp_path / "run", config(), create_model("cnn", other), other)
+    again = open_run(run.path).load_data()
+    assert torch.equal(again.test.normalize(), other.test.normalize())
+    assert not torch.equal(again.test.normalize(), data.test.normalize())
+    with pytest.raises(RunError, match="normalised by another mean or std"):
+        open_run(run.path, data=data)
