@@ -272,7 +272,9 @@ def test_the_names_of_what_is_here_cannot_be_taken():
         register_fill("mean", lambda *_: None)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler and Lightning
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning"
+)  # of the compiler and Lightning
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it
 @pytest.mark.parametrize("name", [n for n in EXAMPLES if n not in ("setup", "ddp")])
 def test_every_example_runs_as_it_stands(name):
