@@ -206,7 +206,7 @@ def test_the_accuracy_drop_is_measured_at_a_pause_and_in_the_end(visit):
     assert len(paused) == 11
     assert len(visitor.data(drop, "Reference")["accuracy"]) == 21  # of the bundled run
     assert re.search(
-        r"Accuracy drop, AUC [\d.]+ %, n = \d+\ngradient \(signed\), black fill", title(visitor, drop)
+        r"Accuracy drop, AUC [\d.]+ %, n = \d+ gradient \(signed\), black fill", title(visitor, drop)
     )
     visitor.button("Go on").click()
     visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
@@ -406,7 +406,7 @@ def test_every_what_if_slider_redraws_all_trajectories(visit):
     in_sidebar = {name: sliders(name).count() for name in names}
     visitor.tab("What if")
     drawn = lambda: visitor.data("what-if", "Every image").get("k")  # noqa: E731
-    assert len(visitor.wait_until(drawn)) == 500 * 22
+    assert len(visitor.wait_until(drawn)) == 500 * 23
     for name in names:
         visitor.wait_until(lambda name=name: sliders(name).count() > in_sidebar[name])
         before = visitor.settled(drawn)

@@ -200,7 +200,7 @@ def test_images_that_are_not_normalised_are_refused(data, model):
 
 
 def test_a_model_with_one_logit_is_refused_with_the_reason(batch):
-    with pytest.raises(ValueError, match="one logit .* give it two outputs"):
+    with pytest.raises(ValueError, match="one number for each image; .* return two logits"):
         saliency(nn.Sequential(nn.Flatten(), nn.Linear(3072, 1)), batch[0], torch.zeros(4, dtype=torch.int64))
 
 
