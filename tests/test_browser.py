@@ -210,7 +210,7 @@ def test_the_accuracy_drop_is_measured_at_a_pause_and_in_the_end(visit):
     )
     visitor.button("Go on").click()
     visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
-    visitor.wait_until(lambda: "SMOOT, epoch 2" in legend(visitor, drop))
+    visitor.wait_until(lambda: any(text.startswith("SMOOT, epoch 2") for text in legend(visitor, drop)))
     assert visitor.data(drop, "SMOOT")["accuracy"] != paused
 
 
