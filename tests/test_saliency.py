@@ -246,3 +246,13 @@ def test_an_attribution_that_cannot_be_one_is_refused(register, model, batch):
         ATTRIBUTION_METHODS["mine"] = None
     with pytest.raises(ValueError, match=r"did you mean 'mine'.*register_attribution\(name"):
         saliency(model, *batch, "mina")
+
+
+def test_an_attribution_of_ones_own_may_draw_and_leaves_the_random_state_alone():
+    register_attribution("test_drawing", lambda model, images, labels, baseline: torch.rand_like(images))
+    images, labels = torch.zeros(2, 1, 3, 3), torch.tensor([0, 1])
+    before = torch.get_rng_state()
+    one, same, other = (saliency(nn.Flatten(), images, labels, "test_drawing", seed=s) for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -254,8 +254,6 @@ class GuidedLoss(nn.Module):
     def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
         """Raise a clear error for a first batch that cannot be what it should."""
         check_images(images, labels)
-        if not images.is_floating_point():
-            raise TypeError(f"images must be normalised floating-point numbers, given {images.dtype}")
         if labels.dtype != torch.int64 or ids.dtype != torch.int64 or ids.shape != labels.shape:
             raise TypeError(
                 "labels and ids must be int64 (B,): the class of each image, and its position among the n_images; "

@@ -280,10 +280,6 @@ def check_logits(logits: Any, n_images: int, n_classes: int | None = None) -> No
     wanted = f"({n_images}, {n_classes if n_classes else 'n_classes'})"
     if logits.ndim != 2 or len(logits) != n_images or (n_classes and logits.shape[1] != n_classes):
         raise ValueError(f"the model must return logits of shape {wanted}, it returned {tuple(logits.shape)}")
-    if logits.shape[1] == 1:
-        raise ValueError(
-            "the model returns one logit for each image, whose softmax is always 1; for two classes give it two outputs"
-        )
 
 
 def _timm_model(

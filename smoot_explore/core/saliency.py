@@ -82,8 +82,9 @@ def saliency(
         )
     base = base.expand(1, *images.shape[1:])
     float32 = torch.autocast(images.device.type, enabled=False)
-    # PyTorch's random state is one for the process: only what draws from it makes others wait.
-    drawn = seeded(derived_seed(seed), images.device) if attribution in _DRAWING else nullcontext()
+    # PyTorch's random state is one for the process: what is known not to draw from it makes nobody wait.
+    draws = attribution in _DRAWING or attribution not in ATTRIBUTIONS
+    drawn = seeded(derived_seed(seed), images.device) if draws else nullcontext()
     with untouched(model), drawn, torch.enable_grad(), float32:
         model.eval()
         try:

@@ -28,7 +28,7 @@ from smoot_explore.core.history import History
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
 from smoot_explore.core.rules import start_fraction
-from smoot_explore.core.training import train
+from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
@@ -327,7 +327,7 @@ class LiveTraining(widgets.VBox):
                 history.k_of(self._positions.tolist()),
             )
             changes, drops = list(history.changes), list(history.drops)
-        flagged = marked(changes, -(-len(self.data.train) // self.config.batch_size))
+        flagged = marked(changes, count_steps(len(self.data.train), self.config.batch_size))
         about = {"changes": flagged, "epochs": config.epochs}
         watched = self._kept("watched", [self._seen], self._watched_sketch)
         drop = self._kept(
