@@ -26,7 +26,7 @@ from smoot_explore import (
     update_k,
 )
 from smoot_explore.core.adaptation import k_change
-from smoot_explore.core.rules import KSettings, k_rule, start_fraction
+from smoot_explore.core.rules import KSettings, k_rule, start_k
 
 
 def slow_magnitude(k, clean, masked, label, visit):
@@ -83,9 +83,9 @@ def test_a_training_by_the_magnitude_rule_masks_nothing_in_its_first_two_epochs(
 
 def test_the_start_is_the_rules_own_or_k_init():
     settings = {"method": "smoot", "k_init": 0.4}
-    assert start_fraction(settings) == start_fraction({**settings, "k_rule": "not here"}) == 0.4
-    assert start_fraction({**settings, "k_rule": "magnitude"}) == 0
-    assert start_fraction({"method": "sgt", "k_init": 0.4, "k_rule": "magnitude"}) == 0.4
+    assert start_k(settings, 1) == start_k({**settings, "k_rule": "not here"}, 1) == 0.4
+    assert start_k({**settings, "k_rule": "magnitude"}, 1) == 0
+    assert start_k({"method": "sgt", "k_init": 0.4, "k_rule": "magnitude"}, 1) == 0.4
 
 
 def test_a_run_whose_rule_is_not_registered_opens_and_says_what_is_missing_when_it_is_to_go_on(

@@ -20,7 +20,7 @@ from smoot_explore.core.models import (
     is_compiled,
     kept_modes,
 )
-from smoot_explore.core.rules import KSettings, k_rule, start_fraction
+from smoot_explore.core.rules import KSettings, k_rule, start_k
 from smoot_explore.core.saliency import check_images, input_gradient
 
 
@@ -126,7 +126,7 @@ class GuidedLoss(nn.Module):
         check_patch(config.patch, height, width)
         self.n_pixels = height * width // config.patch**2  # or patches: what k counts up to
         device = next((weights.device for weights in model.parameters()), None)
-        k_start = start_fraction(config.to_dict()) * self.n_pixels
+        k_start = start_k(config.to_dict(), self.n_pixels)
 
         def constant(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.full((n_images,), value, dtype=dtype, device=device)

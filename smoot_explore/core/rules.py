@@ -90,18 +90,18 @@ def k_rule(name: str) -> KRule:
     return _RULES[name]
 
 
-def start_fraction(settings: Mapping[str, Any]) -> float:
-    """Share of the pixels that is masked at the first visit, for the settings of a training.
+def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
+    """How many of the pixels (or patches) are masked at the first visit, for the settings of a training.
 
     Examples
     --------
-    >>> start_fraction({"method": "sgt", "k_init": 0.4}), start_fraction({"method": "traditional", "k_init": 0.4})
-    (0.4, 0.0)
+    >>> start_k({"method": "sgt", "k_init": 0.5}, 784), start_k({"method": "traditional", "k_init": 0.5}, 784)
+    (392.0, 0.0)
     """
     if settings["method"] == "traditional":
         return 0.0
     start = _STARTS.get(settings.get("k_rule", "smoot")) if settings["method"] == "smoot" else None
-    return settings["k_init"] if start is None else start
+    return (settings["k_init"] if start is None else start) * n_pixels
 
 
 def move_by_delta(k: Tensor, change: KChange, labels: Tensor, epoch: Tensor, settings: KSettings) -> Tensor:

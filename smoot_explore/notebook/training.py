@@ -27,7 +27,7 @@ from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.history import History
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
-from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.rules import start_k
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
@@ -215,7 +215,7 @@ class LiveTraining(widgets.VBox):
 
     def _prepare(self) -> None:
         self.records, self._error = [], None
-        k = np.full(len(self.data.train), start_fraction(self.config.to_dict()) * self.data.n_pixels)
+        k = np.full(len(self.data.train), start_k(self.config.to_dict(), self.data.n_pixels))
         self._history = History(None if self.config.method == "traditional" else k)
         self._start_bounds = (self.config.k_min, self.config.k_max)
         self._kept = Kept()

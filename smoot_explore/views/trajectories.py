@@ -11,7 +11,7 @@ import xarray as xr
 from smoot_explore.core.bounds import Bounds, bounds_at, recorded_bounds, recorded_changes
 from smoot_explore.core.history import QUANTILES
 from smoot_explore.core.records import Change
-from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.rules import start_k
 from smoot_explore.schema import start_config
 from smoot_explore.views.flags import flags
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, upright
@@ -274,7 +274,7 @@ def _from_the_start(record: xr.Dataset) -> xr.DataArray:
     start = start_config(record)
     if not record.sizes["epoch"]:
         return record.k
-    value = start_fraction(start) * record.attrs["n_pixels"]
+    value = start_k(start, record.attrs["n_pixels"])
     first = xr.full_like(record.k.isel(epoch=slice(1)), value).assign_coords(epoch=[0])
     return xr.concat([first, record.k], "epoch")
 

@@ -21,7 +21,7 @@ from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
-from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.rules import start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
@@ -388,7 +388,7 @@ class TrainState(param.Parameterized):
         """k of n images before the first step; none for traditional training."""
         if self.started.method == "traditional" or self.data is None:
             return None
-        return np.full(n, start_fraction(self.started.to_dict()) * self.data.n_pixels)
+        return np.full(n, start_k(self.started.to_dict(), self.data.n_pixels))
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:

@@ -13,7 +13,7 @@ from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.rules import start_fraction
+from smoot_explore.core.rules import start_k
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.trainings import WatchReport
@@ -176,7 +176,7 @@ class TrainTab:
             self._limited = seen
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
-        starts = start_fraction(state.started.to_dict()) * state.data.n_pixels
+        starts = start_k(state.started.to_dict(), state.data.n_pixels)
         footers = [
             (f"class {c}", f"{starts:.0f} → {k:.0f}" if guided else "no masking")
             for c, k in zip(classes, seen.k, strict=True)

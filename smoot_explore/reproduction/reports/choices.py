@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from smoot_explore import views
+from smoot_explore.core.training import count_steps
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Picture, Table
@@ -160,7 +161,7 @@ def _spread_caution(runner: Runner, experiment: Experiment) -> str:
     images = [runner.size(experiment).train or experiment.full[0], experiment.full[0]]
     variant = next(iter(experiment.variants))
     steps = [
-        -(-n // experiment.config(variant, scale, 0).batch_size)
+        count_steps(n, experiment.config(variant, scale, 0).batch_size)
         for n, scale in zip(images, (runner.scale, "paper"), strict=True)
     ]
     return (
