@@ -95,8 +95,8 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     shown = visitor.wait_until(lambda: watched(visitor))
     assert len(shown) == 3 * 8
     assert all(len(np.unique(picture)) > 10 for picture in shown)
-    assert "pixels a visit" in visitor.text()
-    assert "class II" in visitor.text()
+    visitor.wait_until(lambda: "pixels a visit" in visitor.text())
+    visitor.wait_until(lambda: "class II" in visitor.text())
     for curve, role, first in (
         ("losses", "Cross-entropy", 1),
         ("accuracies", "Test images", 1),
@@ -254,7 +254,7 @@ def test_a_training_that_fails_says_what_to_do_and_the_page_goes_on(visit):
     visitor.wait_until(
         lambda: "loss is not finite" in visitor.text() or "weights are not finite" in visitor.text()
     )
-    assert "smaller learning_rate" in visitor.text()
+    visitor.wait_until(lambda: "smaller learning_rate" in visitor.text())
     visitor.move(visitor.slider("τ"), 1, "Home")
     visitor.move(visitor.slider("τ"), 50)
     visitor.button("Train").click()
@@ -268,7 +268,7 @@ def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, 
     visitor.wait_until(lambda: "Finished" in visitor.text())
     visitor.tab("Train").button("Open in Image").click()
     visitor.wait_until(lambda: "Training image" in title(visitor, "image"))
-    assert "SMOOT, trained here (1)" in visitor.text()
+    visitor.wait_until(lambda: "SMOOT, trained here (1)" in visitor.text())
     with visitor.page.expect_download() as download:
         visitor.button("Download record").click()
     record = tmp_path / "record.nc"
@@ -352,7 +352,7 @@ def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
     visitor.click_in("gallery", 2.5, -0.5)
     position, label = names[2].split(": ")
     visitor.wait_until(lambda: f"Test image {position}: {label}" in visitor.text())
-    assert "Class II" in visitor.text()
+    visitor.wait_until(lambda: "Class II" in visitor.text())
     visitor.button("Open in Image").click()
     visitor.wait_until(lambda: title(visitor, "image").startswith(f"Test image {position}: {label}"))
     visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
