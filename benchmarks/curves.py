@@ -14,6 +14,7 @@ from torchcam.metrics import DeletionInsertionMetric
 
 from benchmarks.interleaved import median_seconds
 from benchmarks.tables import Table, milliseconds
+from benchmarks.training_steps import PRECISIONS
 from smoot_explore import ImageData, create_model, k_landscape, load_data, masking_curves
 from smoot_explore.compute.device import choose_hardware
 
@@ -23,7 +24,6 @@ CHUNK = 256
 PEER_IMAGES = 256
 PIXELS_PER_STEP = 28  # 784 pixels in 28 steps
 FILLS = ("black", "mean", "remaining")
-PRECISIONS = ("float32", "bfloat16")
 
 
 def measure(rounds: int) -> list[Table]:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.request
 
+import nbclient
+import nbformat
 import pytest
 import torch
 
@@ -95,6 +97,35 @@ def test_in_a_notebook_the_cell_ends_and_the_page_is_there(adopted):
         explorer.stop()
     with pytest.raises(OSError, match="refused"):
         fetch(explorer.url)
+
+
+CELLS = (
+    """
+from torch import nn
+from smoot_explore import adopt, explore, load_data
+data = load_data("shapes", 60, 24)
+run = adopt(nn.Sequential(nn.Flatten(), nn.Linear(3072, 6)), data, "theirs")
+explorer = explore(run, port=PORT)
+explorer
+""",
+    """
+import asyncio, urllib.request
+answer = await asyncio.to_thread(urllib.request.urlopen, explorer.url, timeout=60)
+"<title>smoot_explore</title>" in answer.read().decode()
+""",
+    "explorer.stop()",
+)
+
+
+def test_a_kernel_goes_on_beside_the_page_that_a_cell_of_it_serves(tmp_path):
+    port = free_port()
+    cells = [nbformat.v4.new_code_cell(cell.replace("PORT", str(port))) for cell in CELLS]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    shown, served, ended = ([output["data"] for output in cell.outputs if "data" in output] for cell in cells)
+    assert f'<a href="http://127.0.0.1:{port}/explorer' in shown[0]["text/html"]
+    assert (served[0]["text/plain"], ended) == ("True", [])
 
 
 def test_a_port_that_is_taken_is_said_in_the_cell(adopted):

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -138,7 +137,6 @@ class _Watched(TorchFunctionMode):
         super().__init__()
         self._state, self._apart = torch.default_generator.get_state(), True
         self._thread = threading.get_ident()
-        self._noted = mock.patch.object(torch, "get_rng_state", self._note)
 
     def _note(self) -> Tensor:
         # Activation checkpointing notes the global state, to draw the same again in the backward pass.
@@ -147,13 +145,14 @@ class _Watched(TorchFunctionMode):
         return torch.default_generator.get_state()
 
     def __enter__(self) -> _Watched:
-        self._noted.start()
+        self._read = torch.get_rng_state
+        torch.get_rng_state = self._note  # type: ignore[assignment]
         super().__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         super().__exit__(*exception)
-        self._noted.stop()
+        torch.get_rng_state = self._read
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in _DRAWS:
