@@ -1,0 +1,140 @@
+"""Worker processes: own ones on this computer, or those of a Dask cluster that the user already has."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import multiprocessing
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smoot_explore.compute.cores import cores
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+LOOPBACK = "127.0.0.1"
+ATTEMPTS = 3  # workers that a job may take along before it is given up
+_CONFIG = {
+    "distributed.scheduler.worker-saturation": 1.0,  # a worker gets its next job when it is free: first come, first served
+    "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+    "distributed.worker.memory.target": False,  # what jobs give back is small: nothing to put on the disk
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.preload": [],
+    "distributed.nanny.preload": [],
+    "distributed.scheduler.preload": [],
+    "distributed.scheduler.http.routes": [],
+}
+
+
+@dataclass(frozen=True)
+class TLSFiles:
+    """Where the files lie that prove who may talk to a scheduler; PEM, as Dask takes them."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+    def __post_init__(self) -> None:
+        for name in ("ca", "cert", "key"):
+            if not Path(getattr(self, name)).is_file():
+                raise ValueError(
+                    f"the TLS file {getattr(self, name)} is not there; name the {name} of the scheduler"
+                )
+
+
+def start_workers(workers: int, *, threads: int | None = None, memory: int | None = None) -> Client:
+    """A client of new worker processes on this computer; `close_workers` ends them.
+
+    Scheduler and workers talk on loopback alone, encrypted with keys made for them: a scheduler executes what it is
+    sent, and other users of the computer reach loopback too. No dashboard is served.
+
+    Parameters
+    ----------
+    workers
+        Processes, each with one job at a time.
+    threads
+        That PyTorch computes with in each; None shares the cores.
+    memory
+        Bytes that each may take before it is ended; None shares nine tenths of the computer's.
+
+    Raises
+    ------
+    RuntimeError
+        In a script that the processes would run once more; it says what to write.
+    ModuleNotFoundError
+        When Dask is not installed.
+    """
+    check_installed()
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "worker processes read the script that starts them: put what it does below\n"
+            '    if __name__ == "__main__":'
+        )
+    import dask
+    from distributed import Client, LocalCluster, Security
+    from distributed.system import MEMORY_LIMIT
+
+    threads = threads or max(1, cores() // workers)
+    with dask.config.set(_CONFIG):
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host=LOOPBACK,
+            protocol="tls://",
+            security=Security.temporary(),
+            dashboard_address=None,
+            worker_dashboard_address=None,
+            memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
+            local_directory=tempfile.mkdtemp(prefix="smoot_explore-workers-"),
+            silence_logs=logging.CRITICAL,
+            env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
+        )
+        return Client(cluster, set_as_default=False)
+
+
+def close_workers(client: Client) -> None:
+    """End a client, and the workers that were started with it."""
+    cluster = client.cluster
+    client.close()
+    if cluster is not None:
+        cluster.close()
+
+
+def check_installed() -> None:
+    """Raise ``ModuleNotFoundError`` where Dask is missing."""
+    for module in ("distributed", "cryptography"):
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(
+                f'worker processes need {module}, which is not installed; try: pip install "smoot-explore[cluster]"'
+            )
+
+
+def connect(address: str, tls: TLSFiles | None = None) -> Client:
+    """A client of a scheduler that is there already, such as ``tls://host:8786``.
+
+    Raises
+    ------
+    OSError
+        When nobody answers there.
+    """
+    check_installed()
+    from distributed import Client, Security
+
+    security = tls and Security(
+        tls_ca_file=str(tls.ca),
+        tls_client_cert=str(tls.cert),
+        tls_client_key=str(tls.key),
+        require_encryption=True,
+    )
+    try:
+        return Client(address, security=security, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"the scheduler at {address} does not answer ({error}); is it running, and are its TLS files given?"
+        ) from error
