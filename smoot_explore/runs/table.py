@@ -63,7 +63,9 @@ def notes(table: xr.Dataset) -> list[str]:
     seeds = ", ".join(map(str, _distinct(table.seed)))
     lengths = _distinct(table.epochs)
     length = f"{counted(lengths[0], 'epoch')}, " if len(lengths) == 1 else ""
-    first = f"k in pixels over the training images; accuracy on {tests} test images; {length}seed {seeds}."
+    formats = " / ".join(filter(None, _distinct(table.trained_in)))
+    trained = f", trained in {formats}" if formats else ""
+    first = f"k in pixels over the training images; accuracy on {tests} test images; {length}seed {seeds}{trained}."
     if not table.sizes["protocol"]:
         return [first, "No masking curves yet: smoot-explore curves RUN measures AUC and class II."]
     same = [name for name in PROTOCOL[1:] if name not in varying(table)]
