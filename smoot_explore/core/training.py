@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from smoot_explore.compute.device import Hardware, choose_hardware, hardware_of, in_layout
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import OwnDraws, derived_seed
+from smoot_explore.core.augment import Augment, augment_name
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
 from smoot_explore.core.loss import GuidedLoss, harvests
@@ -40,8 +41,6 @@ from smoot_explore.core.records import (
 )
 from smoot_explore.core.rules import k_rule
 from smoot_explore.data.images import ImageData, Split
-
-Augment = Callable[[Tensor], Tensor]
 
 _CPU_MEMORY_BUDGET = 4 * 2**30  # bytes of layers' outputs; larger batches go through the model in slices
 _CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each would wait for the device
@@ -115,7 +114,7 @@ def train(
     augment
         Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
         a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
-        what it gives. None trains on the images as they are. Pass the same when a run goes on.
+        what it gives. None trains on the images as they are. A run records its name, and goes on with the same alone.
     log
         Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
@@ -178,7 +177,7 @@ def _epochs(
     state = _start(model, data, settings, hardware.device, captured=captured)
     loss = state.loss
     if run is not None:
-        run.resume(model, state, data, settings)
+        run.resume(model, state, data, settings, augment_name(augment))
     loss.visits.fill_(state.epoch)
     n, batch_size = len(split), settings.batch_size
     slice_size = _slice_size(model, data, hardware)

@@ -47,8 +47,6 @@ class Scale:
         Attribution methods that are compared.
     levels
         Steps of the masking curves from no pixel to all.
-    slow_down
-        Whether the last quarter of the epochs goes at a tenth of the learning rate (`train_and_settle`).
     data, architecture
         Where the scale takes others than the experiment; None takes the experiment's.
     """
@@ -61,7 +59,6 @@ class Scale:
     few_images: int = 200
     attributions: tuple[str, ...] = tuple(ATTRIBUTIONS)
     levels: int = 20
-    slow_down: bool = False
     data: str | None = None
     architecture: Architecture | None = None
 
@@ -145,6 +142,7 @@ MEASUREMENTS = {
 }
 
 _THREE_METHODS: dict[str, dict[str, Any]] = {method: {"method": method} for method in METHODS}
+_SETTLING = {"schedule": "settle"}  # a short training ends at a smaller learning rate
 _PAPER_SCHEDULE = {"epochs": paper.EPOCHS, "batch_size": 256}
 _CNN_SETTINGS = {"learning_rate": 1.0, "beta": 0.95, "optimizer": "adadelta"}
 _TRANSFORMER_SETTINGS = {"learning_rate": 0.001, "beta": 0.8, "optimizer": "adadelta"}
@@ -160,8 +158,8 @@ _SMALL_TRANSFORMER = Architecture(
 def _smoke(data: str, architecture: Architecture | None = None, **settings: Any) -> Scale:
     """Enough to see a target work from end to end: its numbers mean nothing."""
     return Scale(
-        100, 40, {"epochs": 4, "batch_size": 50, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
-        attributions=("gradient", "input_x_gradient", "random"), levels=4, slow_down=True, data=data,
+        100, 40, {"epochs": 4, "batch_size": 50, **_SETTLING, **settings}, seeds=(0, 1), curve_images=20, few_images=10,
+        attributions=("gradient", "input_x_gradient", "random"), levels=4, data=data,
         architecture=architecture,
     )  # fmt: skip
 
@@ -190,7 +188,7 @@ def _transformer(data: str) -> Experiment:
     title, full, n_pixels, stand_in, _ = _DATA[data]
     from_scratch = {"optimizer": "adamw", "learning_rate": 1e-3, "batch_size": 64}
     quick = Scale(
-        2_000, 1_000, {**from_scratch, "epochs": 6}, curve_images=200, few_images=100, slow_down=True,
+        2_000, 1_000, {**from_scratch, **_SETTLING, "epochs": 6}, curve_images=200, few_images=100,
         architecture=_SMALL_TRANSFORMER,
     )  # fmt: skip
     scales = {"smoke": _smoke(stand_in, _SMALL_TRANSFORMER, **from_scratch), "quick": quick, "paper": _PAPER}
@@ -200,9 +198,11 @@ def _transformer(data: str) -> Experiment:
     )  # fmt: skip
 
 
-def _quick(train: int, test: int, epochs: int, slow_down: bool = True, **limits: Any) -> Scale:
+def _quick(
+    train: int, test: int, epochs: int, schedule: Mapping[str, Any] = _SETTLING, **limits: Any
+) -> Scale:
     """A reduced size for the CNN, which two CPU cores can train."""
-    return Scale(train, test, {"epochs": epochs, "batch_size": 64}, slow_down=slow_down, **limits)
+    return Scale(train, test, {"epochs": epochs, "batch_size": 64, **schedule}, **limits)
 
 
 # α = 10 read as per cent of the 784 pixels for a Δ of 1, instead of as pixels.
@@ -245,7 +245,7 @@ EXPERIMENTS = {
         _transformer("cifar10"),
         _transformer("cifar100"),
         _cnn("choices", "fashion-mnist", _quick(4_000, 1_000, 5, curve_images=300), _CHOICES),
-        _cnn("k-spread", "fashion-mnist", _quick(1_000, 1_000, paper.EPOCHS, slow_down=False), _K_SPREAD),
+        _cnn("k-spread", "fashion-mnist", _quick(1_000, 1_000, paper.EPOCHS, schedule={}), _K_SPREAD),
         _cnn("shapes", "shapes", _quick(10_000, 1_000, 12)),
     )
 }
