@@ -106,8 +106,9 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
     runs, models = {}, {}
     for method in METHODS:
         config = TrainingConfig(
-            method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE, schedule="settle"
-        )
+            method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE, schedule="settle",
+            precision="float32",  # the same format, and nearly the same numbers, on every machine
+        )  # fmt: skip
         model = create_model("cnn", data, seed=seed)
         folder = out / method
         if (folder / "config.json").is_file():
@@ -125,7 +126,7 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
         runs[method], models[method] = run, run.load_model(model)
         if not run.has_curves() or run.curves().attrs["epoch"] != run.epochs:
             fills = ["black", "mean", "remaining"]
-            measure(run, model, data.test, "test", fill=fills, precision="auto")
+            measure(run, model, data.test, "test", fill=fills, precision="float32")
     written = _demo_figures(out, data, runs, models)
     print_table(compare_runs(runs.values()), as_json, folder=out)
     if not as_json:
