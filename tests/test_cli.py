@@ -11,7 +11,7 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from smoot_explore import Run, TrainingConfig, create_model, load_data, open_run
+from smoot_explore import Run, TrainingConfig, accuracy, create_model, load_data, open_run, train
 from smoot_explore.cli.commands import main
 from smoot_explore.cli.terminal import heeded_interrupts
 from smoot_explore.core.config import setting_names
@@ -163,6 +163,37 @@ def test_one_command_starts_a_run_goes_on_with_it_and_does_nothing_when_it_is_fi
     assert open_run(tmp_path / "b").finished
 
 
+def test_held_out_images_are_tested_on_also_when_the_run_goes_on(call, tmp_path):
+    command = ["train", tmp_path / "a", *SMALL, "--hold-out", 12, "--data-seed", 3, "--resume", "--epochs"]
+    for epochs in (1, 2):
+        result = call(*command, epochs)
+        assert result.exit_code == 0, result.output
+    run = open_run(tmp_path / "a")
+    data = run.load_data()
+    assert (run.epochs, len(data.train), len(data.test), data.validation) == (2, 48, 12, None)
+    ids = [set(split.image_ids.tolist()) for split in (data.train, data.test)]
+    assert ids[0] | ids[1] == set(range(60))
+    assert accuracy(run.load_model(), data.test) == pytest.approx(float(run.record().test_accuracy[-1]))
+    assert set(run.probe["image_ids"]) <= ids[1]
+
+
+def test_a_run_stopped_early_is_finished_as_it_is_by_the_number_of_its_epochs(call, tmp_path):
+    data = load_data("shapes", 60, 24)
+    config, model = TrainingConfig(epochs=9, device="cpu"), create_model("cnn", data)
+    run = Run.create(tmp_path / "a", config, model, data)
+    for record in train(model, data, config, run=run):
+        if record.epoch == 2:
+            break
+    stopped = open_run(run.path)
+    assert not stopped.finished
+    assert stopped.record().sizes["epoch"] == 2
+    assert call("train", run.path, "--resume", "--epochs", 2).exit_code == 0
+    ended = open_run(run.path)
+    assert (ended.finished, ended.epochs) == (True, 2)
+    assert "is finished: 2 epochs" in call("train", run.path, "--resume", "--epochs", 2).stderr
+    assert ended.publish(tmp_path / "b").published
+
+
 def test_a_finished_run_needs_no_data_model_or_rule_to_be_left_alone(call, trained, tmp_path):
     shutil.copytree(trained / "sgt", tmp_path / "a")
     described = json.loads((tmp_path / "a" / "config.json").read_text())
@@ -190,6 +221,7 @@ def test_a_run_whose_rule_is_not_registered_says_so_when_it_is_to_go_on(call, tr
         (["--data", "mnist", "--train-images", "60"], 2, "other options (data_name 'shapes' ≠ 'mnist')"),
         (["--data", "./photos"], 2, "data_name 'shapes' ≠ '/"),
         (["--keep", "all"], 2, "keep 'last' ≠ 'all'"),
+        (["--hold-out", "6"], 2, "hold_out None ≠ 6"),
         (["--model-option", "a=1"], 2, "model_options {} ≠ {'a': 1}"),
         (["--seed", "3"], 1, "other settings (seed 0 ≠ 3)"),
     ],
@@ -224,6 +256,8 @@ def test_runs_without_an_epoch_cannot_be_compared(call, tmp_path):
         (["train", "x", "--model-option", "size"], 2, "'size' is not NAME=VALUE"),
         (["train", "x", *SMALL, "--keep", "some"], 1, "keep must be 'last', 'all', or how many"),
         (["train", "x", *SMALL, "--keep", "0"], 1, "given 0"),
+        (["train", "x", *SMALL, "--hold-out", "60"], 1, "between 1 and 59, given 60 of 60"),
+        (["train", "x", *SMALL, "--hold-out", "0"], 2, "Invalid value for '--hold-out'"),
         (["serve", "--origin", "*"], 1, "would let any website"),
         (["serve", "--address", "0.0.0.0"], 1, "say so with --network"),
         (["serve", "--data-folder", "nowhere"], 1, "the data folder nowhere is not there"),

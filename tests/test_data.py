@@ -316,6 +316,17 @@ def test_held_out_images_are_not_trained_on_and_normalised_as_those_that_are(dat
         part.hold_out(6)
 
 
+def test_held_out_images_may_take_the_place_of_the_test_images(data):
+    beside, instead = data.hold_out(12, seed=3), data.hold_out(12, seed=3, as_test=True)
+    assert torch.equal(instead.test.images, beside.validation.images)
+    assert torch.equal(instead.test.std, instead.train.std)
+    assert torch.equal(instead.train.images, beside.train.images)
+    assert instead.validation is None
+    assert instead.source["hold_out"] == {"n": 12, "seed": 3, "as_test": True}
+    with pytest.raises(ValueError, match="12 images are held out already"):
+        instead.hold_out(6)
+
+
 def test_limits_may_be_numpys_numbers():
     data = load_data("shapes", train=np.int64(12), test=np.int32(6), seed=np.int64(0))
     assert json.loads(json.dumps(data.source))["train"] == 12

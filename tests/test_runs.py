@@ -481,6 +481,14 @@ def link_to_a_device(name):
     return damage
 
 
+def hold_out(held):
+    def damage(path):
+        data = json.loads((path / "config.json").read_text())["data"]
+        edit("config.json", data={**data, "hold_out": held})(path)
+
+    return damage
+
+
 class Danger:
     def __reduce__(self):
         return (exit, ("a pickle was loaded",))
@@ -500,6 +508,15 @@ DAMAGE = {
     "no complete entry for epoch 1": edit("journal.json", epochs=[{}], **{}),
     "no complete entry for epoch 1 ?": edit("journal.json", epochs=[{"epoch": 1}]),
     r"0002\.npy of epochs/ is missing": lambda path: (path / "epochs" / "0002.npy").unlink(),
+    r"hold_out must have n, seed and at most as_test, given \[3\]": hold_out([3]),
+    "damaged: .*at most as_test, given {'n': 3}": hold_out({"n": 3}),
+    "damaged: .*at most as_test, given .*root": hold_out({"n": 3, "seed": 0, "root": "/"}),
+    r"hold_out must have whole numbers .*1\.5": hold_out({"n": 1.5, "seed": 0}),
+    "hold_out must have whole numbers .*True": hold_out({"n": True, "seed": 0}),
+    "hold_out must have whole numbers .*'yes'": hold_out({"n": 3, "seed": 0, "as_test": "yes"}),
+    "hold_out must have n of 1 or more,.*'n': 0": hold_out({"n": 0, "seed": 0}),
+    "hold_out must have n of 1 or more,.*-1": hold_out({"n": 3, "seed": -1}),
+    r"hold_out must have n of 1 or more, .*n_train=60 .*loaded \(60\)": hold_out({"n": 3, "seed": 0}),
     r"model\.safetensors cannot be read": replace("model.safetensors", lambda b: b[:-1]),
     r"model\.safetensors cannot be read ": replace("model.safetensors", pickle.dumps(Danger())),
     r"images\.npy cannot be read": replace("images.npy", pickle.dumps(Danger())),
@@ -742,12 +759,14 @@ def test_an_installed_package_finds_its_bundled_runs(published, tmp_path, monkey
     assert [run.name for run in bundled_runs()] == ["smoot"]
 
 
-def test_held_out_images_are_held_out_again_when_the_data_are_loaded(tmp_path, config):
-    data = load_data("shapes", train=np.int64(30), test=6).hold_out(np.int64(6), seed=2)
+@pytest.mark.parametrize("as_test", [False, True])
+def test_held_out_images_are_held_out_again_when_the_data_are_loaded(tmp_path, config, as_test):
+    data = load_data("shapes", train=np.int64(30), test=6).hold_out(np.int64(6), seed=2, as_test=as_test)
     settings = config(epochs=np.int64(1), alpha=np.float32(2.5), batch_size=12)  # of a sweep
     run = Run.create(tmp_path / "run", settings, create_model("cnn", data), data)
     opened = open_run(run.path)
     assert opened.config == settings
     again = opened.load_data()
-    assert torch.equal(again.validation.image_ids, data.validation.image_ids)
+    held, held_again = (one.test if as_test else one.validation for one in (data, again))
+    assert torch.equal(held_again.image_ids, held.image_ids)
     assert again.fingerprint == data.fingerprint

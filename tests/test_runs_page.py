@@ -14,5 +14,5 @@ def test_every_example_runs_as_it_stands(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     in_a_thread(lambda: exec(EXAMPLES["setup"] + EXAMPLES[name], names))()
-    shown = {"keep": "early", "branch": "branch", "replay": "again", "adopt": "later"}
+    shown = {"stop": "chosen", "keep": "early", "branch": "branch", "replay": "again", "adopt": "later"}
     assert shown[name] in names

@@ -188,7 +188,7 @@ def test_what_is_checked_is_what_is_read(tmp_path, curves, monkeypatch):
     """A file that is exchanged between the check and the reading would get round the check."""
     path, other = tmp_path / "curves.nc", tmp_path / "other.nc"
     write_dataset(path, curves)
-    write_dataset(other, curves.assign(probability=curves.probability * 0))
+    write_dataset(other, curves.assign(probability=curves.probability.copy(data=0 * curves.probability)))
     check = schema._check_storage
     monkeypatch.setattr(schema, "_check_storage", lambda content: (check(content), os.replace(other, path)))
     xr.testing.assert_identical(read_dataset(path), curves)

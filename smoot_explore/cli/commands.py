@@ -105,7 +105,7 @@ def data_options(command: Callable) -> Callable:
         click.option("--test-images", type=click.IntRange(1), help="Take this many, classes balanced. [all]"),
         click.option("--image-size", type=click.IntRange(1), help="Resize a folder's images to this many pixels."),
         click.option("--data-seed", type=click.IntRange(0), default=0, show_default=True,
-                     help="Which images a limit takes."),
+                     help="Which images a limit or --hold-out takes."),
         root_option,
     ]  # fmt: skip
     for option in reversed(options):
@@ -116,6 +116,8 @@ def data_options(command: Callable) -> Callable:
 @main.command("train", short_help="Train a model and record every image's k.")
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @data_options
+@click.option("--hold-out", type=click.IntRange(1), metavar="N",
+              help="Measure on N of the training images, set apart, instead of the test images.")  # fmt: skip
 @click.option(
     "--model",
     "model_name",
@@ -147,6 +149,7 @@ def train_command(
     image_size: int | None,
     data_seed: int,
     root: Path | None,
+    hold_out: int | None,
     model_name: str,
     pretrained: bool,
     model_options: tuple[str, ...],
@@ -173,7 +176,7 @@ def train_command(
         return
     source = (data_name, train_images, test_images, root, data_seed, image_size)
     config, kept = TrainingConfig(**settings), int(keep) if keep.isdecimal() else keep
-    train_run(run_folder, config, source, model_name, pretrained, model_options, kept, as_json)
+    train_run(run_folder, config, source, model_name, pretrained, model_options, kept, hold_out, as_json)
 
 
 @main.command("curves", short_help="Measure masking curves of trained runs.")

@@ -39,10 +39,13 @@ def train_run(
     pretrained: bool,
     model_options: Sequence[str],
     keep: Any,
+    hold_out: int | None,
     as_json: bool,
 ) -> None:
     """Train a new run and print its row; ``source`` are the arguments of `load_data`."""
     data = load_data(*source)
+    if hold_out is not None:
+        data = data.hold_out(hold_out, data.source["seed"], as_test=True)
     options = dict(_name_and_value(text) for text in model_options)
     model = create_model(model_name, data, pretrained, config.seed, **options)
     _train_and_print(Run.create(folder, config, model, data, keep), model, data, config, as_json)
@@ -70,9 +73,11 @@ def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: 
 
 def _check_same(run: Run, given: dict[str, Any]) -> None:
     data, model = run.description["data"], run.description["model"]
+    held = data.get("hold_out", {})
     of_run = {
         "data_name": data.get("name"), "train_images": data.get("train"), "test_images": data.get("test"),
         "image_size": data.get("image_size"), "data_seed": data.get("seed"), "model_name": model["name"],
+        "hold_out": held["n"] if held.get("as_test") else None,
         "pretrained": model.get("pretrained"), "model_options": model.get("options"), "keep": str(run.keep),
     }  # fmt: skip
     told = {name: given[name] for name in of_run if name in given}

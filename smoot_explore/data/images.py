@@ -277,7 +277,7 @@ class ImageData:
                 )
         return cls(train, test, tuple(class_names))
 
-    def hold_out(self, n: int, seed: int = 0) -> ImageData:
+    def hold_out(self, n: int, seed: int = 0, *, as_test: bool = False) -> ImageData:
         """The same data with ``n`` of the training images, balanced, set apart as ``validation``.
 
         ``accuracy(model, data.validation)`` between two records of `train` says when to stop, without a look at the
@@ -289,6 +289,9 @@ class ImageData:
             How many; fewer than there are training images.
         seed
             Fixes which.
+        as_test
+            Put them in the place of the test images instead, which are left out: all that is measured while settings
+            are chosen is then measured on them.
 
         Examples
         --------
@@ -297,16 +300,19 @@ class ImageData:
         >>> len(data.train), len(data.validation), data.validation.labels.bincount().tolist()
         (42, 18, [3, 3, 3, 3, 3, 3])
         """
-        if self.validation is not None:
-            raise ValueError(f"{len(self.validation)} images are held out already; hold_out is called once")
+        if self.validation is not None or "hold_out" in self.source:
+            held = self.test if self.validation is None else self.validation
+            raise ValueError(f"{len(held)} images are held out already; hold_out is called once")
         if not 1 <= n < len(self.train):
             raise ValueError(
                 f"n must leave images to train on: between 1 and {len(self.train) - 1}, given {n} of {len(self.train)}"
             )
         chosen = _drawn(self.train.labels.numpy(), n, np.random.default_rng([seed, 2]))
         left = _with_own_statistics(self.train[np.setdiff1d(np.arange(len(self.train)), chosen)])
-        source = {**self.source, "hold_out": {"n": int(n), "seed": int(seed)}} if self.source else {}
-        return replace(self, train=left, validation=self.train[chosen], source=source)
+        asked = {"n": int(n), "seed": int(seed), **({"as_test": True} if as_test else {})}
+        source = {**self.source, "hold_out": asked} if self.source else {}
+        place = "test" if as_test else "validation"
+        return replace(self, train=left, source=source, **{place: self.train[chosen]})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         names = tuple(self.class_names) or self.train.class_names

@@ -943,6 +943,8 @@ def _check(run: Run) -> None:
     if len(data["image_shape"]) != 3 or len(data["class_names"]) < 2 or data["n_train"] < 1:
         raise ValueError("its data has no shape, classes or images")
     _ = [torch.tensor(data[name], dtype=torch.float32) for name in ("mean", "std") if name in data]
+    if "hold_out" in data:
+        _check_hold_out(data["hold_out"], data)
     _ = run.description["model"]["name"], data["fingerprint"], run.description["created"].upper()
     _ = run.changes, run.finished, run.journal["step"]
     if not isinstance(run.augment, str | None):
@@ -963,6 +965,23 @@ def _check(run: Run) -> None:
         raise RunError(f"{run.path} is damaged: {run._checkpoint(run.epochs).name} of checkpoint/ is missing")
     _read_array(run.path / "images.npy", (2, run._n_train))
     _ = run.probe
+
+
+def _check_hold_out(held: Any, data: dict[str, Any]) -> None:
+    """Raise unless these can be the arguments of `ImageData.hold_out` that left this many training images."""
+    if not isinstance(held, dict) or {*held} - {"as_test"} != {"n", "seed"}:
+        raise ValueError(f"hold_out must have n, seed and at most as_test, given {held!r}")
+    if (
+        type(held["n"]) is not int
+        or type(held["seed"]) is not int
+        or type(held.get("as_test", True)) is not bool
+    ):
+        raise ValueError(f"hold_out must have whole numbers n and seed, given {held!r}")
+    if held["n"] < 1 or held["seed"] < 0 or data.get("train") not in (None, data["n_train"] + held["n"]):
+        raise ValueError(
+            f"hold_out must have n of 1 or more, which with n_train={data['n_train']} are all that were loaded "
+            f"({data.get('train') or 'no limit'}), and a seed of 0 or more; given {held!r}"
+        )
 
 
 def _check_published(run: Run, weights_epoch: int) -> None:
