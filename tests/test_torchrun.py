@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,17 +50,11 @@ EQUAL = {  # settings, training images, slice size: nothing is drawn, so that tw
     ),
 }  # fmt: skip
 RUN = [
-    "--data",
-    "shapes",
-    "--train-images",
-    "300",
-    "--test-images",
-    "12",
-    "--batch-size",
-    "32",
-    "--epochs",
-    "4",
-]
+    "--data", "shapes", "--train-images", "200", "--test-images", "12", "--batch-size", "32", "--epochs", "4",
+    "--device", "cpu", "--precision", "float32",
+]  # fmt: skip
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
+(EXAMPLE,) = re.findall(r"```python together\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
 def settings(**given):
@@ -99,16 +94,17 @@ def trained(given, n_images, slice_size):
 def trained_under_a_slider(rank):
     """Live values move after the second step; those of other processes than the first do not count."""
     data, model, config = load_data("shapes", train=60, test=24), small_model(), settings(epochs=1)
-    for record in train(model, data, config, every=2):  # noqa: B007
+    changes = []
+    for record in train(model, data, config, every=2):
+        changes += [(change.step, change.name, change.new) for change in record.changes]
         config.beta = 0.3 if rank == 0 else 0.99
         config.learning_rate = 0.02 if rank == 0 else 7.0
-    changes = [(change.step, change.name, change.new) for change in record.changes]
     return {**result(model, record), "changes": changes}
 
 
 def kept_runs(folder, rank):
     """A run of the paper's CNN, whole, and one that the second process leaves after an epoch and all go on with."""
-    data = load_data("shapes", 300, 12)
+    data = load_data("shapes", 200, 12)
     config = TrainingConfig(epochs=4, batch_size=32, device="cpu", precision="float32")
     for name in ("whole", "left"):
         model = create_model("cnn", data)
@@ -123,6 +119,19 @@ def kept_runs(folder, rank):
     assert seen == 1
     run = open_run(folder / "left")
     list(train(run.load_model(), data, run.config, run=run))
+
+
+def interrupted(rank):
+    """The step after which Ctrl+C ends a training, when the second process alone has got it."""
+    data = load_data("shapes", train=60, test=24)
+    records = train(small_model(), data, settings(), every=1)
+    step = next(records).step
+    if rank == 1:
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        next(records)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return step
 
 
 def refusals():
@@ -170,6 +179,9 @@ def work(folder):
     found["slider"] = trained_under_a_slider(rank)
     found["noise"] = drawn_noise()
     found["unequal"] = unequal_parts(rank)
+    with contextlib.chdir(folder):
+        exec(EXAMPLE)
+    found["interrupted"] = interrupted(rank)
     found["refusals"] = refusals()
     kept_runs(folder, rank)
     torch.save(found, folder / f"{rank}.pt")
@@ -222,7 +234,8 @@ def test_all_processes_yield_the_same_numbers(together):
 def test_the_first_process_decides_on_live_values(together):
     alone = in_a_thread(lambda: trained_under_a_slider(0))()
     for found in together:
-        assert found["slider"]["changes"] == alone["changes"] != []
+        assert found["slider"]["changes"] == alone["changes"]
+        assert [change[0] for change in alone["changes"]] == [3, 3]
         torch.testing.assert_close(found["slider"]["weights"], alone["weights"], atol=2e-5, rtol=0)
 
 
@@ -243,6 +256,16 @@ def test_what_processes_cannot_do_together_is_refused_in_all(together):
         assert "use batch_size=4 or more, or fewer processes" in found["refusals"]["batch"]
         assert "captured=True is for one process" in found["refusals"]["captured"]
         assert "seed is 0 in process 0 and 1 in process 1" in found["refusals"]["seed"]
+
+
+def test_ctrl_c_in_one_process_ends_all_at_the_same_step(together):
+    assert [found["interrupted"] for found in together] == [1, 1]
+
+
+def test_the_example_of_the_docs_trains_one_run(folder):
+    run = open_run(folder / "runs" / "together")
+    assert run.finished
+    assert run.processes == 2
 
 
 def checkpoint(run):
@@ -280,18 +303,7 @@ def workers(process):
 def test_a_command_survives_a_killed_process_and_ctrl_c(folder, tmp_path):
     """The run comes out as if nothing had happened."""
     path = tmp_path / "run"
-    command = [
-        "-m",
-        "smoot_explore",
-        "train",
-        path,
-        *RUN,
-        "--device",
-        "cpu",
-        "--precision",
-        "float32",
-        "--resume",
-    ]
+    command = ["-m", "smoot_explore", "train", path, *RUN, "--resume"]
     killed = torchrun(*command)
     killed.stdout.readline()  # an epoch is done
     os.kill(workers(killed)[1], signal.SIGKILL)
