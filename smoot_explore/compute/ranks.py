@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from torch import Tensor
 from smoot_explore.compute.cores import cores
 
 
-class Ranks(NamedTuple):
+@dataclass(frozen=True)
+class Ranks:
     """How many processes train one model together, and which of them this is."""
 
     rank: int = 0
@@ -84,13 +86,12 @@ def join_ranks() -> Ranks:
     The first call then waits until all of them have made it. They talk by NCCL on GPUs, one GPU each, and by gloo on
     the CPU, whose cores they share.
     """
-    ranks = present_ranks()
-    if ranks.count > 1 or not torch.distributed.is_available() or torch.distributed.is_initialized():
-        return ranks
+    if not torch.distributed.is_available() or torch.distributed.is_initialized():
+        return present_ranks()
     if torch.distributed.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1":
         torch.set_num_threads(max(1, cores() // int(os.environ["LOCAL_WORLD_SIZE"])))
-        if torch.cuda.is_available():
-            torch.cuda.set_device(own_gpu())
+        if (number := int(os.environ["LOCAL_RANK"])) < torch.cuda.device_count():
+            torch.cuda.set_device(number)
         torch.distributed.init_process_group()
         atexit.register(torch.distributed.destroy_process_group)
     return present_ranks()

@@ -119,13 +119,10 @@ class GuidedLoss(nn.Module):
         self.live: LiveValues | None = (
             None  # in place of the config's, for a loop that decides when they change
         )
-        self.sizes: list[int] | None = (
-            None  # images of each process in the next call, where a loop knows them
-        )
+        self.sizes: list[int] | None = None  # images of each process in the next call; None asks them
         self.seen = 0  # images, over all calls
-        self._harvested: tuple[Tensor, list[int] | None] | None = (
-            None  # ids whose maps the others do not have
-        )
+        # Ids whose maps the other processes do not have, with their sizes.
+        self._harvested: tuple[Tensor, list[int] | None] | None = None
         self._move = k_rule(config.k_rule) if config.method == "smoot" else None
         self._checked = False
         _, height, width = image_shape

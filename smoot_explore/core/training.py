@@ -190,7 +190,10 @@ def _epochs(
     state = _start(model, data, settings, hardware.device, captured=captured)
     loss = state.loss
     # Once all have told, the first has made the run that the others read.
-    slice_size = _common(ranks, _slice_size(model, data, hardware), config, data)
+    slice_size = _slice_size(model, data, hardware)
+    if ranks.count > 1:
+        common = {"every": every, "run given": run is not None, "data": data.fingerprint}
+        slice_size = _common(ranks, slice_size, settings, hardware, common)
     if run is not None:
         run.resume(model, state, data, settings)
     loss.visits.fill_(state.epoch)
@@ -244,7 +247,7 @@ def _epochs(
                 )
             ranks.follow_first(
                 list(model.buffers())
-            )  # each has seen other images, and BatchNorm has recorded them
+            )  # what BatchNorm has recorded: each has seen other images
             with draws:
                 right = _count_right(model, data.test, hardware, ranks)
                 test_accuracy = 100 * ranks.add(right).item() / len(data.test)
@@ -270,12 +273,13 @@ def _check_together(ranks: Ranks, config: TrainingConfig, hardware: Hardware, ca
         )
 
 
-def _common(ranks: Ranks, slice_size: int, config: TrainingConfig, data: ImageData) -> int:
+def _common(
+    ranks: Ranks, slice_size: int, config: TrainingConfig, hardware: Hardware, common: dict[str, Any]
+) -> int:
     """The smallest slice size of all processes, once they have been found to train the same."""
-    if ranks.count == 1:
-        return slice_size
-    live = dict.fromkeys(LiveValues._fields)  # the first process decides on them
-    own = {**config.to_dict(), "device": None, **live, "data": data.fingerprint}
+    own = {**config.to_dict(), "device": hardware.device.type, "precision": str(hardware.dtype), **common}
+    for name in LiveValues._fields:
+        del own[name]  # the first process decides on them
     everyones = ranks.told((slice_size, own))
     for rank, (_, settings) in enumerate(everyones):
         for name, value in everyones[0][1].items():
@@ -342,22 +346,23 @@ def training_step(
     optimizer.zero_grad(set_to_none=True)
     rank = 0 if parallel is None else torch.distributed.get_rank()
     sizes = sizes or [len(images)]
-    n_slices = -(
-        -max(sizes) // (slice_size or max(sizes))
-    )  # as many in each process: they call the loss together
+    n_slices = -(-max(sizes) // (slice_size or max(sizes)))  # in each process: they call the loss together
     parts = zip(*(whole.tensor_split(n_slices) for whole in (images, labels, ids)), strict=True)
     in_slices = zip(*(split_sizes(size, n_slices) for size in sizes), strict=True)
     losses = []
     for i, (part, in_slice) in enumerate(zip(parts, in_slices, strict=True)):
         share = in_slice[rank] / sum(sizes)
-        apart = parallel is not None and i + 1 < n_slices
-        with parallel.no_sync() if apart else contextlib.nullcontext():
+        call: nn.Module = loss
+        context: contextlib.AbstractContextManager = contextlib.nullcontext()
+        if parallel is not None:
+            loss.sizes, call = list(in_slice), parallel
+            if not len(part[0]):
+                part = images[:2], labels[:2], ids[:2]  # as of `Ranks.part`
+            if i + 1 < n_slices:
+                context = parallel.no_sync()
+        with context:
             with hardware.autocast():
-                if parallel is None:
-                    out = loss(*part)
-                else:
-                    loss.sizes = list(in_slice)
-                    out = parallel(*(part if len(part[0]) else (images[:2], labels[:2], ids[:2])))
+                out = call(*part)
             # DistributedDataParallel divides by the number of processes, whose shares already add up to 1.
             torch.autograd.backward(out.loss * (share * len(sizes)), inputs=wanted)
         terms = [out.loss.detach(), out.cross_entropy, out.kl, out.correct.float().mean()]
