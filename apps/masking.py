@@ -5,14 +5,14 @@ import functools
 import panel as pn
 
 from smoot_explore import bundled_runs, masking_curves, views
-from smoot_explore.core.choices import FILLS, ORDERS
+from smoot_explore.core.choices import ORDERS, names
 from smoot_explore.core.effect import masking_effect
 
 run = bundled_runs()[-1]
 data, model = pn.state.as_cached("masking", lambda: (run.load_data(), run.load_model()))  # for all pages
 image = pn.widgets.IntSlider(name="image", end=99)
 k = pn.widgets.IntSlider(name="masked pixels k", value=392, end=data.test.n_pixels)
-fill = pn.widgets.Select(name="fill", options=list(FILLS))
+fill = pn.widgets.Select(name="fill", options=list(names("fill")))
 order = pn.widgets.Select(name="masked first", options=list(ORDERS), value="highest")
 
 

@@ -33,6 +33,7 @@ class Variable:
     kinds: str  # NumPy's kinds of dtype: f float, i integer, b bool, U text
     units: str  # "1" for numbers without a unit
     long_name: str
+    or_units: str = ""  # what it may be in instead
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ _MASKED_FRACTION = Variable(("masked_fraction",), "f", "1", "masked share of the
 RECORD = Schema(
     "record",
     {
-        "k": Variable(("epoch", "image"), "f", "pixels", "number of masked pixels after the epoch"),
+        "k": Variable(
+            ("epoch", "image"), "f", "pixels", "number of masked pixels after the epoch", "patches"
+        ),
         "delta": Variable(("epoch", "image"), "f", "1", "change Δ of equation (3) at the image's visit"),
         "train_loss": Variable(("epoch",), "f", "nat", "training loss, CE + λ·KL"),
         "cross_entropy": Variable(("epoch",), "f", "nat", "cross-entropy of the clean training images"),
@@ -124,7 +127,7 @@ LANDSCAPE = Schema(
         ),
     },
     {
-        "k": Variable(("k",), "fiu", "pixels", "number of masked pixels"),
+        "k": Variable(("k",), "fiu", "pixels", "number of masked pixels", "patches"),
         **_IMAGE_COORDS,
         **_PROTOCOL_COORDS,
     },
@@ -138,20 +141,24 @@ def labelled(
     variables: Mapping[str, np.ndarray],
     coords: Mapping[str, Any],
     attrs: Mapping[str, Any],
+    k_unit: str = "pixels",
 ) -> xr.Dataset:
     """Arrays as the data set of a schema, with units and long names.
 
     ``variables`` and ``coords`` hold what the schema asks for, and may hold what it names as extra. A
     coordinate of an optional dimension given as a list adds that dimension in front, in the order of the
     schema; given as one value, it becomes a scalar coordinate. Attributes that are neither text nor
-    numbers are stored as JSON.
+    numbers are stored as JSON. ``k_unit`` is what k counts, pixels or patches.
     """
     extra = tuple(d for d in schema.optional_dims if not isinstance(coords[d], str))
 
     def described(name: str, variable: Variable, values: Any) -> xr.Variable:
         own = variable.dims or tuple(d for d in extra if d == name)
         dims = (extra + own) if name in schema.all_variables else own
-        return xr.Variable(dims, values, {"units": variable.units, "long_name": variable.long_name})
+        units, long_name = variable.units, variable.long_name
+        if units == "pixels":
+            units, long_name = k_unit, long_name.replace("pixels", k_unit)
+        return xr.Variable(dims, values, {"units": units, "long_name": long_name})
 
     return xr.Dataset(
         {n: described(n, schema.all_variables[n], values) for n, values in variables.items()},
@@ -284,6 +291,9 @@ def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema
         problems.append(f"{name} must have the dimensions {variable.dims}, has {array.dims}")
     if array.dtype.kind not in variable.kinds:
         problems.append(f"{name} has the type {array.dtype}")
-    if array.attrs.get("units") != variable.units:
-        problems.append(f"{name} must be in {variable.units!r}, is in {array.attrs.get('units')!r}")
+    accepted = [variable.units, *filter(None, [variable.or_units])]
+    if array.attrs.get("units") not in accepted:
+        problems.append(
+            f"{name} must be in {' or '.join(map(repr, accepted))}, is in {array.attrs.get('units')!r}"
+        )
     return problems

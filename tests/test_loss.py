@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -287,6 +288,15 @@ def test_every_example_runs_as_it_stands(name):
         assert all(w.isfinite().all() for w in names["model"].parameters())
     else:
         assert {"lightning": "trainer", "rule": "record"}[name] in names
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of the compiler
+def test_a_compiled_model_is_trained_though_its_graph_is_gone_through_twice(data, config):
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 5, stride=3), nn.ReLU(), nn.Dropout(0.3), nn.Flatten(), nn.Linear(400, 6)
+    )
+    (record,) = train(torch.compile(model), data, config(epochs=1, batch_size=30))
+    assert np.isfinite(record.train_loss)
 
 
 def _process(rank, folder, port, name):

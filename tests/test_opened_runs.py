@@ -1,6 +1,7 @@
 """Runs as the tabs see them."""
 
 import itertools
+import json
 import shutil
 
 import numpy as np
@@ -19,10 +20,18 @@ from smoot_explore import (
     masking_curves,
     open_run,
     train,
+    views,
 )
+from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer import opened_runs
 from smoot_explore.explorer.opened_runs import OpenedRun, balanced, shared_data
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.compare import CompareState
+from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.explorer.state.whatif import WhatIfState
+from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run
+from smoot_explore.runs.table import notes
 
 
 @pytest.fixture
@@ -205,3 +214,40 @@ def test_balanced_takes_the_first_of_each_class_in_turn(labels, n):
     split = Split(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), torch.tensor(labels))
     by_turn = sorted(range(len(labels)), key=lambda i: (labels[:i].count(labels[i]), i))
     assert balanced(split, n).tolist() == sorted(by_turn[:n])
+
+
+def test_a_run_whose_names_are_not_registered_opens_in_every_tab(trained, data, linear, tmp_path):
+    curves = masking_curves(linear, data.test, 4, fill=["mean", "black"], attribution=["gradient", "random"])
+    renamed = {"fill": ["lost", "black"], "attribution": ["gradient", "missing"]}
+    trained.save_curves(curves.assign_coords({n: (n, v, curves[n].attrs) for n, v in renamed.items()}))
+    file = trained.path / "config.json"
+    description = json.loads(file.read_text())
+    description["config"] |= {"fill": "lost", "k_rule": "lost-rule"}
+    file.write_text(json.dumps(description))
+    (trained.path / "record.nc").unlink()
+
+    opened = OpenedRun.open("mine/1", "my run", open_run(trained.path), data=data, model=linear)
+    compare = CompareState()
+    compare.opened_runs = [opened]
+    heads, _ = compare.table()
+    assert heads[-4:-2] == ["AUC black (%)", "AUC lost (%)"]
+    assert "lost" in compare.to_csv()
+    table = compare_runs([opened.run])
+    assert {"lost", "black"} == set(table.fill.values)
+    assert any("lost" in line or "AUC" in line for line in notes(table))
+    assert views.k_trajectories(opened.run.record()) is not None
+    assert views.accuracy_drop(opened.run.curves().sel(fill="lost", attribution="missing")) is not None
+
+    train_state = TrainState(ServerSettings(runs=tmp_path / "runs"), TrainingPool())
+    train_state.show_preview(opened, look=False)
+    assert train_state.started.fill == "lost"
+    assert len(train_state.history.scores) == 1
+    with pytest.raises(ValueError, match=r"unknown fill 'lost'.*register_fill"):
+        train_state.watch_now()
+    whatif = WhatIfState()
+    whatif.show(opened)
+    with pytest.raises(ValueError, match="unknown fill 'lost'"):
+        opened.measure_landscape()
+    assert "unknown fill 'lost'" in whatif.problem
+    with pytest.raises(ValueError, match=r"unknown rule of k 'lost-rule'.*register_k_rule"):
+        train(linear, data, opened.run.config, run=opened.run)

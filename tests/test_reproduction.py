@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from smoot_explore import RunError, load_data, masking_curves, open_run, views
 from smoot_explore.cli.commands import main
 from smoot_explore.core.choices import METHODS
+from smoot_explore.core.pace import pace
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction import runner as laboratory_module
 from smoot_explore.reproduction.document import Document, Table
@@ -159,7 +160,7 @@ def test_the_paper_scale_has_the_papers_settings(name):
     found = (config.k_init * n_pixels, config.learning_rate, config.beta, config.kl_weight)
     assert found == (published.k_init, published.learning_rate, published.beta, published.kl_weight)
     assert (config.epochs, config.batch_size, config.alpha, config.optimizer) == (100, 256, 10, "adadelta")
-    assert (size.train, size.test, size.slow_down) == (None, None, False)
+    assert (size.train, size.test, config.schedule) == (None, None, "constant")
     assert len(size.seeds) >= 3
 
 
@@ -210,8 +211,31 @@ def test_work_that_is_stopped_again_and_again_ends_with_the_same_numbers(tmp_pat
 
 def test_the_last_quarter_of_the_epochs_is_slower_and_the_run_says_so(smoke):
     run = open_run(smoke / "runs" / "shapes-smoot-seed0")
-    changes = [(change.epoch, change.name, change.old, change.new) for change in run.changes]
-    assert changes == [(4, "learning_rate", 1.0, 0.1)]
+    assert run.start_config["schedule"] == "settle"
+    assert [pace(run.config, done) for done in range(4)] == [1, 1, 1, 0.1]
+
+
+def test_a_finished_run_of_before_there_were_schedules_is_used_and_an_unfinished_one_is_not(
+    tmp_path, monkeypatch
+):
+    """They moved the learning rate as a live change: the same steps."""
+    runner, experiment = small(tmp_path, monkeypatch, seeds=(0,)), EXPERIMENTS["shapes"]
+    list(runner.work([SHAPES]))
+    folder = runner._run_folder(experiment, "smoot", 0)
+    config, journal = (json.loads((folder / name).read_text()) for name in ("config.json", "journal.json"))
+    del config["config"]["schedule"]
+    change = {"step": 7, "epoch": 4, "name": "learning_rate", "old": 1.0, "new": 0.1}
+    old = journal | {"changes": [change], "live": journal["live"] | {"learning_rate": 0.1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "journal.json").write_text(json.dumps(old))
+    assert runner._known_run(experiment, "smoot", 0).finished
+    assert [progress.doing for progress in runner.work([SHAPES])] == ["done"]
+    (folder / "journal.json").write_text(json.dumps(journal))
+    with pytest.raises(RunError, match=r"last learning_rate 1.0 instead of 0.1"):
+        runner._known_run(experiment, "smoot", 0)
+    (folder / "journal.json").write_text(json.dumps(old | {"finished": False}))
+    with pytest.raises(RunError, match=r"schedule 'constant' instead of 'settle'"):
+        runner._known_run(experiment, "smoot", 0)
 
 
 def test_a_run_with_other_settings_is_refused_and_left_alone(tmp_path, monkeypatch):

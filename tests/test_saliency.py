@@ -17,7 +17,7 @@ from smoot_explore import (
     saliency,
 )
 from smoot_explore.core import saliency as saliency_module
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, OPTIMIZERS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, OPTIMIZERS, REGISTERED
 from smoot_explore.core.saliency import input_gradient
 from smoot_explore.core.training import _optimizer
 
@@ -208,8 +208,7 @@ def test_a_model_with_one_logit_is_refused_with_the_reason(batch):
 def register():
     """`register_attribution`, undone after the test."""
     yield register_attribution
-    for name in set(ATTRIBUTION_METHODS) - set(ATTRIBUTIONS):
-        del saliency_module._ATTRIBUTIONS[name]
+    REGISTERED["attribution"].clear()
 
 
 def test_an_attribution_of_ones_own_is_used_by_its_name(register, data, model):

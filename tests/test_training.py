@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
+from torchvision.transforms import v2
 
 from smoot_explore import (
     EpochRecord,
@@ -227,6 +228,32 @@ def test_a_step_on_a_device_never_waits_for_it_and_copies_nothing_from_the_host(
         for loss.seen in (0, 20):
             losses = training_step(loss, optimizer, images, labels, ids, Hardware(device, torch.float32))
     assert losses.shape == (4,)
+
+
+class NoMixture(TorchDispatchMode):
+    """Fails at an operation on tensors of the host and of the device; what an augmentation draws may be the host's."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        tensors = [t for t in tree_flatten((args, kwargs, result))[0] if isinstance(t, torch.Tensor)]
+        assert len({t.device.type for t in tensors}) < 2, f"{func} brings host and device together"
+        return result
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        v2.RandomHorizontalFlip(1.0),
+        v2.RandomResizedCrop(32, antialias=True),
+        v2.RandomRotation(20),
+        v2.ColorJitter(0.2, 0.2),
+    ],
+    ids=lambda augment: type(augment).__name__,
+)
+def test_an_augmentation_on_a_device_never_waits_for_it(augment):
+    with NoMixture():
+        images = augment(torch.rand(8, 3, 32, 32, device="meta"))
+    assert images.shape == (8, 3, 32, 32)
 
 
 def test_a_step_called_from_its_recording_equals_the_step(data, plain_model, config):

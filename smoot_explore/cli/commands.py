@@ -12,9 +12,10 @@ from click.core import ParameterSource
 
 import smoot_explore
 from smoot_explore.cli.terminal import INTERRUPTED, stderr
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS
+from smoot_explore.core.choices import ORDERS, REGISTERED, names
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.names import DATASETS
+from smoot_explore.plugin import load_plugin
 from smoot_explore.reproduction.experiments import SCALES
 
 _FAILURES = (ValueError, TypeError, OSError, RuntimeError)
@@ -42,8 +43,30 @@ class Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+class Names(click.Choice):
+    """A choice among the names of a kind, with what plugins have registered until it is looked at."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.case_sensitive = kind, True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        return names(self.kind)
+
+
+def _load_plugins(ctx: click.Context, option: click.Parameter, places: tuple[str, ...]) -> None:
+    for place in places:
+        try:
+            load_plugin(place)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(smoot_explore.__version__, prog_name="smoot-explore")
+@click.option("--plugin", multiple=True, metavar="PACKAGE.MODULE", callback=_load_plugins, expose_value=False,
+              help="Import a module of yours first: the fills, rules of k and attribution methods that it registers "
+              "can then be named. May be repeated.")  # fmt: skip
 def main() -> None:
     """Train, measure and compare saliency-guided training (SGT) and SMOOT.
 
@@ -64,7 +87,7 @@ def _option(name: str, setting: param.Parameter) -> Callable:
     if isinstance(setting, param.Boolean):
         flag, kind = f"{flag}/--no-{flag[2:]}", None
     elif isinstance(setting, param.Selector):
-        kind = click.Choice(list(setting.objects))
+        kind = Names(name) if name in REGISTERED else click.Choice(list(setting.objects))
     elif isinstance(setting, param.Number):  # param.Integer is one too
         low, high = setting.bounds or (None, None)
         kind = (click.IntRange if isinstance(setting, param.Integer) else click.FloatRange)(low, high)
@@ -155,9 +178,9 @@ def train_command(
 
 @main.command("curves", short_help="Measure masking curves of trained runs.")
 @click.argument("run_folders", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--fill", "fills", multiple=True, type=click.Choice(FILLS), default=("black", "mean", "remaining"),
+@click.option("--fill", "fills", multiple=True, type=Names("fill"), default=("black", "mean", "remaining"),
               show_default=True, help="What masked pixels become. May be repeated.")  # fmt: skip
-@click.option("--attribution", "attributions", multiple=True, type=click.Choice(ATTRIBUTIONS),
+@click.option("--attribution", "attributions", multiple=True, type=Names("attribution"),
               default=("gradient",), show_default=True, help="Attribution method. May be repeated.")  # fmt: skip
 @click.option("--ranking", type=click.Choice(["signed", "magnitude"]), default="signed", show_default=True,
               help="Rank pixels by the attribution itself or by its magnitude.")  # fmt: skip

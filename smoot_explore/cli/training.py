@@ -21,7 +21,6 @@ from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
-from smoot_explore.core.schedule import train_and_settle
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
@@ -120,7 +119,9 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
     data = load_data("fashion-mnist-sample", train_images, test_images)
     runs, models = {}, {}
     for method in METHODS:
-        config = TrainingConfig(method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE)
+        config = TrainingConfig(
+            method=method, epochs=epochs, seed=seed, batch_size=DEMO_BATCH_SIZE, schedule="settle"
+        )
         model = create_model("cnn", data, seed=seed)
         folder = out / method
         if (folder / "config.json").is_file():
@@ -132,7 +133,7 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
                 )
         else:
             run = Run.create(folder, config, model, data)
-        if not _train(run, model, data, config, quiet=as_json, slow_down=True):
+        if not _train(run, model, data, config, quiet=as_json):
             stderr.print("stopped; the same command goes on from here")
             sys.exit(INTERRUPTED)
         runs[method], models[method] = run, run.load_model(model)
@@ -146,20 +147,13 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
         stdout.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
 
 
-def _train(
-    run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool, slow_down: bool = False
-) -> bool:
-    """Train with a progress bar; False when the user interrupted it.
-
-    ``slow_down`` takes the learning rate to a tenth for the last quarter of the epochs (`train_and_settle`). The
-    accuracy drop after the epochs goes into the run.
-    """
+def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool) -> bool:
+    """Train with a progress bar; False when the user interrupted it. The accuracy drops go into the run."""
 
     steps = count_steps(len(data.train), config.batch_size)
     with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
         update(completed=run.epochs * steps)
-        start = train_and_settle if slow_down else train
-        trained = start(model, data, config, run=run, every=max(1, steps // 20))
+        trained = train(model, data, config, run=run, every=max(1, steps // 20))
         records = probed(trained, model, data, config, run=run)
         try:
             for record in records:

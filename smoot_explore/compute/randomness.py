@@ -146,7 +146,7 @@ class _Watched(TorchFunctionMode):
 
     def __enter__(self) -> _Watched:
         self._read = torch.get_rng_state
-        torch.get_rng_state = self._note  # type: ignore[assignment]
+        torch.get_rng_state = self._note
         super().__enter__()
         return self
 

@@ -37,8 +37,8 @@ def moving_bounds(k_min: float, k_max: float, changes: Iterable[tuple[float, Cha
     return path
 
 
-def in_pixels(path: Iterable[Bounds], n_pixels: int) -> list[Bounds]:
-    """Bounds that are fractions as numbers of pixels."""
+def counted_bounds(path: Iterable[Bounds], n_pixels: int) -> list[Bounds]:
+    """Bounds that are fractions as numbers of pixels, or of patches (`most_k` of them)."""
     return [Bounds(epoch, low * n_pixels, high * n_pixels) for epoch, low, high in path]
 
 
@@ -57,7 +57,7 @@ def recorded_changes(record: xr.Dataset) -> list[tuple[float, Change]]:
 
 
 def recorded_bounds(record: xr.Dataset) -> list[Bounds]:
-    """The bounds of a training record, in pixels."""
+    """The bounds of a training record, in the unit of its k."""
     start = start_config(record)
     path = moving_bounds(start["k_min"], start["k_max"], recorded_changes(record))
-    return in_pixels(path, record.attrs["n_pixels"])
+    return counted_bounds(path, record.attrs["n_pixels"])

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import param
 
-from smoot_explore.core.choices import FILLS, K_RULES, METHODS, OPTIMIZERS, SCHEDULES
+from smoot_explore.core.choices import FILLS, K_RULES, METHODS, OPTIMIZERS, REGISTERED, SCHEDULES
 from smoot_explore.errors import unknown_name
-
-REGISTERED = {"k_rule", "fill"}  # settings whose values users may add to by a name of their own
 
 
 class LiveValues(NamedTuple):
@@ -293,7 +291,7 @@ class TrainingConfig(param.Parameterized):
         """The settings of a training on record, which may name rules and fills that are not registered here."""
         known = {name: value for name, value in settings.items() if name not in REGISTERED}
         config = cls(**known)
-        for name in REGISTERED & set(settings):
+        for name in REGISTERED.keys() & settings.keys():
             if not isinstance(settings[name], str):
                 raise ValueError(f"{name} must be a name, given {settings[name]!r}")
             setting = config.param[name]

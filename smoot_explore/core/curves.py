@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import derived_seed
+from smoot_explore.core.choices import names
 from smoot_explore.core.levels import (
     Progress,
     checked_names,
@@ -25,8 +26,8 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import fill_names, order_pixels
-from smoot_explore.core.saliency import ATTRIBUTION_METHODS, untouched
+from smoot_explore.core.masking import order_pixels
+from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.errors import unknown_name
 from smoot_explore.schema import CURVES, labelled
@@ -105,9 +106,9 @@ def masking_curves(
     (('image', 'masked_fraction'), [0.0, 0.25, 0.5, 0.75, 1.0])
     """
     fractions = masked_fractions(levels)
-    fills = checked_names(fill, "fill", fill_names())
+    fills = checked_names(fill, "fill", names("fill"))
     if maps is None:
-        attributions, own = checked_names(attribution, "attribution method", ATTRIBUTION_METHODS), {}
+        attributions, own = checked_names(attribution, "attribution method", names("attribution")), {}
     else:
         own = _own_maps(maps, split, options)
         attributions, attribution = list(own), list(own) if isinstance(maps, Mapping) else "own"

@@ -37,6 +37,7 @@ def masking_effect(
     signed: bool = True,
     top_n: int = 5,
     delta_class: str = "label",
+    patch: int = 1,
     maps: np.ndarray | None = None,
     seed: int = 0,
 ) -> MaskingEffect:
@@ -49,8 +50,8 @@ def masking_effect(
     split
         The images, with labels and the statistics that the model was trained with.
     k
-        Number of masked pixels, one for all or ``(N,)``; from 0 to H·W, rounded.
-    order, fill
+        Number of masked pixels (or patches), one for all or ``(N,)``; from 0 to H·W, rounded.
+    order, fill, patch
         As in `rank_pixels` and `mask_pixels`; the defaults are those of training.
     attribution, signed, seed
         As in `saliency`; the seed also fixes the random fills, so that the picture moves with k alone.
@@ -79,7 +80,7 @@ def masking_effect(
     else:
         ranked = torch.as_tensor(maps, device=device)
     generator = torch.Generator(device).manual_seed(seed)
-    ranks = rank_pixels(ranked, order)
+    ranks = rank_pixels(ranked, order, patch)
     masked = mask_pixels(images, ranks, torch.as_tensor(k), fill, generator, black=split.black)
     with untouched(model), torch.no_grad():
         clean_p, masked_p = model.eval()(torch.cat([images, masked])).float().softmax(1).chunk(2)

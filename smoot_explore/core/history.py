@@ -11,7 +11,7 @@ import xarray as xr
 from smoot_explore.core.bounds import recorded_changes
 from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
-from smoot_explore.core.rules import start_k
+from smoot_explore.core.rules import k_unit, start_k
 from smoot_explore.schema import start_config
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Moment(NamedTuple):
     """k of all training images at one time."""
 
     epoch: float
-    k: np.ndarray  # (N,) pixels
+    k: np.ndarray  # (N,)
 
 
 class Point(NamedTuple):
@@ -85,7 +85,9 @@ class History:
     Parameters
     ----------
     k_start
-        k of every image before the first step, in pixels; None for traditional training, which has none.
+        k of every image before the first step; None for traditional training, which has none.
+    unit
+        What k counts: "pixels" or "patches".
 
     Examples
     --------
@@ -98,7 +100,8 @@ class History:
     ([0.5, 1.0, 1.5, 2.0], Frozen({'epoch': 5, 'image': 2}))
     """
 
-    def __init__(self, k_start: np.ndarray | None) -> None:
+    def __init__(self, k_start: np.ndarray | None, unit: str = "pixels") -> None:
+        self.unit = unit
         self.guided = k_start is not None
         self.k = k_start  # now, of all images
         self._moments, self._points = Thinned[Moment](MOST_MOMENTS), Thinned[Point](MOST_POINTS)
@@ -114,7 +117,7 @@ class History:
         """The history that a finished run's record holds: its epochs."""
         start = start_config(record)
         first = np.full(record.sizes["image"], start_k(start, record.attrs["n_pixels"]))
-        history = cls(None if start["method"] == "traditional" else first)
+        history = cls(None if start["method"] == "traditional" else first, k_unit(start))
         history.changes = recorded_changes(record)
         history.drops = recorded_drops(record)
         for i, epoch in enumerate(record.epoch.values.tolist()):
@@ -177,7 +180,8 @@ class History:
                 spreads.append(spread)
                 at.append(point.epoch)
         values = np.array(spreads).reshape(len(at), len(QUANTILES)).T
-        return xr.DataArray(values, {"quantile": list(QUANTILES), "epoch": at}, ("quantile", "epoch"), "k")
+        coords = {"quantile": list(QUANTILES), "epoch": at}
+        return xr.DataArray(values, coords, ("quantile", "epoch"), "k", {"units": self.unit})
 
     def k_of(self, positions: Sequence[int] | np.ndarray) -> xr.DataArray:
         """k of single images, ``(epoch, image)``, at the moments that are kept."""
@@ -185,7 +189,12 @@ class History:
         values = np.array([moment.k[places] for moment in self._moments], float)
         values = values.reshape(len(self._moments), len(places))
         at = [moment.epoch for moment in self._moments]
-        return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k")
+        return xr.DataArray(values, {"epoch": at}, ("epoch", "image"), "k", {"units": self.unit})
+
+    def k_now(self) -> xr.DataArray:
+        """k of all images ``(image,)``; no images for traditional training."""
+        k = self.k if self.guided and self.k is not None else np.empty(0)
+        return xr.DataArray(k, dims="image", name="k", attrs={"units": self.unit})
 
     def _point(self, epoch: float, cross_entropy: float, kl: float, k: np.ndarray) -> None:
         spread = np.quantile(k, QUANTILES) if self._points.stays else None

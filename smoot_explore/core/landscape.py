@@ -10,6 +10,7 @@ from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import derived_seed
 from smoot_explore.core.adaptation import probability_change
+from smoot_explore.core.choices import names
 from smoot_explore.core.levels import (
     Progress,
     checked_names,
@@ -21,8 +22,9 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import draws_noise, fill_names, order_pixels
-from smoot_explore.core.saliency import ATTRIBUTION_METHODS, untouched
+from smoot_explore.core.masking import check_patch, draws_noise, order_pixels
+from smoot_explore.core.rules import k_unit
+from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.schema import LANDSCAPE, labelled
 
@@ -37,6 +39,7 @@ def k_landscape(
     attribution: str = "gradient",
     signed: bool = True,
     top_n: int = 5,
+    patch: int = 1,
     precision: str = "float32",
     memory_budget: int = 2**30,
     seed: int = 0,
@@ -52,11 +55,11 @@ def k_landscape(
     model, split, attribution, signed, precision, memory_budget, seed, progress
         As in `masking_curves`.
     levels
-        Number of equal steps from k = 0 to k = P.
+        Number of equal steps from k = 0 to k = P, the number of pixels, or of patches.
     draws
         How many random fills the changes are averaged over; one is enough for fills without chance.
-    fill, top_n
-        As in training.
+    fill, top_n, patch
+        As in training. With a ``patch`` above 1, k counts patches.
 
     Returns
     -------
@@ -65,11 +68,12 @@ def k_landscape(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, given {draws}")
-    (
-        checked_names(fill, "fill", fill_names()),
-        checked_names(attribution, "attribution method", ATTRIBUTION_METHODS),
-    )
-    pixels = np.unique(np.rint(masked_fractions(levels) * split.n_pixels).astype(int)).tolist()
+    checked_names(fill, "fill", names("fill"))
+    checked_names(attribution, "attribution method", names("attribution"))
+    check_patch(patch, *split.image_shape[1:])
+    most = split.n_pixels // patch**2
+    k = np.unique(np.rint(masked_fractions(levels) * most).astype(int))
+    pixels = (k * patch**2).tolist()
     hardware = hardware_of(model, precision)
     draws = draws if draws_noise(fill) else 1
     rngs = [np.random.default_rng([seed, draw]) for draw in range(draws)]
@@ -83,7 +87,7 @@ def k_landscape(
                 model, images, labels, attribution, signed, derived_seed(seed, chunk.start)
             )
             clean = logits.softmax(1)
-            ordered = order_pixels(maps, "lowest")
+            ordered = order_pixels(maps, "lowest", patch)
             for rng in rngs:
                 noise = draw_noise_for(rng, images, [fill])
                 batches = masked_batches(images, ordered, pixels, fill, noise, split.black)
@@ -99,16 +103,18 @@ def k_landscape(
     return labelled(
         LANDSCAPE,
         {"label_change": label_change, "runners_up_change": runners_up_change},
-        {"k": np.array(pixels), "attribution": attribution, "fill": fill, **image_coords(split)},
+        {"k": k, "attribution": attribution, "fill": fill, **image_coords(split)},
         {
-            "n_pixels": split.n_pixels,
+            "n_pixels": most,
             "ranking": "signed" if signed else "magnitude",
             "top_n": top_n,
+            "patch": patch,
             "draws": draws,
             "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
         },
+        k_unit({"patch": patch}),
     )
 
 
@@ -131,7 +137,7 @@ def simulate_k(
     landscape
         From `k_landscape`.
     alpha
-        α, pixels per unit of Δ.
+        α, pixels (or patches) per unit of Δ.
     beta
         β, 0 … 1.
     k_init, k_min, k_max
@@ -142,7 +148,7 @@ def simulate_k(
     Returns
     -------
     xr.DataArray
-        k in pixels, ``(epoch, image)``, epoch 0 … ``epochs``; epoch 0 is ``k_init``.
+        k, ``(epoch, image)``, epoch 0 … ``epochs``; epoch 0 is ``k_init``.
     """
     for name, value in {"k_init": k_init, "k_min": k_min, "k_max": k_max, "beta": beta}.items():
         if not 0 <= value <= 1:
@@ -171,16 +177,16 @@ def simulate_k(
         dims=("epoch", "image"),
         coords={"epoch": np.arange(epochs + 1), **landscape.label.coords},
         name="k",
-        attrs={"units": "pixels", "long_name": "number of masked pixels"},
+        attrs={"units": "pixels", "long_name": "number of masked pixels", **landscape.k.attrs},
     )
 
 
 def next_k(
     one: xr.Dataset, k: np.ndarray, alpha: float, beta: float, bounds: tuple[float, float]
 ) -> np.ndarray:
-    """The map of one image of a landscape: k after the next visit as a function of k, in pixels, by equation (4).
+    """The map of one image of a landscape: k after the next visit as a function of k, by equation (4).
 
-    ``bounds`` in pixels; the other parameters as in `simulate_k`.
+    ``bounds`` in the unit of k; the other parameters as in `simulate_k`.
     """
     delta = beta * one.label_change.values + (1 - beta) * one.runners_up_change.values
     return np.clip(k + alpha * np.interp(k, one.k.values, delta), *bounds)

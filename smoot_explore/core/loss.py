@@ -20,7 +20,7 @@ from smoot_explore.core.models import (
     is_compiled,
     kept_modes,
 )
-from smoot_explore.core.rules import KSettings, k_rule, start_k
+from smoot_explore.core.rules import KSettings, k_rule, most_k, start_k
 from smoot_explore.core.saliency import check_images, input_gradient
 
 
@@ -127,7 +127,7 @@ class GuidedLoss(nn.Module):
         self._checked = False
         _, height, width = image_shape
         check_patch(config.patch, height, width)
-        self.n_pixels = height * width // config.patch**2  # or patches: what k counts up to
+        self.n_pixels = most_k(config.to_dict(), height * width)  # or patches
         device = next((weights.device for weights in model.parameters()), None)
         k_start = start_k(config.to_dict(), self.n_pixels)
 

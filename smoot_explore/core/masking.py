@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smoot_explore.core.choices import FILLS, ORDERS, RANDOM_FILLS
+from smoot_explore.core.choices import FILLS, ORDERS, RANDOM_FILLS, REGISTERED, names
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import unknown_name
 
 Fill = Callable[[Tensor, Tensor, Tensor, Tensor | float], Tensor]
-_OWN_FILLS: dict[str, Fill] = {}
+_OWN_FILLS: dict[str, Fill] = REGISTERED["fill"]
 
 
 def register_fill(name: str, fill: Fill) -> None:
@@ -51,13 +51,8 @@ def check_fill(name: str) -> None:
     """Raise ``ValueError`` unless a fill of this name is there or registered."""
     if name not in FILLS and name not in _OWN_FILLS:
         raise unknown_name(
-            "fill", name, fill_names(), "register_fill(name, fill) makes one of your own known"
+            "fill", name, names("fill"), "register_fill(name, fill) makes one of your own known"
         )
-
-
-def fill_names() -> tuple[str, ...]:
-    """All fills that can be named now: `FILLS` and those registered."""
-    return (*FILLS, *_OWN_FILLS)
 
 
 def draws_noise(fill: str) -> bool:
@@ -120,8 +115,9 @@ def check_patch(patch: int, height: int, width: int) -> None:
         )
 
 
-def order_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
-    """The pixels of every image in the order in which they are masked, the inverse of `rank_pixels`.
+def order_pixels(saliency: Tensor, order: str = "lowest", patch: int = 1) -> Tensor:
+    """The pixels of every image in the order in which they are masked, the inverse of `rank_pixels`; those of a
+    patch, in reading order, one after the other.
 
     Returns
     -------
@@ -132,6 +128,8 @@ def order_pixels(saliency: Tensor, order: str = "lowest") -> Tensor:
         raise unknown_name("order", order, ORDERS)
     if saliency.ndim != 3:
         raise ValueError(f"saliency must have shape (N, H, W), given {tuple(saliency.shape)}")
+    if patch != 1:
+        return order_pixels(rank_pixels(saliency, order, patch).float())
     flat = saliency.detach().flatten(1)
     # On a CPU, NumPy's vectorised sort of integers takes half the time of PyTorch's stable sort.
     if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.bfloat16, torch.float16):

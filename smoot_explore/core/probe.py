@@ -18,13 +18,12 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.compute.ranks import present_ranks
+from smoot_explore.core.choices import names
 from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.levels import checked_names, masked_fractions
-from smoot_explore.core.masking import fill_names
 from smoot_explore.core.records import DropRecord, DropStore, EpochRecord, StepRecord
-from smoot_explore.core.saliency import ATTRIBUTION_METHODS
 from smoot_explore.data.images import ImageData, Split, in_turn
 from smoot_explore.errors import reason
 
@@ -101,8 +100,8 @@ class AccuracyDropProbe:
                 "give a smaller fewest or more images"
             )
         self.masked_fraction = masked_fractions(levels)
-        (self.fill,) = checked_names(fill, "fill", fill_names())
-        (self.attribution,) = checked_names(attribution, "attribution method", ATTRIBUTION_METHODS)
+        (self.fill,) = checked_names(fill, "fill", names("fill"))
+        (self.attribution,) = checked_names(attribution, "attribution method", names("attribution"))
         self.precision = precision
         self.n_images: int | None = None
         self.problem = ""

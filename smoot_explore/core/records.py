@@ -128,16 +128,15 @@ class TrainingState:
 class EpochStore(Protocol):
     """What training asks of whoever keeps its epochs: a run folder, or something of the user's own."""
 
-    @property
-    def epochs(self) -> int:
-        """Number of completed epochs."""
-
-    @property
-    def start_config(self) -> dict[str, Any]:
-        """The settings that training started with."""
-
-    def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
-        """Put model and state where training stopped."""
+    def resume(
+        self,
+        model: nn.Module,
+        state: TrainingState,
+        data: ImageData,
+        config: TrainingConfig,
+        augment: str | None,
+    ) -> None:
+        """Put model and state where training stopped; ``augment`` names the augmentation, None is none."""
 
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Keep a completed epoch."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from smoot_explore.core.choices import K_RULES
+from smoot_explore.core.choices import K_RULES, REGISTERED
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import unknown_name
 
@@ -71,7 +71,7 @@ def register_k_rule(name: str, rule: KRule, start: float | None = None) -> None:
         )
     if start is not None and not 0 <= start <= 1:
         raise ValueError(f"start is a share of the pixels, 0 … 1, given {start}")
-    _RULES[name], _STARTS[name] = rule, start
+    REGISTERED["k_rule"][name], _STARTS[name] = rule, start
     TrainingConfig.accept("k_rule", name)
 
 
@@ -83,15 +83,32 @@ def k_rule(name: str) -> KRule:
     ValueError
         When no rule of the name is registered.
     """
-    if name not in _RULES:
+    known = {**_RULES, **REGISTERED["k_rule"]}
+    if name not in known:
         raise unknown_name(
-            "rule of k", name, _RULES, "register_k_rule(name, rule) makes one of your own known"
+            "rule of k", name, known, "register_k_rule(name, rule) makes one of your own known"
         )
-    return _RULES[name]
+    return known[name]
+
+
+def k_unit(settings: Mapping[str, Any]) -> str:
+    """What k counts in a training with these settings: "pixels", or "patches" where they are masked whole."""
+    return "pixels" if settings.get("patch", 1) == 1 else "patches"
+
+
+def most_k(settings: Mapping[str, Any], n_pixels: int) -> int:
+    """How many pixels, or patches of them, an image of ``n_pixels`` has: what k counts up to.
+
+    Examples
+    --------
+    >>> most_k({}, 1024), most_k({"patch": 4}, 1024)
+    (1024, 64)
+    """
+    return n_pixels // settings.get("patch", 1) ** 2
 
 
 def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
-    """How many of the pixels (or patches) are masked at the first visit, for the settings of a training.
+    """How many of the pixels (or patches, `most_k` of them) are masked at the first visit in a training.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from smoot_explore.compute.randomness import derived_seed, seeded
-from smoot_explore.core.choices import ATTRIBUTIONS
+from smoot_explore.core.choices import ATTRIBUTIONS, REGISTERED
 from smoot_explore.core.models import check_logits, kept_modes
 from smoot_explore.errors import unknown_name
 
@@ -67,7 +68,7 @@ def saliency(
     >>> bool((maps.flatten() == model[1].weight[1]).all())
     True
     """
-    attribute = _ATTRIBUTIONS.get(attribution)
+    attribute = ATTRIBUTION_METHODS.get(attribution)
     if attribute is None:
         hint = "register_attribution(name, …) adds one's own"
         raise unknown_name("attribution method", attribution, ATTRIBUTION_METHODS, hint)
@@ -125,7 +126,7 @@ def register_attribution(name: str, attribute: Callable[..., Tensor]) -> None:
         raise TypeError(
             f"attribute must be a function (model, images, labels, baseline) → maps, given {attribute!r}"
         )
-    _ATTRIBUTIONS[name] = attribute
+    REGISTERED["attribution"][name] = attribute
 
 
 def input_gradient(
@@ -345,5 +346,7 @@ _ATTRIBUTIONS: dict[str, Callable[..., Tensor]] = {
     "grad_cam": _grad_cam,
     "random": _random,
 }
-ATTRIBUTION_METHODS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(_ATTRIBUTIONS)
+ATTRIBUTION_METHODS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
+    ChainMap(REGISTERED["attribution"], _ATTRIBUTIONS)
+)
 """The attribution methods by name, with those of `register_attribution`."""

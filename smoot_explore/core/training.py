@@ -18,6 +18,7 @@ from smoot_explore.compute.device import Hardware, choose_hardware, hardware_of,
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import OwnDraws, derived_seed
 from smoot_explore.compute.ranks import Ranks, join_ranks, split_sizes
+from smoot_explore.core.augment import Augment, augment_name
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
 from smoot_explore.core.loss import GuidedLoss, harvests
@@ -43,8 +44,6 @@ from smoot_explore.core.records import (
 )
 from smoot_explore.core.rules import k_rule
 from smoot_explore.data.images import ImageData, Split
-
-Augment = Callable[[Tensor], Tensor]
 
 _CPU_MEMORY_BUDGET = 4 * 2**30  # bytes of layers' outputs; larger batches go through the model in slices
 _CHECK_EVERY = 25  # steps between looks at the loss on a CPU; elsewhere each would wait for the device
@@ -122,7 +121,7 @@ def train(
     augment
         Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
         a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
-        what it gives. None trains on the images as they are. Pass the same when a run goes on.
+        what it gives. None trains on the images as they are. A run records its name, and goes on with the same alone.
     log
         Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
@@ -192,10 +191,11 @@ def _epochs(
     # Once all have told, the first has made the run that the others read.
     slice_size = _slice_size(model, data, hardware)
     if ranks.count > 1:
-        common = {"every": every, "run given": run is not None, "data": data.fingerprint}
+        common = {"every": every, "augment": augment_name(augment), "run given": run is not None}
+        common["data"] = data.fingerprint
         slice_size = _common(ranks, slice_size, settings, hardware, common)
     if run is not None:
-        run.resume(model, state, data, settings)
+        run.resume(model, state, data, settings, augment_name(augment))
     loss.visits.fill_(state.epoch)
     parallel = None if ranks.count == 1 else DistributedDataParallel(loss, broadcast_buffers=False)
     n, batch_size = len(split), settings.batch_size

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 3  # workers that a job may take along before it is given up
 _CONFIG = {
-    "distributed.scheduler.worker-saturation": 1.0,  # a worker gets its next job when it is free: first come, first served
+    "distributed.scheduler.worker-saturation": 1.0,  # first come, first served: none waits at a busy worker
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
     "distributed.worker.memory.target": False,  # what jobs give back is small: nothing to put on the disk
     "distributed.worker.memory.spill": False,

@@ -57,7 +57,7 @@ class WatchReport:
 
     positions: np.ndarray  # (W,) in data.train
     step: int
-    k: np.ndarray  # (W,) pixels
+    k: np.ndarray  # (W,)
     effect: MaskingEffect
     classes: np.ndarray | None  # (W,) "I" or "II", at the last verdict
 
@@ -284,6 +284,7 @@ def effect_as_in_training(
         signed=config.signed,
         top_n=config.top_n,
         delta_class=config.delta_class,
+        patch=config.patch,
     )
 
 

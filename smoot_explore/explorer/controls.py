@@ -38,6 +38,13 @@ def control(owner: param.Parameterized, name: str, **options: Any) -> Any:
     return widget
 
 
+def label_in(widget: Any, unit: str) -> None:
+    """Have the label of α's slider name what k counts: pixels or patches."""
+    label = TrainingConfig.param.alpha.label.replace("pixels", unit)
+    if widget.label != label:
+        widget.label = label
+
+
 def number(owner: param.Parameterized, name: str, **options: Any) -> pmui.IntInput:
     """A field for a whole number, for choices that have no range worth a slider."""
     parameter = owner.param[name]

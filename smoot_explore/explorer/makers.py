@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 
 from torch import nn
 
 from smoot_explore.core.models import describe_model
 from smoot_explore.data.images import ImageData
+from smoot_explore.plugin import load_plugin
 
 ModelMaker = Callable[[ImageData, int], nn.Module]  # (data, seed) → model
 
@@ -27,11 +27,9 @@ def load_makers(places: Iterable[str]) -> dict[str, ModelMaker]:
         if not (module and colon and name.isidentifier()):
             raise ValueError(f"a model is given as package.module:function, given {place!r}")
         try:
-            maker = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(
-                f"the model {place} cannot be loaded ({error}); install its package, or name its folder in PYTHONPATH"
-            ) from error
+            maker = getattr(load_plugin(module), name)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"the model {place} cannot be loaded: {error}") from error
         if not callable(maker):
             raise ValueError(f"{place} is no function (data, seed) → nn.Module, but a {type(maker).__name__}")
         if name in makers:

@@ -141,6 +141,10 @@ class OpenedRun:
         """Masking curves of the test images, ``(image, masked_fraction)``; None where not measured yet."""
         return self._curves.get((fill, attribution))
 
+    def fills(self, attribution: str) -> list[str]:
+        """Fills whose curves under an attribution method are measured."""
+        return [fill for fill, measured in list(self._curves) if measured == attribution]
+
     def measure_curves(self, fill: str, attribution: str, progress: Progress | None = None) -> xr.Dataset:
         """Measure masking curves, keep them and give them back. Works on a copy of the model."""
         known = self.curves(fill, attribution)
@@ -167,8 +171,8 @@ class OpenedRun:
         with self._noting_problems("landscape"):
             self._landscape = k_landscape(
                 copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
-                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, precision="auto",
-                progress=progress,
+                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, patch=config.patch,
+                precision="auto", progress=progress,
             )  # fmt: skip
         return self._landscape
 

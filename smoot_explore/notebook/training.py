@@ -21,13 +21,13 @@ import numpy as np
 from torch import nn
 
 from smoot_explore.compute.cores import give_cores_away
-from smoot_explore.core.bounds import in_pixels, moving_bounds
+from smoot_explore.core.bounds import counted_bounds, moving_bounds
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.core.history import History
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
-from smoot_explore.core.rules import start_k
+from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.notebook.controls import settings
@@ -215,8 +215,10 @@ class LiveTraining(widgets.VBox):
 
     def _prepare(self) -> None:
         self.records, self._error = [], None
-        k = np.full(len(self.data.train), start_k(self.config.to_dict(), self.data.n_pixels))
-        self._history = History(None if self.config.method == "traditional" else k)
+        settings = self.config.to_dict()
+        self._most_k = most_k(settings, self.data.n_pixels)
+        k = np.full(len(self.data.train), start_k(settings, self._most_k))
+        self._history = History(None if self.config.method == "traditional" else k, k_unit(settings))
         self._start_bounds = (self.config.k_min, self.config.k_max)
         self._kept = Kept()
         self._stopping.clear()
@@ -298,6 +300,7 @@ class LiveTraining(widgets.VBox):
             return at, masking_effect(
                 self.model, self._watched, at,
                 fill=config.fill, signed=config.signed, top_n=config.top_n, delta_class=config.delta_class,
+                patch=config.patch,
             )  # fmt: skip
 
     def _ask_for_a_drawing(self) -> None:
@@ -335,7 +338,7 @@ class LiveTraining(widgets.VBox):
         )
         rows = [[watched], [drop, losses.sketch(steps, **about)]]
         if config.method == "smoot":  # the others' k do not move
-            bounds = in_pixels(moving_bounds(*self._start_bounds, changes), self.data.n_pixels)
+            bounds = counted_bounds(moving_bounds(*self._start_bounds, changes), self._most_k)
             names = [self._watched.class_names[int(label)] for label in self._watched.labels]
             rows.append(
                 [

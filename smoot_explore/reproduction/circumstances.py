@@ -40,12 +40,12 @@ def what_was_run(runner: Runner, experiment: Experiment, heading: str = "What wa
         )
     first = next(iter(experiment.variants))
     here, paper = (experiment.config(first, s, 0).to_dict() for s in (scale, "paper"))
-    told = [name for name in setting_names() if here[name] != paper[name]]
+    told = [name for name in setting_names() if here[name] != paper[name] and name != "schedule"]
     told += [name for name in ("epochs", "batch_size", "optimizer", "learning_rate") if name not in told]
     labels = {name: TrainingConfig.param[name].label.lower() for name in told}
     schedule = "; ".join(f"{label} {_against(here[name], paper[name])}" for name, label in labels.items())
     lines.append(f"- schedule: {schedule}")
-    if size.slow_down:
+    if here["schedule"] == "settle":
         lines.append(
             "- the last quarter of the epochs goes at a tenth of the learning rate (the paper names no schedule)"
         )

@@ -18,8 +18,8 @@ from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.models import create_model
+from smoot_explore.core.pace import pace
 from smoot_explore.core.records import StepRecord
-from smoot_explore.core.schedule import settled_learning_rate, train_and_settle
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData, Split, first_images
 from smoot_explore.data.load import load_data
@@ -44,7 +44,7 @@ _PASS_COST = 1 / 3
 # Passes through the model that ranking an image takes, by attribution; about 3 for the gradient.
 _RANKING_PASSES = {"integrated_gradients": 96, "smoothgrad": 48, "gradient_shap": 48, "occlusion": 700}
 _MAPS_PASSES = {"background": 3, "hits": 100, "sanity": 1_000}
-_MAY_DIFFER = {"device", "epochs"}  # the device, and what `_check_same` looks at itself
+_MAY_DIFFER = {"device", "epochs", "schedule"}  # the device, and what `_check_same` looks at itself
 
 
 class Progress(NamedTuple):
@@ -86,6 +86,11 @@ class _Job(NamedTuple):
     doing: str
     cost: float
     carry_out: Callable[[], Iterator[float]]  # yields the share done
+
+
+def _last_rate(config: TrainingConfig) -> float:
+    """The learning rate of the last epoch."""
+    return config.learning_rate * pace(config, config.epochs - 1)
 
 
 class Runner:
@@ -267,11 +272,12 @@ class Runner:
         ]
         if run.config.epochs != config.epochs:
             different.append(f"epochs {run.config.epochs} instead of {config.epochs}")
-        last_rate, expected_rate = run.config.learning_rate, config.learning_rate
-        if self.size(experiment).slow_down:
-            expected_rate = settled_learning_rate(expected_rate, config.epochs - 1, config.epochs)
+        # Runs of before there was the setting moved the learning rate while they trained, to the same end.
+        last_rate, expected_rate = _last_rate(run.config), _last_rate(config)
         if run.finished and last_rate != expected_rate:
             different.append(f"last learning_rate {last_rate!r} instead of {expected_rate!r}")
+        elif not run.finished and found["schedule"] != config.schedule:
+            different.append(f"schedule {found['schedule']!r} instead of {config.schedule!r}")
         asked_model, model = experiment.architecture_at(self.scale), run.description["model"]
         found_model = Architecture(model["name"], model.get("options", {}), model.get("pretrained", False))
         if found_model != asked_model:
@@ -285,7 +291,7 @@ class Runner:
             )
 
     def _train(self, experiment: Experiment, variant: str, seed: int) -> Iterator[float]:
-        size, data = self.size(experiment), self.data(experiment)
+        data = self.data(experiment)
         config = experiment.config(variant, self.scale, seed, self.device)
         architecture = experiment.architecture_at(self.scale)
         run = self._known_run(experiment, variant, seed)
@@ -302,8 +308,7 @@ class Runner:
             config.param.update(**run.config.live_values()._asdict())
         start = run.epochs
         steps = count_steps(len(data.train), config.batch_size)
-        paced = train_and_settle if size.slow_down else train
-        for record in paced(model, data, config, run=run, every=max(1, steps // 20)):
+        for record in train(model, data, config, run=run, every=max(1, steps // 20)):
             within = record.step_in_epoch / steps if isinstance(record, StepRecord) else 0
             whole = record.epoch - 1 if isinstance(record, StepRecord) else record.epoch
             yield (whole + within - start) / (config.epochs - start)

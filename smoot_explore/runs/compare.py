@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from smoot_explore.core.classes import drop_auc, image_class
+from smoot_explore.core.rules import k_unit
 from smoot_explore.runs.run import Run
 
 PROTOCOL = ("fill", "attribution", "ranking", "masked_first", "precision", "test_images")
@@ -19,10 +20,13 @@ _ATTRS = {  # variable → long_name, units
     "method": ("training method", ""),
     "epochs": ("completed epochs", "1"),
     "seed": ("seed", "1"),
-    "k_smallest": ("smallest k of the training images", "pixels"),
-    "k_median": ("median k of the training images", "pixels"),
-    "k_largest": ("largest k of the training images", "pixels"),
+    "augment": ("augmentation in training; empty for none", ""),
+    "patch": ("side of what is masked as one; k counts these", "pixels"),
+    "k_smallest": ("smallest k of the training images", ""),
+    "k_median": ("median k of the training images", ""),
+    "k_largest": ("largest k of the training images", ""),
     "test_accuracy": ("test accuracy", "%"),
+    "trained_in": ("number format of the training", ""),
     "n_test": ("test images of the accuracy", "1"),
     "drop_auc": ("area under the accuracy drop", "%"),
     "class_ii_share": ("share of class II", "%"),
@@ -141,6 +145,9 @@ def compare_measured(
     )
     for name, (long_name, units) in _ATTRS.items():
         table[name].attrs = {"long_name": long_name, **({"units": units} if units else {})}
+    units = " or ".join(sorted({k_unit({"patch": patch}) for patch in columns["patch"]}, reverse=True))
+    for name in ("k_smallest", "k_median", "k_largest"):
+        table[name].attrs["units"] = units or "pixels"
     return table
 
 
@@ -163,11 +170,14 @@ def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str,
         "method": "adopted" if run.adopted else run.start_config["method"],
         "epochs": run.epochs,
         "seed": run.start_config["seed"],
+        "augment": run.augment or "",
+        "patch": run.start_config["patch"],
         "k_smallest": float(k.min()),
         "k_median": float(np.median(k)),
         "k_largest": float(k.max()),
         "test_accuracy": accuracy,
         "n_test": run.description["data"]["n_test"],
+        "trained_in": "" if run.adopted else run.description["precision"],
         "class_ii_share": share,
         "class_ii_protocol": protocol,
     }

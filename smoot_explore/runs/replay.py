@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from smoot_explore.core.augment import Augment, augment_name
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.records import EpochRecord
-from smoot_explore.core.training import Augment, train
+from smoot_explore.core.training import train
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Keep, Run, create_run, open_run
 
@@ -39,7 +40,7 @@ def replay(
     keep
         As for `Run.create`.
     augment
-        What the run was trained with, as for `train`: a run does not hold it.
+        What the run was trained with, as for `train`: a run holds its name alone.
     log
         Called with each record, as for `train`.
 
@@ -51,7 +52,7 @@ def replay(
     Raises
     ------
     RunError
-        When the run does not hold what a replay needs.
+        When the run does not hold what a replay needs, or was trained with another augmentation.
     FileExistsError
         When the folder holds something else.
 
@@ -62,6 +63,7 @@ def replay(
     """
     path = Path(path)
     _check_repeatable(run)
+    run.check_augment(augment_name(augment))
     data, model = run.load_data(), run.model_at(0)
     origin = {"how": "replay", "run": run.name, "created": run.description["created"]}
     config = TrainingConfig.recorded({**run.start_config, **run.journal["resumed"]})
@@ -108,6 +110,6 @@ def _warn_of_differences(run: Run, again: Run) -> None:
     if different:
         warnings.warn(
             f"the replay is not bit by bit {run.path} from epoch {different[0]} on: another processor, number of "
-            "threads or processes, or version of PyTorch, or an augment that was not given",
+            "threads or processes, or version of PyTorch",
             stacklevel=3,
         )

@@ -30,6 +30,7 @@ from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.core.levels import masked_fractions
 from smoot_explore.core.models import create_model, describe_model
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
+from smoot_explore.core.rules import k_unit, most_k
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import bundled_path, load_data
 from smoot_explore.errors import unknown_name
@@ -257,6 +258,11 @@ class Run:
         """Live changes, each with the step it took effect in."""
         return [Change(**change) for change in self.journal["changes"]]
 
+    @property
+    def augment(self) -> str | None:
+        """What the images are augmented with in training (`augment_name`); None for nothing, as in runs of old."""
+        return self.journal.get("augment")
+
     def live_at(self, step: int) -> LiveValues:
         """The live values that were in force at a step, counted from 1 over the whole run."""
         start = {name: float(self.start_config[name]) for name in LiveValues._fields}
@@ -450,6 +456,8 @@ class Run:
             for name in ("created", "device", "processes", "precision", "versions", "model", "data", "origin")
             if name in self.description
         }
+        if self.augment is not None:
+            described["augment"] = self.augment
         variables = {**dict(zip(_PER_IMAGE, per_image, strict=False)), **scalars}
         if "correct" in variables:
             variables["correct"] = variables["correct"].astype(bool)
@@ -463,7 +471,7 @@ class Run:
             variables["accuracy_drop"] = self._accuracy_drops(len(coords["masked_fraction"]))
             described["probe"] = probe
         attrs = {"n_pixels": self._n_pixels, "config": config, **described}
-        return labelled(RECORD, variables, coords, attrs)
+        return labelled(RECORD, variables, coords, attrs, k_unit(self.start_config))
 
     def _accuracy_drops(self, levels: int) -> np.ndarray:
         """Accuracy in per cent, ``(epoch, levels)``; NaN for epochs that were not measured."""
@@ -513,7 +521,14 @@ class Run:
 
     # What training calls.
 
-    def resume(self, model: nn.Module, state: TrainingState, data: ImageData, config: TrainingConfig) -> None:
+    def resume(
+        self,
+        model: nn.Module,
+        state: TrainingState,
+        data: ImageData,
+        config: TrainingConfig,
+        augment: str | None = None,
+    ) -> None:
         """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
         self._check_goes_on("training")
         if data.fingerprint != self.description["data"]["fingerprint"]:
@@ -526,11 +541,18 @@ class Run:
                 "no longer those that it would have had without the stop",
                 stacklevel=2,
             )
+        journal = self.journal
+        if self.epochs or "augment" in journal:
+            self.check_augment(augment)
+        else:
+            journal = {**journal, "augment": augment}
         resumed = {name: getattr(config, name) for name in _RESUMED}
-        if self.epochs < config.epochs and resumed != self.journal["resumed"]:
-            self.journal = {**self.journal, "resumed": resumed, "finished": False}
+        if self.epochs < config.epochs and resumed != journal["resumed"]:
+            journal = {**journal, "resumed": resumed, "finished": False}
+        if journal is not self.journal:
+            self.journal = journal
             if ranks.rank == 0:
-                write_json(self.path / "journal.json", self.journal)
+                write_json(self.path / "journal.json", journal)
         if self.epochs == 0:
             load_weights(model, read_tensors(self.path / "model.safetensors"), self.path)
             state.live = LiveValues(**self.journal["live"])  # what was moved since is a change at step 1
@@ -567,6 +589,14 @@ class Run:
                 "resume it with config=run.config, or train a new run"
             )
 
+    def check_augment(self, augment: str | None) -> None:
+        """Raise `RunError` where an augmentation of this name is not what the run is trained with."""
+        if augment != self.augment:
+            raise RunError(
+                f"{self.path} is trained with {_augment_text(self.augment)}, given {_augment_text(augment)}; pass "
+                "the same as augment=…, or train a new run"
+            )
+
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
         weights = model.state_dict()
@@ -584,6 +614,7 @@ class Run:
             "step": state.step,
             "live": state.live._asdict(),
             "resumed": self.journal["resumed"],
+            "augment": self.augment,
             "finished": False,
         }
         write_json(self.path / "journal.json", journal)
@@ -699,7 +730,7 @@ class Run:
     def _n_pixels(self) -> int:
         """Pixels of an image, or patches where these are masked: what k counts up to."""
         _, height, width = self.description["data"]["image_shape"]
-        return height * width // self.start_config["patch"] ** 2
+        return most_k(self.start_config, height * width)
 
     def _checkpoint(self, epoch: int) -> Path:
         return self.path / "checkpoint" / f"{epoch:04d}.safetensors"
@@ -889,6 +920,10 @@ def bundled_reference(data_name: str | None) -> xr.Dataset | None:
     return run.curves().sel(attribution="gradient", fill="black")
 
 
+def _augment_text(name: str | None) -> str:
+    return "no augmentation" if name is None else f"the augmentation {name}"
+
+
 def _refuse_occupied(path: Path, otherwise: str) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path} is there already and not empty; choose another folder, {otherwise}")
@@ -932,6 +967,8 @@ def _check(run: Run) -> None:
     _ = run.changes, run.finished, run.journal["step"]
     if run.processes < 1:
         raise ValueError("it was trained by no process")
+    if not isinstance(run.augment, str | None):
+        raise ValueError("its augmentation is no text")
     for i, entry in enumerate(run.journal["epochs"]):
         if entry.get("epoch") != i + 1 or not set(_SCALARS) <= set(entry):
             raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")

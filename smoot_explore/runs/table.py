@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,19 +57,43 @@ def varying(table: xr.Dataset) -> list[str]:
     return [name for name in PROTOCOL[1:] if len(_distinct(table[name])) > 1]
 
 
+def counted_in(runs: Iterable[tuple[str, int]]) -> str:
+    """What k counts in runs that are given with their ``patch``.
+
+    Examples
+    --------
+    >>> counted_in([("a", 1)]), counted_in([("a", 4), ("b", 4)]), counted_in([("a", 1), ("b", 4)])
+    ('pixels', 'patches of 4×4 pixels', 'pixels (b: in patches of 4×4 pixels)')
+    """
+    sides = {run: f"patches of {patch}×{patch} pixels" if patch > 1 else "pixels" for run, patch in runs}
+    if len(set(sides.values())) == 1:
+        return next(iter(sides.values()))
+    return f"pixels ({'; '.join(f'{run}: in {side}' for run, side in sides.items() if side != 'pixels')})"
+
+
+def augmented(runs: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Which runs were trained with which augmentation, of those given with theirs: one line, or none."""
+    told = [f"{run} ({augment})" for run, augment in runs if augment]
+    return [f"Trained with an augmentation: {'; '.join(told)}."] if told else []
+
+
 def notes(table: xr.Dataset) -> list[str]:
     """What the numbers of a table depend on, line by line."""
     tests = " / ".join(f"{n:,}" for n in _distinct(table.n_test))
     seeds = ", ".join(map(str, _distinct(table.seed)))
     lengths = _distinct(table.epochs)
     length = f"{counted(lengths[0], 'epoch')}, " if len(lengths) == 1 else ""
-    first = f"k in pixels over the training images; accuracy on {tests} test images; {length}seed {seeds}."
+    formats = " / ".join(filter(None, _distinct(table.trained_in)))
+    number_format = f", trained in {formats}" if formats else ""
+    unit = counted_in(zip(table.run.values, table.patch.values, strict=True))
+    first = f"k in {unit} over the training images; accuracy on {tests} test images; {length}seed {seeds}{number_format}."
+    trained = [first, *augmented(zip(table.run.values, table.augment.values, strict=True))]
     if not table.sizes["protocol"]:
-        return [first, "No masking curves yet: smoot-explore curves RUN measures AUC and class II."]
+        return [*trained, "No masking curves yet: smoot-explore curves RUN measures AUC and class II."]
     same = [name for name in PROTOCOL[1:] if name not in varying(table)]
     told = ", ".join(f"{name.replace('_', ' ')} {table[name].values[0]}" for name in same)
     return [
-        first,
+        *trained,
         f"AUC: area under the accuracy drop in per cent, lower is steeper ({told}). It depends on all of these "
         "and on the fill: compare within a column only.",
         "class II: the label's probability rises when pixels are masked "
@@ -84,6 +108,8 @@ def records(table: xr.Dataset) -> list[dict[str, Any]]:
         "method",
         "epochs",
         "seed",
+        "augment",
+        "patch",
         "k_smallest",
         "k_median",
         "k_largest",

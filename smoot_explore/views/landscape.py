@@ -59,11 +59,11 @@ def cobweb(
     record
         A k-landscape of one image; None draws nothing but the axes.
     trajectory
-        Its k epoch by epoch, from `simulate_k`, in pixels.
+        Its k epoch by epoch, from `simulate_k`.
     alpha, beta
         Of the trajectory.
     bounds
-        Of k, in pixels.
+        Of k, in its unit.
     label
         The title.
     """
@@ -77,8 +77,9 @@ def cobweb(
         curve("Steps", np.repeat(k, 2)[:-1], np.concatenate([k[:1], np.repeat(k[1:], 2)]), "steps"),
         points("Start", k[:1], k[:1], "start"),
     )
-    x = Axis("k", "k now", "pixels", reach)
-    y = Axis("next_k", "k after the next visit", "pixels", reach)
+    unit = "pixels" if record is None else record.k.attrs.get("units", "pixels")
+    x = Axis("k", "k now", unit, reach)
+    y = Axis("next_k", "k after the next visit", unit, reach)
     return Sketch("Cobweb", label or "One image's map", x, y, layers)
 
 

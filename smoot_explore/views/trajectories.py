@@ -20,7 +20,6 @@ from smoot_explore.views.view import axis, view
 MOST_LINES = 1000  # images of which each can have a line of its own
 _MOST_POINTS = 22  # of such a line
 _BANDS = {"all": "all images", "90 %": "90 %", "50 %": "half of them"}  # by the role that draws them
-_K = Axis("k", "k", "pixels")
 _IMAGES = Axis("images", "images", None, (0, None))
 
 
@@ -33,7 +32,8 @@ def k_quantiles(k: xr.DataArray, quantiles: Sequence[float] = QUANTILES) -> xr.D
     else:
         for epoch, finite in enumerate(column[np.isfinite(column)] for column in values.T):
             found[:, epoch] = np.quantile(finite, quantiles) if len(finite) else np.nan
-    return xr.DataArray(found, {"quantile": list(quantiles), "epoch": k.epoch}, ("quantile", "epoch"), "k")
+    coords = {"quantile": list(quantiles), "epoch": k.epoch}
+    return xr.DataArray(found, coords, ("quantile", "epoch"), "k", k.attrs)
 
 
 @view(drawn={"epoch", "image", "quantile"}, uses={"k"})
@@ -63,7 +63,7 @@ def k_trajectories(
     picked
         Position of one image that stands out.
     bounds
-        Of k, in pixels, from an epoch on; by default the record's.
+        Of k, in its unit, from an epoch on; by default the record's.
     changes, epochs
         As in `losses`.
     every_image
@@ -105,7 +105,7 @@ def k_trajectories(
     ]
     if label is None:
         label = "k of all images" if n_images is None else f"k of {n_images:,} images"
-    y = _K if n_pixels is None else _K._replace(range=(0, n_pixels))
+    y = _k_axis(k, (None, None) if n_pixels is None else (0, n_pixels))
     return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), y, tuple(layers))
 
 
@@ -122,7 +122,7 @@ def single_k(
     """k ``(epoch, image)`` of a few images, a line each, coloured by their class; ``names`` are told by the pointer."""
     top = float(np.nanmax(k.values, initial=1.0))
     layers = (*_class_lines(k, classes, names), *flags(changes, top))
-    return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _K, layers)
+    return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _k_axis(k), layers)
 
 
 def _one_epoch(record: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -149,7 +149,7 @@ def k_histogram(
     record
         A training record, whose epochs become a slider; or k of the images at one time, ``(image,)``.
     bounds
-        Lowest and highest k allowed, in pixels; by default the record's at the epoch.
+        Lowest and highest k allowed, in its unit; by default the record's at the epoch.
     n_pixels
         Where the axis ends; None takes the part of it where images are.
     bins
@@ -164,7 +164,7 @@ def k_histogram(
     if bounds is None and "bounds" in record.attrs and record.k.size:
         at = bounds_at(record.attrs["bounds"], float(record.epoch))[1:]
     layers = (histogram("K", edges, counts), upright("Bound", at))
-    return Sketch("K histogram", label, _K._replace(range=(edges[0], edges[-1])), _IMAGES, layers)
+    return Sketch("K histogram", label, _k_axis(record.k, (edges[0], edges[-1])), _IMAGES, layers)
 
 
 def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
@@ -217,8 +217,13 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
             element(way._replace(layers=(outermost, singles, *lines))),
             k_histogram(ends, bounds[-1][1:] if near else (), label=f"after epoch {int(ends.epoch)}"),
         ],
-        label=f"k of {n:,} training images, bounds {told} of {n_pixels} pixels",
+        label=f"k of {n:,} training images, bounds {told} of {n_pixels} {_k_axis(k).unit}",
     )
+
+
+def _k_axis(k: xr.DataArray, range: tuple[float | None, float | None] = (None, None)) -> Axis:
+    """The axis of k: pixels, or patches."""
+    return Axis("k", "k", k.attrs.get("units", "pixels"), range)
 
 
 def _bound_lines(bounds: Sequence[Bounds], end: float) -> list[Layer]:

@@ -11,13 +11,13 @@ import param
 import xarray as xr
 
 from smoot_explore import views
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, names
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
 from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
-from smoot_explore.runs.table import columns
+from smoot_explore.runs.table import augmented, columns, counted_in
 from smoot_explore.views.curves import no_drop, roles_of
 from smoot_explore.views.palette import METHOD_NAMES, in_words
 from smoot_explore.views.pictures import SCALES
@@ -58,6 +58,8 @@ class CompareState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
+        for name in ("fill", "attribution"):
+            self.param[name].objects = list(names(name))
         self.opened_runs: list[OpenedRun] = []
 
     @property
@@ -106,7 +108,7 @@ class CompareState(param.Parameterized):
         is_black = results.fill == "black"
         with_black = results.drop_auc.notnull()[:, is_black.values].any("protocol")
         results["class_ii_share"] = results.class_ii_share.where(with_black)
-        order = np.argsort([FILLS.index(fill) for fill in results.fill.values], kind="stable")
+        order = np.argsort([_place(fill) for fill in results.fill.values], kind="stable")
         numbers = columns(results.isel(protocol=order), ["fill"])
         heads = [
             " ".join([column.quantity, *map(in_words, column.of)])
@@ -124,11 +126,14 @@ class CompareState(param.Parameterized):
             return ""
         seeds = sorted({s.run.start_config["seed"] for s in self.opened_runs})
         told = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        unit = counted_in((s.label, s.run.start_config["patch"]) for s in self.opened_runs)
+        images = augmented((s.label, s.run.augment) for s in self.opened_runs)
         return (
-            f"k in pixels. AUC: area under the accuracy drop in per cent, lower is steeper "
+            f"k in {unit}. AUC: area under the accuracy drop in per cent, lower is steeper "
             f"({in_words(self.attribution)}, signed, highest first). "
             "It depends on fill, attribution and ranking: compare within a column only. "
             f"{told}, one training each: a difference of a point may be chance. Class II: black fill, tolerance 0.01."
+            + "".join(f" {line}" for line in images)
         )
 
     def to_csv(self) -> str:
@@ -186,9 +191,15 @@ class CompareState(param.Parameterized):
 
     def _measured(self, opened: OpenedRun) -> list[xr.Dataset]:
         """All curves of the run under the chosen attribution method, black fill first."""
-        fills = sorted(FILLS, key=lambda fill: fill != "black")
-        found = [opened.curves(fill, self.attribution) for fill in fills]
-        return [curves for curves in found if curves is not None]
+        found = {fill: opened.curves(fill, self.attribution) for fill in opened.fills(self.attribution)}
+        fills = sorted(found, key=lambda fill: (fill != "black", _place(fill)))
+        return [curves for fill in fills if (curves := found[fill]) is not None]
+
+
+def _place(fill: str) -> int:
+    """Where a fill stands among others; those that are not known here come last."""
+    known = names("fill")
+    return known.index(fill) if fill in known else len(known)
 
 
 def missing_maps(problems: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ import param
 import torch
 import xarray as xr
 
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, ORDERS, names
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.effect import MaskingEffect, masking_effect
@@ -121,6 +121,8 @@ class ImageState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
+        for name in ("fill", "attribution"):
+            self.param[name].objects = list(names(name))
         self.opened: OpenedRun | None = None
         self.upload: Split | None = None
         self._uploads = 0

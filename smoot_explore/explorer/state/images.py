@@ -6,7 +6,7 @@ import numpy as np
 import param
 import xarray as xr
 
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS
+from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, names
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -46,6 +46,8 @@ class ImagesState(param.Parameterized):
 
     def __init__(self) -> None:
         super().__init__()
+        for name in ("fill", "attribution"):
+            self.param[name].objects = list(names(name))
         self.opened: OpenedRun | None = None
 
     def show(self, opened: OpenedRun) -> None:

@@ -13,7 +13,7 @@ import param
 import xarray as xr
 from torch import nn
 
-from smoot_explore.core.bounds import Bounds, in_pixels, moving_bounds
+from smoot_explore.core.bounds import Bounds, counted_bounds, moving_bounds
 from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
@@ -21,7 +21,7 @@ from smoot_explore.core.history import History
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
-from smoot_explore.core.rules import start_k
+from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
 from smoot_explore.engine.trainings import (
@@ -194,8 +194,8 @@ class TrainState(param.Parameterized):
         if self.data is None and training.prepared is not None:
             self.data = training.prepared.data
             # Sliders may have moved while it waited: what counts is the start of the run.
-            self.started = TrainingConfig(**training.prepared.run.start_config)
-            self.history = History(self._k_start(len(self.data.train)))
+            self.started = TrainingConfig.recorded(training.prepared.run.start_config)
+            self.history = History(self._k_start(len(self.data.train)), self.unit)
             self.choose_watched()
         for report in reports:
             if isinstance(report, WatchReport):
@@ -265,11 +265,26 @@ class TrainState(param.Parameterized):
         return moving_bounds(self.started.k_min, self.started.k_max, moved)
 
     @property
-    def bounds_in_pixels(self) -> list[Bounds]:
-        """The bounds of k in pixels; empty where k has none."""
+    def unit(self) -> str:
+        """What the k of the training shown counts: "pixels" or "patches"."""
+        return k_unit(self.started.to_dict())
+
+    @property
+    def most_k(self) -> int:
+        """How many of them an image has; 0 while nothing is shown."""
+        return 0 if self.data is None else most_k(self.started.to_dict(), self.data.n_pixels)
+
+    @property
+    def start_k(self) -> float:
+        """How many of them are masked at first."""
+        return start_k(self.started.to_dict(), self.most_k)
+
+    @property
+    def counted_bounds(self) -> list[Bounds]:
+        """The bounds of k in its unit; empty where k has none."""
         if self.data is None or self.started.method != "smoot":
             return []
-        return in_pixels(self.bounds, self.data.n_pixels)
+        return counted_bounds(self.bounds, self.most_k)
 
     def epoch_of(self, step: int) -> float:
         """A step on the plots' axis."""
@@ -279,7 +294,7 @@ class TrainState(param.Parameterized):
         """Show a finished run until the visitor trains one; ``look`` at its watched images, or do so later."""
         self.reset()
         record = opened.run.record()
-        config = TrainingConfig(**opened.run.start_config)
+        config = TrainingConfig.recorded(opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config
         self.changes = opened.run.changes
         self.steps_per_epoch = count_steps(len(opened.data.train), config.batch_size)
@@ -342,8 +357,9 @@ class TrainState(param.Parameterized):
             float(self.seen.k[column]),
             change,
             self.config,
-            self.data.n_pixels,
+            self.most_k,
             self.started.method,
+            self.unit,
         )
 
     def _source(self) -> tuple[str, int | None]:
@@ -388,7 +404,7 @@ class TrainState(param.Parameterized):
         """k of n images before the first step; none for traditional training."""
         if self.started.method == "traditional" or self.data is None:
             return None
-        return np.full(n, start_k(self.started.to_dict(), self.data.n_pixels))
+        return np.full(n, self.start_k)
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:
@@ -425,6 +441,7 @@ def explanation(
     config: TrainingConfig,
     n_pixels: int,
     method: str,
+    unit: str = "pixels",
 ) -> str:
     """Why k moves: equations (3) and (4) with this image's numbers, as Markdown.
 
@@ -434,6 +451,8 @@ def explanation(
         Δ₁ and Δ₂..ₙ.
     config
         For α, β and the bounds.
+    n_pixels, unit
+        What k counts up to, and what it counts: pixels or patches.
     """
     verdict = {
         "I": "**class I** (masking its strongest pixels only lowers its probability)",
@@ -445,7 +464,7 @@ def explanation(
     first, others = change
     one, rest = "Δ<sub>1</sub>", "Δ<sub>2…n</sub>"
     what = (
-        f"Without its {k:.0f} least important pixels the probability of {label} changes by {one} = {_signed(first)}, "
+        f"Without its {k:.0f} least important {unit} the probability of {label} changes by {one} = {_signed(first)}, "
         f"that of the runners-up by {rest} = {_signed(others)}."
     )
     if method == "sgt":
@@ -460,11 +479,11 @@ def explanation(
     else:
         end = "so **less is masked** next time."
     if not lower <= k + step <= upper:
-        end += f" Its bounds ({lower:.0f} to {upper:.0f} pixels) hold it."
+        end += f" Its bounds ({lower:.0f} to {upper:.0f} {unit}) hold it."
     return (
         f"{head} {what} Δ = β·{one} + (1−β)·{rest} = {config.beta:.2f}·({_signed(first)}) + "
         f"{1 - config.beta:.2f}·({_signed(others)}) = **{_signed(delta)}**, and k moves by α·Δ = {config.alpha:g} × "
-        f"({_signed(delta)}) = **{_signed(step, 2)} pixels** a visit, {end}"
+        f"({_signed(delta)}) = **{_signed(step, 2)} {unit}** a visit, {end}"
     )
 
 

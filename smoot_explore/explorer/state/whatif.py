@@ -68,17 +68,22 @@ class WhatIfState(param.Parameterized):
 
     @property
     def n_pixels(self) -> int:
-        """P."""
+        """P, or the number of patches."""
         return int(self.landscape.attrs["n_pixels"]) if self.landscape is not None else 0
 
     @property
+    def unit(self) -> str:
+        """What k counts: "pixels" or "patches"."""
+        return "pixels" if self.landscape is None else self.landscape.k.attrs.get("units", "pixels")
+
+    @property
     def bounds(self) -> tuple[float, float]:
-        """Bounds on k in pixels, in order also while one is moved past the other."""
+        """Bounds on k, in order also while one is moved past the other."""
         low, high = sorted((self.config.k_min, self.config.k_max))
         return low * self.n_pixels, high * self.n_pixels
 
     def trajectories(self) -> xr.DataArray:
-        """k of every image ``(epoch, image)``, in pixels."""
+        """k of every image ``(epoch, image)``."""
         if self.landscape is None:
             raise ValueError("the run has no k-landscape yet; measure it first")
         values = {name: getattr(self.config, name) for name in SETTINGS}
@@ -93,9 +98,10 @@ class WhatIfState(param.Parameterized):
         moving = float((np.abs(k.values[-1] - k.values[-2]) > 0.5).mean()) if len(k) > 1 else 0.0
         return (
             f"After {self.epochs} epochs: **{100 * at_low:.0f} %** of {k.shape[1]} images at the lower bound "
-            f"({low:.0f} pixels), **{100 * at_high:.0f} %** at the upper ({high:.0f}), "
+            f"({low:.0f} {self.unit}), **{100 * at_high:.0f} %** at the upper ({high:.0f}), "
             f"**{100 * between:.0f} %** between; {100 * moving:.0f} % still move by more than half a "
-            f"pixel a visit. k min / median / max: {last.min():.0f} / {np.median(last):.0f} / {last.max():.0f}."
+            f"{'pixel' if self.unit == 'pixels' else 'patch'} a visit. "
+            f"k min / median / max: {last.min():.0f} / {np.median(last):.0f} / {last.max():.0f}."
         )
 
     def describe_picked(self, k: xr.DataArray) -> str:
@@ -108,6 +114,6 @@ class WhatIfState(param.Parameterized):
         image = int(self.landscape.image_id[self.position])
         return (
             f"**Training image {image} ({label})**: k {direction} from {path[0]:.0f} to "
-            f"{path[-1]:.0f} pixels. Where the curve lies below the dotted diagonal, Δ is below 0 and k falls; "
+            f"{path[-1]:.0f} {self.unit}. Where the curve lies below the dotted diagonal, Δ is below 0 and k falls; "
             "above it, k rises; where they cross, k comes to rest."
         )

@@ -10,14 +10,21 @@ import panel_material_ui as pmui
 
 from smoot_explore.compute.device import available_devices
 from smoot_explore.core.config import TrainingConfig, setting_names
-from smoot_explore.explorer.controls import bounds_control, button_group, choice, control, small_text
+from smoot_explore.core.rules import k_unit
+from smoot_explore.explorer.controls import (
+    bounds_control,
+    button_group,
+    choice,
+    control,
+    label_in,
+    small_text,
+)
 from smoot_explore.explorer.state.train import OWN_FOLDER, TrainState
 from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}
 _LIVE = ("alpha", "beta", "kl_weight", "learning_rate")
-# Pictures here count pixels: patches are for Python and the command line.
-_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max", "device", "patch"}]
+_BELOW = [n for n in setting_names() if n not in {*_ABOVE, *_LIVE, "k_min", "k_max", "device"}]
 
 
 class Sidebar:
@@ -76,6 +83,7 @@ class Sidebar:
             *self.live,
             accordion,
         ]  # fmt: skip
+        config.param.watch(self._patch_chosen, "patch")
         state.param.watch(self._data_chosen, "data_name")
         self._data_chosen()
         self.refresh()
@@ -163,6 +171,9 @@ class Sidebar:
                 widget.disabled = self.state.busy
             self.fixed += more
             self.more.objects = more
+
+    def _patch_chosen(self, *events: Any) -> None:
+        label_in(self.live[0], k_unit(self.state.config.to_dict()))
 
     def _data_chosen(self, *events: Any) -> None:
         self.folder.visible = self.state.data_name == OWN_FOLDER

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-import xarray as xr
 from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.rules import start_k
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.trainings import WatchReport
@@ -118,12 +115,11 @@ class TrainTab:
         )
         if state.preview is not None and history.scores:
             epochs = history.scores[-1].epoch
-        method, bounds = state.started.method, state.bounds_in_pixels
+        method, bounds = state.started.method, state.counted_bounds
         reference = state.reference if state.data is not None else None
         seen = state.seen if method != "traditional" else None
         classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
         watched = history.k_of([] if seen is None or not history.guided else seen.positions)
-        k = history.k if history.guided and history.k is not None else np.empty(0)
         return {
             "watched": self._strip(),
             "accuracy-drop-while-training": self._kept(
@@ -143,7 +139,7 @@ class TrainTab:
                 lambda: views.accuracies.sketch(history.accuracies(), flags, epochs),
             ),
             "k-now": views.k_histogram.sketch(
-                xr.DataArray(k, dims="image"), bounds[-1][1:] if bounds else (), label="k now"
+                history.k_now(), bounds[-1][1:] if bounds else (), label="k now"
             ),
         }  # fmt: skip
 
@@ -164,6 +160,8 @@ class TrainTab:
     def _new_strip(self) -> Sketch:
         state, seen = self.state, self.state.seen
         label = "The watched images as the model sees them, their class, and k at the start → now"
+        if state.unit != "pixels":
+            label += f" ({state.unit})"
         room = {"cell": 66, "label": label}
         if seen is None or state.data is None:
             return views.picture_grid.sketch(
@@ -176,9 +174,8 @@ class TrainTab:
             self._limited = seen
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
-        starts = start_k(state.started.to_dict(), state.data.n_pixels)
         footers = [
-            (f"class {c}", f"{starts:.0f} → {k:.0f}" if guided else "no masking")
+            (f"class {c}", f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
             for c, k in zip(classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1

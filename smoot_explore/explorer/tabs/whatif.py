@@ -12,7 +12,7 @@ from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.core.bounds import Bounds
-from smoot_explore.explorer.controls import bounds_control, control, number, small_text, text
+from smoot_explore.explorer.controls import bounds_control, control, label_in, number, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
@@ -36,6 +36,7 @@ class WhatIfTab:
         self.summary = text(margin=(4, 10))
         self.picked = text(margin=(4, 10))
         sliders = [control(state.config, name) for name in ("alpha", "beta", "k_init")]
+        self.alpha = sliders[0]
         sliders += [bounds_control(state.config), control(state, "epochs")]
         self.plots = pn.Column(
             self.summary,
@@ -80,6 +81,7 @@ class WhatIfTab:
         if not ready:
             return
         self._k = state.trajectories()
+        label_in(self.alpha, state.unit)
         self.trajectories.show(self._trajectories(self._k))
 
     def show_details(self) -> None:

@@ -35,7 +35,7 @@ def settings_report(runner: Runner) -> Iterator[Part]:
                 f"{name}, {scale}", str(experiment.architecture_at(scale)),
                 *(f"{n:,}" for n in (size.train or experiment.full[0], size.test or experiment.full[1])),
                 str(config.epochs), str(config.batch_size), f"{config.optimizer} {config.learning_rate:g}",
-                "yes" if size.slow_down else "no", str(len(size.seeds)),
+                "yes" if config.schedule == "settle" else "no", str(len(size.seeds)),
             ])  # fmt: skip
     heads = ["experiment, scale", "model", "training images", "test images", "epochs", "batch", "optimiser and rate",
              "slower at the end", "seeds"]  # fmt: skip
