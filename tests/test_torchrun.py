@@ -199,11 +199,20 @@ def torchrun(*arguments):
     )  # fmt: skip
 
 
+def outcome(process):
+    """What it has printed when it is over, on both streams."""
+    try:
+        return process.communicate(timeout=600)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     process = torchrun(__file__, folder)
-    _, errors = process.communicate(timeout=600)
+    _, errors = outcome(process)
     assert process.returncode == 0, errors
     return folder
 
@@ -315,7 +324,7 @@ def test_a_command_survives_a_killed_process_and_ctrl_c(folder, tmp_path):
     killed = torchrun(*command)
     killed.stdout.readline()  # an epoch is done
     os.kill(workers(killed)[1], signal.SIGKILL)
-    _, errors = killed.communicate(timeout=120)
+    _, errors = outcome(killed)
     assert killed.returncode != 0
     assert "exitcode  : -9" in errors
     kept = open_run(path).epochs
@@ -324,12 +333,12 @@ def test_a_command_survives_a_killed_process_and_ctrl_c(folder, tmp_path):
     interrupted = torchrun(*command)
     interrupted.stdout.readline()
     os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does
-    _, errors = interrupted.communicate(timeout=120)
+    _, errors = outcome(interrupted)
     assert "Go on with: torchrun --nproc-per-node 2 -m smoot_explore train" in errors
     assert errors.count("kept") == 1
     assert open_run(path).epochs > kept
 
-    *_, last = torchrun(*command).communicate(timeout=120)
+    _, last = outcome(torchrun(*command))
     assert open_run(path).finished, last
     assert same_at_the_end(open_run(path), open_run(folder / "whole"))
 

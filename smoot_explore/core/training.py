@@ -191,9 +191,10 @@ def _epochs(
     # Once all have told, the first has made the run that the others read.
     slice_size = _slice_size(model, data, hardware)
     if ranks.count > 1:
-        common = {"every": every, "augment": augment_name(augment), "run given": run is not None}
-        common["data"] = data.fingerprint
-        slice_size = _common(ranks, slice_size, settings, hardware, common)
+        slice_size = _common(
+            ranks, slice_size, settings, hardware,
+            {"every": every, "augment": augment_name(augment), "run given": run is not None, "data": data.fingerprint},
+        )  # fmt: skip
     if run is not None:
         run.resume(model, state, data, settings, augment_name(augment))
     loss.visits.fill_(state.epoch)
