@@ -14,6 +14,7 @@ import numpy as np
 from smoot_explore.cli.results import measure, print_table
 from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
 from smoot_explore.compute.device import hardware_of
+from smoot_explore.compute.ranks import join_ranks
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.models import create_model
@@ -56,6 +57,7 @@ def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: 
 
     Of the options ``given``, by their parameters' names, those on data and model must be the run's.
     """
+    first = _is_first()
     run = open_run(folder)
     _check_same(run, given)
     config = run.config
@@ -66,7 +68,8 @@ def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: 
             f"{run.path} is finished: {counted(run.epochs, 'epoch')}; a larger --epochs goes on",
             soft_wrap=True,
         )
-        print_table(compare_runs([run]), as_json, folder=run.path)
+        if first:
+            print_table(compare_runs([run]), as_json, folder=run.path)
         return
     _train_and_print(run, run.load_model(), run.load_data(root), config, as_json)
 
@@ -96,13 +99,24 @@ def _check_same(run: Run, given: dict[str, Any]) -> None:
 
 
 def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConfig, as_json: bool) -> None:
+    first = _is_first()
     if not _train(run, model, data, config, quiet=as_json):
+        n = join_ranks().count
+        command = "smoot-explore" if n == 1 else f"torchrun --nproc-per-node {n} -m smoot_explore"
         stderr.print(
-            f"stopped with {counted(run.epochs, 'epoch')} kept. "
-            f"Go on with: smoot-explore train {run.path} --resume"
+            f"stopped with {counted(run.epochs, 'epoch')} kept. Go on with: {command} train {run.path} --resume",
+            soft_wrap=True,
         )
         sys.exit(INTERRUPTED)
-    print_table(compare_runs([run]), as_json, folder=run.path)
+    if first:
+        print_table(compare_runs([run]), as_json, folder=run.path)
+
+
+def _is_first() -> bool:
+    """Whether this is the process that prints: all others of a training by ``torchrun`` are silent."""
+    first = join_ranks().rank == 0
+    stdout.quiet = stderr.quiet = not first
+    return first
 
 
 def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from smoot_explore.compute.ranks import own_gpu, present_ranks
 from smoot_explore.errors import unknown_name
 
 
@@ -35,7 +36,8 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     Parameters
     ----------
     device
-        ``"auto"`` (a GPU when there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+        ``"auto"`` (a GPU when there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``. Where several
+        processes train one model, ``"auto"`` and ``"cuda"`` are each one's own GPU.
     precision
         ``"auto"``: bfloat16 where the hardware computes with it (a GPU since Ampere, a CPU with
         avx512_bf16 or amx), float32 elsewhere. ``"float32"``, ``"bfloat16"``.
@@ -52,6 +54,8 @@ def choose_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
             device = "mps"
         else:
             device = "cpu"
+    if device == "cuda" and torch.cuda.is_available() and present_ranks().count > 1:
+        device = f"cuda:{own_gpu()}"
     chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(

@@ -46,7 +46,7 @@ class GuidedLoss(nn.Module):
 
     It works under ``torch.autocast``, with gradient clipping and accumulation, with a compiled model, and wrapped in
     ``DistributedDataParallel``, where one call is one step: wherever ``torch.distributed`` is initialised, all
-    processes must call it together, each with the same number of images, and hold the same k afterwards.
+    processes must call it together, each with images of its own, and hold the same k afterwards.
     In eval mode nothing is moved.
 
     Parameters
@@ -119,7 +119,10 @@ class GuidedLoss(nn.Module):
         self.live: LiveValues | None = (
             None  # in place of the config's, for a loop that decides when they change
         )
+        self.sizes: list[int] | None = None  # images of each process in the next call; None asks them
         self.seen = 0  # images, over all calls
+        # Ids whose maps the other processes do not have, with their sizes.
+        self._harvested: tuple[Tensor, list[int] | None] | None = None
         self._move = k_rule(config.k_rule) if config.method == "smoot" else None
         self._checked = False
         _, height, width = image_shape
@@ -157,6 +160,7 @@ class GuidedLoss(nn.Module):
         live = config.live_values() if self.live is None else self.live
         guided = config.method != "traditional"
         own_pass = config.saliency_pass == "eval"
+        self.share_maps()
         if not self._checked:
             self._check(images, labels, ids)
         images = images.detach().requires_grad_(guided and not own_pass)
@@ -230,8 +234,11 @@ class GuidedLoss(nn.Module):
     @torch.no_grad()
     def _keep(self, ids: Tensor, k: Tensor, delta: Tensor, probability: Tensor, correct: Tensor) -> None:
         values = torch.stack([k, delta, probability, correct.float()])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            ids, values = _of_all_processes(ids, values)
+        if _in_parallel():
+            # float64 holds both ids and float32 as they are.
+            own = torch.cat([ids.double().unsqueeze(0), values.double()])
+            everyones = _of_all_processes(own, self.sizes)
+            ids, values = everyones[0].long(), everyones[1:].float()
         self.k[ids], self.delta[ids], self.probability[ids] = values[:3].unbind()
         self.correct[ids] = values[3] > 0
         self.visits[ids] += 1
@@ -250,6 +257,21 @@ class GuidedLoss(nn.Module):
                 self.maps[ids] = one.mean(1).to(self.maps.dtype)
 
         images.register_hook(keep)
+        if _in_parallel():
+            self._harvested = ids, self.sizes
+
+    @torch.no_grad()
+    def share_maps(self) -> None:
+        """Let the processes of a training tell each other the saliency that their last call has harvested.
+
+        The next call does it too, before anything else.
+        """
+        if self._harvested is None or self.maps is None:
+            return
+        (ids, sizes), self._harvested = self._harvested, None
+        everyones = _of_all_processes(self.maps[ids].flatten(1).T, sizes)
+        ids = _of_all_processes(ids.unsqueeze(0), sizes)[0]
+        self.maps[ids] = everyones.T.unflatten(1, self.maps.shape[1:])
 
     def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
         """Raise a clear error for a first batch that cannot be what it should."""
@@ -286,11 +308,23 @@ def _kept_for_two_passes(model: nn.Module) -> contextlib.AbstractContextManager:
     return torch._functorch.config.patch(donated_buffer=False)
 
 
-def _of_all_processes(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """ids ``(B,)`` and values ``(4, B)`` of all processes of a distributed training, one after the other."""
-    n = torch.distributed.get_world_size()
-    all_ids = [torch.empty_like(ids) for _ in range(n)]
-    all_values = [torch.empty_like(values) for _ in range(n)]
-    torch.distributed.all_gather(all_ids, ids.contiguous())
-    torch.distributed.all_gather(all_values, values.contiguous())
-    return torch.cat(all_ids), torch.cat(all_values, 1)
+def _in_parallel() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _of_all_processes(own: Tensor, sizes: list[int] | None) -> Tensor:
+    """Values ``(n, images)`` of all processes of a distributed training, one after the other.
+
+    ``sizes`` says how many of the images count in each process; None asks them, all of each.
+    """
+    rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if sizes is None:
+        lengths = own.new_zeros(count, dtype=torch.int64)
+        lengths[rank] = own.shape[1]
+        torch.distributed.all_reduce(lengths)
+        sizes = lengths.tolist()
+    padded = own.new_zeros(len(own), max(sizes))
+    padded[:, : sizes[rank]] = own[:, : sizes[rank]]
+    everyones = [torch.empty_like(padded) for _ in sizes]
+    torch.distributed.all_gather(everyones, padded)
+    return torch.cat([one[:, :size] for one, size in zip(everyones, sizes, strict=True)], 1)

@@ -17,6 +17,7 @@ import torch
 import xarray as xr
 from torch import nn
 
+from smoot_explore.compute.ranks import present_ranks
 from smoot_explore.core.choices import names
 from smoot_explore.core.classes import accuracy_drop
 from smoot_explore.core.config import TrainingConfig
@@ -299,7 +300,8 @@ def probed(
     only when the one before is done and enough time is left for the last epoch's. So epochs are left out where a curve
     costs more than ``share`` of an epoch. The last epoch's curve alone is measured whatever it costs, before the
     training is finished: trainings so short that it does not fit take longer by that curve. A run whose process ends
-    while it is measured has no curve of its last epoch.
+    while it is measured has no curve of its last epoch. Where several processes train together, the first one measures,
+    and the others get the records of the training alone.
 
     Parameters
     ----------
@@ -340,6 +342,8 @@ def probed(
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie above 0 and at most at 1, given {share}; the default is 0.03")
+    if present_ranks().rank > 0:
+        return records
     kept = None if run is None else run.probe
     if probe is None:
         protocol: dict[str, Any] = {"precision": config.precision}

@@ -12,15 +12,18 @@ from typing import Any, overload
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from smoot_explore.compute.device import Hardware, choose_hardware, hardware_of, in_layout
 from smoot_explore.compute.memory import retained_memory
 from smoot_explore.compute.randomness import OwnDraws, derived_seed
+from smoot_explore.compute.ranks import Ranks, join_ranks, split_sizes
 from smoot_explore.core.augment import Augment, augment_name
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.cuda_graph import CapturedStep, cuda_graph
 from smoot_explore.core.loss import GuidedLoss, harvests
 from smoot_explore.core.masking import check_fill, check_patch
+from smoot_explore.core.meeting import Meeting
 from smoot_explore.core.models import (
     activation_bytes,
     check_logits,
@@ -98,6 +101,10 @@ def train(
     unless the whole model is. A last batch of one image joins the batch before it, because BatchNorm cannot
     normalise one image.
 
+    Started by ``torchrun``, or where ``torch.distributed`` is initialised, all processes train one model together:
+    each computes its part of every batch, and all yield the same records, but for the times. The first decides on live
+    values, and it alone writes the run. See docs/scaling.md.
+
     Parameters
     ----------
     model
@@ -128,14 +135,18 @@ def train(
     Raises
     ------
     ValueError
-        At the call, for settings, a model or data that do not go together.
+        At the call, for settings, a model or data that do not go together; at the first record, where several
+        processes were given different ones.
     TrainingError
-        When the loss is no longer finite.
+        When the loss is no longer finite, or another process of the training has ended.
     """
     config.check()
     if every is not None and every < 1:
         raise ValueError(f"every must be at least 1 step, or None for epochs alone; given {every}")
+    ranks = join_ranks()
     hardware = choose_hardware(config.device, config.precision)
+    if ranks.count > 1:
+        _check_together(ranks, config, hardware, captured)
     if captured and hardware.device.type != "cuda":
         raise ValueError(
             f"captured=True needs a CUDA GPU, and training would run on {hardware.device}; leave it out"
@@ -148,7 +159,7 @@ def train(
     if harvests(config):
         _check_harvest(data)
     check_fits(model.to(hardware.device), data, hardware)
-    records = _epochs(model, data, config, hardware, run, every, augment, captured)
+    records = _epochs(model, data, config, hardware, ranks, run, every, augment, captured)
     return records if log is None else _logged(records, log)
 
 
@@ -166,6 +177,7 @@ def _epochs(
     data: ImageData,
     config: TrainingConfig,
     hardware: Hardware,
+    ranks: Ranks,
     run: EpochStore | None,
     every: int | None,
     augment: Augment | None,
@@ -176,11 +188,18 @@ def _epochs(
     split = _on_device(data.train, hardware.device)
     state = _start(model, data, settings, hardware.device, captured=captured)
     loss = state.loss
+    # Once all have told, the first has made the run that the others read.
+    slice_size = _slice_size(model, data, hardware)
+    if ranks.count > 1:
+        slice_size = _common(
+            ranks, slice_size, settings, hardware,
+            {"every": every, "augment": augment_name(augment), "run given": run is not None, "data": data.fingerprint},
+        )  # fmt: skip
     if run is not None:
         run.resume(model, state, data, settings, augment_name(augment))
     loss.visits.fill_(state.epoch)
+    parallel = None if ranks.count == 1 else DistributedDataParallel(loss, broadcast_buffers=False)
     n, batch_size = len(split), settings.batch_size
-    slice_size = _slice_size(model, data, hardware)
     steps_per_epoch = count_steps(n, batch_size)
     if captured and (slice_size < batch_size or split.images.device.type == "cpu"):
         raise ValueError(
@@ -190,23 +209,27 @@ def _epochs(
     draws = OwnDraws(hardware.device, apart=not is_compiled(model))
     generator = loss.generator = torch.Generator(hardware.device)  # of the random fills
     modes = training_modes(model)
-    with retained_memory(hardware.device), kept_modes(model):
+    with Meeting(ranks) as meeting, retained_memory(hardware.device), kept_modes(model):
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             seed = derived_seed(settings.seed, epoch)
-            draws.start(seed)
-            generator.manual_seed(seed)
+            own_seed = seed if ranks.count == 1 else derived_seed(seed, ranks.rank)
+            draws.start(own_seed)
+            generator.manual_seed(own_seed)
             permutation = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
             loss.seen = n * (epoch - 1)
             # Harvested saliency changes with the first epoch what a step does: each epoch has its own recording.
             visit: Callable[[Tensor, LiveValues], Tensor] = functools.partial(
-                _visit, loss, state.optimizer, split, hardware, slice_size, augment
+                _visit, loss, state.optimizer, split, hardware, ranks, slice_size, augment, parallel
             )
             if captured:
                 record_step = cuda_graph(hardware.device, generator)
                 visit = CapturedStep(visit, batch_size, hardware.device, record_step)
-            meter = _Meter(steps_per_epoch, hardware.device)
+            meter = _Meter(steps_per_epoch, hardware.device, ranks)
             for i, ids in enumerate(batches(permutation.to(split.images.device), batch_size)):
-                _read_live_values(config, state, epoch)
+                live = meeting.agree(config.live_values())
+                if live is None:
+                    return
+                _take_live_values(live, state, epoch)
                 share = pace(settings, epoch - 1 + i / steps_per_epoch)
                 set_learning_rate(state.optimizer, share * state.live.learning_rate)
                 set_modes(modes)
@@ -223,15 +246,50 @@ def _epochs(
                 raise TrainingError(
                     f"the weights are not finite after the last step of epoch {epoch}. {_advice(state.live)}"
                 )
+            ranks.follow_first(
+                list(model.buffers())
+            )  # what BatchNorm has recorded: each has seen other images
             with draws:
-                test_accuracy = accuracy(model, data.test, hardware=hardware)
+                right = _count_right(model, data.test, hardware, ranks)
+                test_accuracy = 100 * ranks.add(right).item() / len(data.test)
             state.epoch = epoch
             record = meter.epoch_record(state, test_accuracy)
-            if run is not None:
+            if run is not None and ranks.rank == 0:
                 run.write_epoch(record, model, state)
             yield record
-        if run is not None:
+        if meeting.agree(config.live_values()) is not None and run is not None and ranks.rank == 0:
             run.finish()
+
+
+def _check_together(ranks: Ranks, config: TrainingConfig, hardware: Hardware, captured: bool) -> None:
+    """Raise ``ValueError`` for what several processes cannot do together."""
+    if captured:
+        raise ValueError("captured=True is for one process; leave it out where several train together")
+    if hardware.device.type == "mps":
+        raise ValueError("several processes train together on CUDA GPUs or CPUs; use device='cpu'")
+    if config.batch_size < 2 * ranks.count:
+        raise ValueError(
+            f"batch_size counts the images of all processes, and each needs two or more: {config.batch_size} are too "
+            f"few for {ranks.count} processes; use batch_size={2 * ranks.count} or more, or fewer processes"
+        )
+
+
+def _common(
+    ranks: Ranks, slice_size: int, config: TrainingConfig, hardware: Hardware, common: dict[str, Any]
+) -> int:
+    """The smallest slice size of all processes, once they have been found to train the same."""
+    own = {**config.to_dict(), "device": hardware.device.type, "precision": str(hardware.dtype), **common}
+    for name in LiveValues._fields:
+        del own[name]  # the first process decides on them
+    everyones = ranks.told((slice_size, own))
+    for rank, (_, settings) in enumerate(everyones):
+        for name, value in everyones[0][1].items():
+            if settings[name] != value:
+                raise ValueError(
+                    f"the processes must train the same: {name} is {value!r} in process 0 and {settings[name]!r} in "
+                    f"process {rank}; give all the same settings and data"
+                )
+    return min(size for size, _ in everyones)
 
 
 def _visit(
@@ -239,17 +297,22 @@ def _visit(
     optimizer: torch.optim.Optimizer,
     split: Split,
     hardware: Hardware,
+    ranks: Ranks,
     slice_size: int,
     augment: Augment | None,
+    parallel: DistributedDataParallel | None,
     ids: Tensor,
     live: LiveValues,
 ) -> Tensor:
     """One step on the images ``ids``; its losses are given back."""
+    sizes, ids = ranks.sizes(len(ids)), ranks.part(ids)
     images, labels = split.batch(ids, hardware)
     if augment is not None:
         images = augment(images)
     loss.live = live
-    return training_step(loss, optimizer, images, labels, ids.to(hardware.device), hardware, slice_size)
+    return training_step(
+        loss, optimizer, images, labels, ids.to(hardware.device), hardware, slice_size, parallel, sizes
+    )
 
 
 def training_step(
@@ -260,6 +323,8 @@ def training_step(
     ids: Tensor,
     hardware: Hardware,
     slice_size: int | None = None,
+    parallel: DistributedDataParallel | None = None,
+    sizes: list[int] | None = None,
 ) -> Tensor:
     """One step of Algorithm 1 (SGT) or 2 (SMOOT), or of traditional training, on one batch.
 
@@ -267,24 +332,43 @@ def training_step(
     do not fit into memory, they go through the model in slices whose gradients add up to the batch's (BatchNorm then
     sees the slices).
 
+    ``parallel`` is ``loss`` in several processes, and the images are this one's part of a batch, as of `Ranks.part`;
+    ``sizes`` says how many each process has. All get the gradients of the whole batch.
+
     Returns
     -------
     Tensor
-        ``(4,)`` on the device: loss, cross-entropy, KL, share of right predictions.
+        ``(4,)`` on the device: loss, cross-entropy, KL, share of right predictions; of several processes, what these
+        images contribute to the batch's.
     """
     weights = [weight for weight in loss.model.parameters() if weight.requires_grad]
     # Naming the weights spares the gradient with respect to the images, unless it is harvested.
     wanted = None if harvests(loss.config) else weights
     optimizer.zero_grad(set_to_none=True)
-    n_slices = -(-len(images) // (slice_size or len(images)))
+    rank = 0 if parallel is None else torch.distributed.get_rank()
+    sizes = sizes or [len(images)]
+    n_slices = -(-max(sizes) // (slice_size or max(sizes)))  # in each process: they call the loss together
+    parts = zip(*(whole.tensor_split(n_slices) for whole in (images, labels, ids)), strict=True)
+    in_slices = zip(*(split_sizes(size, n_slices) for size in sizes), strict=True)
     losses = []
-    for part in zip(*(whole.tensor_split(n_slices) for whole in (images, labels, ids)), strict=True):
-        with hardware.autocast():
-            out = loss(*part)
-        share = len(out.k) / len(images)
-        torch.autograd.backward(out.loss * share, inputs=wanted)
+    for i, (part, in_slice) in enumerate(zip(parts, in_slices, strict=True)):
+        share = in_slice[rank] / sum(sizes)
+        call: nn.Module = loss
+        context: contextlib.AbstractContextManager = contextlib.nullcontext()
+        if parallel is not None:
+            loss.sizes, call = list(in_slice), parallel
+            if not len(part[0]):
+                part = images[:2], labels[:2], ids[:2]  # as of `Ranks.part`
+            if i + 1 < n_slices:
+                context = parallel.no_sync()
+        with context:
+            with hardware.autocast():
+                out = call(*part)
+            # DistributedDataParallel divides by the number of processes, whose shares already add up to 1.
+            torch.autograd.backward(out.loss * (share * len(sizes)), inputs=wanted)
         terms = [out.loss.detach(), out.cross_entropy, out.kl, out.correct.float().mean()]
         losses.append(torch.stack(terms) * share)
+    loss.share_maps()
     if loss.config.gradient_limit:
         nn.utils.clip_grad_norm_(weights, loss.config.gradient_limit)
     optimizer.step()  # (7)
@@ -294,23 +378,32 @@ def training_step(
 @torch.no_grad()
 def accuracy(model: nn.Module, split: Split, *, hardware: Hardware | None = None) -> float:
     """Share of the images whose most probable class is the label, in per cent, in eval mode."""
-    hardware = hardware or hardware_of(model)
+    right = _count_right(model, split, hardware or hardware_of(model), Ranks())
+    return 100 * right.item() / len(split)
+
+
+@torch.no_grad()
+def _count_right(model: nn.Module, split: Split, hardware: Hardware, ranks: Ranks) -> Tensor:
+    """How many images of this process's share are recognised, ``()`` on the device."""
     split = _on_device(split, hardware.device)
     right = torch.zeros((), device=hardware.device)
     with kept_modes(model), hardware.autocast():
         model.eval()
-        for ids in torch.arange(len(split), device=split.images.device).split(512):
+        own = torch.arange(len(split), device=split.images.device)[ranks.rank :: ranks.count]
+        for ids in own.split(512) if len(own) else ():
             images, labels = split.batch(ids, hardware)
             right += (model(images).argmax(1) == labels).sum()
-    return 100 * right.item() / len(split)
+    return right
 
 
 class _Meter:
     """Losses and time of one epoch. Losses stay on the device until somebody asks."""
 
-    def __init__(self, steps_per_epoch: int, device: torch.device) -> None:
+    def __init__(self, steps_per_epoch: int, device: torch.device, ranks: Ranks) -> None:
         self.losses = torch.zeros(steps_per_epoch, 4, device=device)
         self.device = device
+        self.ranks = ranks
+        self.added = 0  # steps whose losses are those of all processes
         self.reported = 0  # steps that a StepRecord has told of
         self.images = self.new_images = 0
         self.seconds = self.new_seconds = 0.0
@@ -332,6 +425,8 @@ class _Meter:
 
     def check_finite(self, steps: int, epoch: int, state: TrainingState) -> None:
         """Raise `TrainingError` at the first step of the epoch whose loss is not finite."""
+        self.ranks.add(self.losses[self.added : steps])
+        self.added = steps
         bad = ~self.losses[:steps, 0].isfinite()
         if bad.any():
             first = int(bad.nonzero()[0])
@@ -425,9 +520,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
             group["lr"] = learning_rate
 
 
-def _read_live_values(config: TrainingConfig, state: TrainingState, epoch: int) -> None:
+def _take_live_values(live: LiveValues, state: TrainingState, epoch: int) -> None:
     """Take over what the caller has moved since the last step, and note it."""
-    live = config.live_values()
     if live.k_min > live.k_max:
         live = live._replace(k_min=state.live.k_min, k_max=state.live.k_max)
     if live == state.live:

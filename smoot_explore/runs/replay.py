@@ -110,6 +110,6 @@ def _warn_of_differences(run: Run, again: Run) -> None:
     if different:
         warnings.warn(
             f"the replay is not bit by bit {run.path} from epoch {different[0]} on: another processor, number of "
-            "threads or version of PyTorch",
+            "threads or processes, or version of PyTorch",
             stacklevel=3,
         )

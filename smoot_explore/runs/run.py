@@ -24,6 +24,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from smoot_explore.compute.device import choose_hardware, describe_hardware
+from smoot_explore.compute.ranks import join_ranks
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.core.levels import masked_fractions
@@ -130,6 +131,8 @@ class Run:
     ) -> Run:
         """A new run folder, with the model's present weights as the initial ones.
 
+        Where several processes train together (docs/scaling.md), each calls it, and the first makes the folder.
+
         Parameters
         ----------
         keep
@@ -221,6 +224,11 @@ class Run:
         initial = [0] if (self.path / "initial.safetensors").is_file() else []
         kept = {*initial, *(epoch for epoch in self._checkpoints() if epoch <= self.epochs), self.epochs}
         return sorted(kept)
+
+    @property
+    def processes(self) -> int:
+        """How many processes trained it together, when it was made; see docs/scaling.md."""
+        return self.description.get("processes", 1)
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -445,7 +453,7 @@ class Run:
         }
         described: dict[str, Any] = {
             name: self.description[name]
-            for name in ("created", "device", "precision", "versions", "model", "data", "origin")
+            for name in ("created", "device", "processes", "precision", "versions", "model", "data", "origin")
             if name in self.description
         }
         if self.augment is not None:
@@ -526,6 +534,13 @@ class Run:
         if data.fingerprint != self.description["data"]["fingerprint"]:
             raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
         self.check_settings(config)
+        ranks = join_ranks()
+        if ranks.rank == 0 and ranks.count != self.processes:
+            warnings.warn(
+                f"{self.path} was made for {self.processes} processes and goes on with {ranks.count}: its numbers are "
+                "no longer those that it would have had without the stop",
+                stacklevel=2,
+            )
         journal = self.journal
         if self.epochs or "augment" in journal:
             self.check_augment(augment)
@@ -535,8 +550,9 @@ class Run:
         if self.epochs < config.epochs and resumed != journal["resumed"]:
             journal = {**journal, "resumed": resumed, "finished": False}
         if journal is not self.journal:
-            write_json(self.path / "journal.json", journal)
             self.journal = journal
+            if ranks.rank == 0:
+                write_json(self.path / "journal.json", journal)
         if self.epochs == 0:
             load_weights(model, read_tensors(self.path / "model.safetensors"), self.path)
             state.live = LiveValues(**self.journal["live"])  # what was moved since is a change at step 1
@@ -768,7 +784,9 @@ def create_run(
     """What `Run.create` gives; ``origin`` as of `Run.origin`, None for a training of its own."""
     config.check()
     keep = _checked_keep(keep)
-    _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
+    ranks = join_ranks()
+    if ranks.rank == 0:
+        _refuse_occupied(path, "or resume the run that it holds (open_run, or train --resume)")
     device = choose_hardware(config.device, config.precision)
     description: dict[str, Any] = {
         "format": FORMAT,
@@ -789,6 +807,7 @@ def create_run(
             "std": data.std.tolist(),
         },
         "device": describe_hardware(device.device),
+        "processes": ranks.count,
         "precision": str(device.dtype).removeprefix("torch."),
         "versions": _versions(),
     }
@@ -797,14 +816,15 @@ def create_run(
         "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
         "resumed": {}, "finished": adopted,
     }  # fmt: skip
-    with _new_folder(path) as new:
-        (new / "epochs").mkdir()
-        (new / "checkpoint").mkdir()
-        write_array(new / "images.npy", _image_table(data))
-        for name in ("initial", "model"):
-            write_tensors(new / f"{name}.safetensors", model.state_dict(), epoch=0)
-        write_json(new / "journal.json", journal)
-        write_json(new / "config.json", description)
+    if ranks.rank == 0:
+        with _new_folder(path) as new:
+            (new / "epochs").mkdir()
+            (new / "checkpoint").mkdir()
+            write_array(new / "images.npy", _image_table(data))
+            for name in ("initial", "model"):
+                write_tensors(new / f"{name}.safetensors", model.state_dict(), epoch=0)
+            write_json(new / "journal.json", journal)
+            write_json(new / "config.json", description)
     own_model = model if description["model"]["name"] is None else None
     return Run(path, description, journal, own_model, None if "name" in data.source else data)
 
@@ -947,6 +967,8 @@ def _check(run: Run) -> None:
         _check_hold_out(data["hold_out"], data)
     _ = run.description["model"]["name"], data["fingerprint"], run.description["created"].upper()
     _ = run.changes, run.finished, run.journal["step"]
+    if run.processes < 1:
+        raise ValueError("it was trained by no process")
     if not isinstance(run.augment, str | None):
         raise ValueError("its augmentation is no text")
     for i, entry in enumerate(run.journal["epochs"]):
