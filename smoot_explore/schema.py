@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,22 @@ RECORD = Schema(
     extra_coords={"masked_fraction": _MASKED_FRACTION},
 )
 
+_NUMBER = {"correct": "f"}  # NaN where there is no such epoch
+SWEEP = Schema(
+    "sweep",
+    {
+        **{
+            name: replace(variable, kinds=_NUMBER.get(name, variable.kinds))
+            for name, variable in RECORD.all_variables.items()
+        },
+        "epochs_done": Variable((), "iu", "1", "completed epochs"),
+        "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
+        "problem": Variable((), "UO", "1", "why the training failed; empty where it did not"),
+    },
+    RECORD.all_coords,
+)
+"""The dimensions of the swept settings, which its attribute ``over`` names, come before these."""
+
 CURVES = Schema(
     "curves",
     {
@@ -130,7 +147,7 @@ LANDSCAPE = Schema(
     },
 )
 
-SCHEMAS = {schema.name: schema for schema in (RECORD, CURVES, LANDSCAPE)}
+SCHEMAS = {schema.name: schema for schema in (RECORD, SWEEP, CURVES, LANDSCAPE)}
 
 
 def labelled(
@@ -170,8 +187,10 @@ def as_json(value: Any) -> str:
 
 
 def start_config(record: xr.Dataset) -> dict[str, Any]:
-    """The settings that a training record started with."""
-    return json.loads(record.attrs["config"])["start"]
+    """The settings that a training record started with; of a sweep, with those of the cell that was selected."""
+    start = json.loads(record.attrs["config"])["start"]
+    chosen = {name: record[name].item() for name in start if name in record.coords and not record[name].ndim}
+    return {**start, **chosen}
 
 
 def validate(dataset: xr.Dataset) -> xr.Dataset:
@@ -234,12 +253,32 @@ def read_dataset(path: Path) -> xr.Dataset:
     FileNotFoundError, SchemaError
         With the file's name and what is wrong with it.
     """
+    with _opened(path) as dataset:
+        return dataset.load()
+
+
+def read_variable(path: Path, name: str) -> np.ndarray:
+    """One variable of a data set written by `write_dataset`; the others are not unpacked.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As of `read_dataset`; also when there is no such variable.
+    """
+    with _opened(path) as dataset:
+        return dataset[name].values
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
+    """The data set in a file, validated, while its numbers are still packed."""
     if not os.path.lexists(path):
         raise FileNotFoundError(f"there is no file {path}")
     try:
         content = io.BytesIO(read_bytes(path, _LARGEST_BYTES))  # once: what is checked is what is read
         _check_storage(content)
-        return validate(_upgraded(xr.load_dataset(content, engine="h5netcdf")))
+        with xr.open_dataset(content, engine="h5netcdf") as dataset:
+            yield validate(_upgraded(dataset))
     except SchemaError as error:
         raise SchemaError(f"{path}: {error}") from None
     except Exception as error:  # HDF5 reports damage by many types
@@ -279,7 +318,8 @@ def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema
         return [f"{name} is missing"]
     array = where[name]
     problems = []
-    dims = tuple(d for d in array.dims if d not in schema.optional_dims)
+    swept = json.loads(dataset.attrs.get("over", "{}")) if name in schema.all_variables else ()
+    dims = tuple(d for d in array.dims if d not in schema.optional_dims and d not in swept)
     if set(dims) != set(variable.dims):
         problems.append(f"{name} must have the dimensions {variable.dims}, has {array.dims}")
     if array.dtype.kind not in variable.kinds:

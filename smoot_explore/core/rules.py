@@ -90,6 +90,11 @@ def k_rule(name: str) -> KRule:
     return _RULES[name]
 
 
+def own_k_rules() -> dict[str, tuple[KRule, float | None]]:
+    """Rule and start of each name that was registered, for another process to register them too."""
+    return {name: (rule, _STARTS[name]) for name, rule in _RULES.items() if name not in K_RULES}
+
+
 def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
     """How many of the pixels (or patches) are masked at the first visit, for the settings of a training.
 

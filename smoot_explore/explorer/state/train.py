@@ -18,6 +18,7 @@ from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
+from smoot_explore.core.makers import ModelMaker, make
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
@@ -34,7 +35,6 @@ from smoot_explore.engine.trainings import (
 )
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.makers import ModelMaker, make
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, bundled_reference
