@@ -108,6 +108,7 @@ SWEEP = Schema(
         },
         "epochs_done": Variable((), "iu", "1", "completed epochs"),
         "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
+        "run": Variable((), "UO", "1", "folder of the run"),
         "problem": Variable((), "UO", "1", "why the training failed; empty where it did not"),
     },
     RECORD.all_coords,

@@ -61,6 +61,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         for name, variable in RECORD.variables.items()
         if variable.dims == ("epoch",)
     }
+    runs = np.array([cell.name for cell in sweep.cells], object).reshape(shape)
     done, area, problem = np.zeros(shape, int), np.full(shape, np.nan), np.full(shape, "", object)
     problems, told = sweep.problems, dict[tuple[int, ...], tuple[str, int]]()
     for place, cell in zip(np.ndindex(*shape), sweep.cells, strict=True):
@@ -82,8 +83,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         **{name: np.array(values) for name, values in sweep.over.items()},
         "epoch": np.arange(1, epochs + 1), "image_id": image_id, "label": label, "masked_fraction": fractions,
     }  # fmt: skip
-    variables = {**lazy, **scalars, "epochs_done": done, "drop_auc": area, "problem": problem}
-    return _labelled(sweep, variables, coords)
+    variables = {**lazy, **scalars, "epochs_done": done, "drop_auc": area, "problem": problem, "run": runs}
+    measured = next((sweep.path / run for run in runs[np.isfinite(area)]), None)
+    return _labelled(sweep, variables, coords, measured and open_run(measured).probe)
 
 
 def _area(folder: Path, epoch: int, fractions: np.ndarray) -> float:
@@ -117,7 +119,9 @@ def _chunk(
     return values.reshape((1,) * (len(block_id) - 2) + tail)
 
 
-def _labelled(sweep: Sweep, variables: Mapping[str, Any], coords: Mapping[str, Any]) -> xr.Dataset:
+def _labelled(
+    sweep: Sweep, variables: Mapping[str, Any], coords: Mapping[str, Any], probe: Mapping[str, Any] | None
+) -> xr.Dataset:
     dims = tuple(sweep.over)
     known = {**SWEEP.all_variables, **SWEEP.all_coords}
 
@@ -135,6 +139,8 @@ def _labelled(sweep: Sweep, variables: Mapping[str, Any], coords: Mapping[str, A
         "config": as_json({"start": sweep.settings, "changes": [], "now": sweep.settings}),
         "data": as_json(sweep.data), "model": as_json(sweep.model),
     }  # fmt: skip
+    if probe is not None:
+        attrs["probe"] = as_json({name: value for name, value in probe.items() if name != "masked_fraction"})
     return xr.Dataset(
         {name: described(name, values) for name, values in variables.items()},
         {name: described(name, values) for name, values in coords.items()},
