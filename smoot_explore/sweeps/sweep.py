@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import xarray as xr
+from torch import nn
 
 from smoot_explore.compute.cores import cores
 from smoot_explore.core.config import TrainingConfig
@@ -154,7 +155,7 @@ def _check_place(client: Client | None, workers: int | None) -> None:
 def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any]) -> dict[str, Any]:
     if isinstance(model, str):
         return {"name": model, "pretrained": pretrained, "options": json.loads(as_json(options))}
-    if not callable(model):
+    if isinstance(model, nn.Module) or not callable(model):
         raise TypeError(
             f"model is a name or a function (data, seed) → nn.Module, given {type(model).__name__}: every training "
             "needs initial weights of its own"
