@@ -11,9 +11,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.compute.cores import compute_on_one_core
-from smoot_explore.core.makers import ModelMaker
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity

@@ -14,13 +14,13 @@ from torch import nn
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.config import TrainingConfig, setting_names
-from smoot_explore.core.makers import ModelMaker, make
 from smoot_explore.core.masking import Fill, own_fills, register_fill
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import AccuracyDropProbe, probed
 from smoot_explore.core.rules import KRule, own_k_rules, register_k_rule
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
+from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.sweeps.claim import claimed

@@ -15,11 +15,11 @@ from torch import nn
 
 from smoot_explore.compute.cores import cores
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.makers import ModelMaker
 from smoot_explore.core.training import check_settings, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
 from smoot_explore.engine.cluster import check_installed, close_workers, start_workers
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Keep

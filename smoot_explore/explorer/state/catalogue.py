@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from smoot_explore.core.makers import ModelMaker
 from smoot_explore.engine.background import FILES
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import Prepared
 from smoot_explore.errors import reason
 from smoot_explore.explorer.kept_runs import kept_runs

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import param
 
 from smoot_explore.core.config import setting_names
-from smoot_explore.core.makers import ModelMaker
 from smoot_explore.data.images import Split
 from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings

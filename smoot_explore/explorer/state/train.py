@@ -18,13 +18,13 @@ from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
-from smoot_explore.core.makers import ModelMaker, make
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
+from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.engine.trainings import (
     Prepared,
     Training,
