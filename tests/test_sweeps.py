@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 import warnings
 
 import numpy as np
@@ -441,3 +444,42 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
     assert torch.equal(
         *(create_model("cnn", run.load_data(), seed=0).dense2.weight, run.model_at(0).dense2.weight)
     )
+
+
+def test_a_command_killed_three_times_at_random_equals_one_never_stopped(tmp_path, data):
+    folder, seeds, epochs = tmp_path / "s", 3, 8
+    options = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--batch-size", "25"]
+    options += ["--epochs", str(epochs), "--seeds", str(seeds), "--device", "cpu", "--precision", "float32"]
+    command = [
+        sys.executable,
+        "-m",
+        "smoot_explore.cli",
+        "sweep",
+        str(folder),
+        *options,
+        "--workers",
+        "2",
+        "--json",
+    ]
+
+    def epochs_done():
+        journals = [folder / f"seed={seed}" / "journal.json" for seed in range(seeds)]
+        return sum(len(json.loads(file.read_text())["epochs"]) for file in journals if file.exists())
+
+    random = np.random.default_rng()
+    for _ in range(3):
+        goal = epochs_done() + random.integers(0, 5)
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda goal=goal, started=started: epochs_done() >= goal or started.poll() is not None, 120)
+        time.sleep(random.uniform(0, 0.5))
+        started.kill()
+        started.wait()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert [cell["epochs_done"] for cell in json.loads(ended.stdout)["cells"]] == [epochs] * seeds
+    for seed in range(seeds):
+        config = TrainingConfig(epochs=epochs, batch_size=25, device="cpu", precision="float32", seed=seed)
+        model = create_model("cnn", data, seed=seed)
+        run = Run.create(tmp_path / str(seed), config, model, data)
+        in_a_thread(lambda model=model, config=config, run=run: list(train(model, data, config, run=run)))()
+        assert_same(open_run(folder / f"seed={seed}"), run)
