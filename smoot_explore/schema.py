@@ -254,32 +254,33 @@ def read_dataset(path: Path) -> xr.Dataset:
     FileNotFoundError, SchemaError
         With the file's name and what is wrong with it.
     """
-    with _opened(path) as dataset:
-        return dataset.load()
+    with _stored(path) as content:
+        return validate(_upgraded(xr.load_dataset(content, engine="h5netcdf")))
 
 
-def read_variable(path: Path, name: str) -> np.ndarray:
-    """One variable of a data set written by `write_dataset`; the others are not unpacked.
+def read_variable(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of one variable in a file of `write_dataset`; the others are not unpacked.
 
     Raises
     ------
     FileNotFoundError, SchemaError
-        As of `read_dataset`; also when there is no such variable.
+        As of `read_dataset`; also when there is no such variable of that shape.
     """
-    with _opened(path) as dataset:
-        return dataset[name].values
+    with _stored(path) as content, h5py.File(content, "r") as file:
+        if name not in file or file[name].shape != shape:
+            raise SchemaError(f"it has no {name} of the shape {shape}")
+        return file[name][()]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[xr.Dataset]:
-    """The data set in a file, validated, while its numbers are still packed."""
+def _stored(path: Path) -> Iterator[io.BytesIO]:
+    """The content of a NetCDF file that holds all its numbers itself; errors name the file."""
     if not os.path.lexists(path):
         raise FileNotFoundError(f"there is no file {path}")
     try:
         content = io.BytesIO(read_bytes(path, _LARGEST_BYTES))  # once: what is checked is what is read
         _check_storage(content)
-        with xr.open_dataset(content, engine="h5netcdf") as dataset:
-            yield validate(_upgraded(dataset))
+        yield content
     except SchemaError as error:
         raise SchemaError(f"{path}: {error}") from None
     except Exception as error:  # HDF5 reports damage by many types

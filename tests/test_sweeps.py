@@ -95,7 +95,7 @@ def test_each_combination_is_a_cell_with_a_name_that_files_can_have():
     over = checked_values(
         TrainingConfig(), {"beta": np.array([0.5, 1.0]), "device": ["cuda:1"], "signed": [True, False]}
     )
-    found = cells(TrainingConfig(alpha=3), over)
+    found = cells(TrainingConfig(alpha=3).to_dict(), over)
     assert [cell.name for cell in found] == [
         f"beta={beta},device=cuda%3A1,signed={signed}" for beta in ("0.5", "1") for signed in ("on", "off")
     ]
@@ -105,8 +105,8 @@ def test_each_combination_is_a_cell_with_a_name_that_files_can_have():
 
 def test_values_that_differ_by_a_bit_have_names_of_their_own():
     values = [0.1, 0.1 + 2**-54, 1e-12, 12345678.9]
-    assert len({cell.name for cell in cells(TrainingConfig(), {"beta": [0.1, 0.1 + 2**-54]})}) == 2
-    names = [cell.name for cell in cells(TrainingConfig(), {"alpha": values})]
+    assert len({cell.name for cell in cells(TrainingConfig().to_dict(), {"beta": [0.1, 0.1 + 2**-54]})}) == 2
+    names = [cell.name for cell in cells(TrainingConfig().to_dict(), {"alpha": values})]
     assert [float(name.removeprefix("alpha=")) for name in names] == values
 
 

@@ -412,15 +412,15 @@ class Run:
         Raises
         ------
         RunError
-            When the run does not hold it, or is damaged.
+            When the run does not hold it, or is damaged; a published one has its accuracy drops in the record alone.
         """
-        if self.published or (self.finished and (self.path / "record.nc").is_file()):
-            with damage_named(self.path):
-                return read_variable(self.path / "record.nc", name)
         if name == "accuracy_drop" and (probe := self.probe) is not None:
             return self._accuracy_drops(len(probe["masked_fraction"]))
         if name not in _PER_IMAGE:
             raise RunError(f"{self.path} holds no {name}; it holds {', '.join(_PER_IMAGE)} of each image")
+        if self.published or (self.finished and (self.path / "record.nc").is_file()):
+            with damage_named(self.path):
+                return read_variable(self.path / "record.nc", name, (self.epochs, self._n_train))
         rows = [self._epoch_array(epoch)[_PER_IMAGE.index(name)] for epoch in range(1, self.epochs + 1)]
         return np.array(rows).reshape(self.epochs, self._n_train)
 

@@ -20,7 +20,22 @@ class Cell(NamedTuple):
 
     name: str  # of its folder
     values: dict[str, Any]  # of the swept settings
-    config: TrainingConfig
+    settings: dict[str, Any]  # all of them
+
+    @property
+    def epochs(self) -> int:
+        """How many it trains for."""
+        return self.settings["epochs"]
+
+    @property
+    def config(self) -> TrainingConfig:
+        """Its settings, checked."""
+        try:
+            config = TrainingConfig.recorded(self.settings)
+            config.check()
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        return config
 
 
 def checked_values(config: TrainingConfig, over: Mapping[str, Iterable[Any]]) -> dict[str, list[Any]]:
@@ -56,17 +71,12 @@ def checked_values(config: TrainingConfig, over: Mapping[str, Iterable[Any]]) ->
     return checked
 
 
-def cells(config: TrainingConfig, over: Mapping[str, list[Any]]) -> list[Cell]:
+def cells(settings: Mapping[str, Any], over: Mapping[str, list[Any]]) -> list[Cell]:
     """A cell for each combination of checked values, the last setting moving first.
-
-    Raises
-    ------
-    ValueError
-        Naming a combination that does not go together.
 
     Examples
     --------
-    >>> [cell.name for cell in cells(TrainingConfig(), {"alpha": [1.0, 2.5], "seed": [0]})]
+    >>> [cell.name for cell in cells({"epochs": 10}, {"alpha": [1.0, 2.5], "seed": [0]})]
     ['alpha=1,seed=0', 'alpha=2.5,seed=0']
     """
     found = []
@@ -75,12 +85,7 @@ def cells(config: TrainingConfig, over: Mapping[str, list[Any]]) -> list[Cell]:
         name = ",".join(f"{setting}={_in_name(value)}" for setting, value in values.items())
         if len(name) > _LONGEST_NAME:
             raise ValueError(f"{name} is too long for the name of a folder; sweep fewer settings at once")
-        cell = Cell(name, values, TrainingConfig.recorded({**config.to_dict(), **values}))
-        try:
-            cell.config.check()
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        found.append(cell)
+        found.append(Cell(name, values, {**settings, **values}))
     return found
 
 

@@ -94,7 +94,7 @@ class Sweep:
             raise RunError(f"{path} is not a sweep that this version of smoot_explore can read")
         try:
             found = cls(path, **{f.name: content[f.name] for f in fields(cls) if f.name != "path"})
-            found.cells, found.data["n_train"] + 0, found.data["fingerprint"].upper()
+            found.cells[0].config, found.data["n_train"] + 0, found.data["fingerprint"].upper()
         except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
             raise RunError(f"{path} is damaged: sweep.json, {type(error).__name__} {error}") from error
         return found
@@ -102,7 +102,7 @@ class Sweep:
     @cached_property
     def cells(self) -> list[Cell]:
         """All trainings."""
-        return cells(TrainingConfig.recorded(self.settings), self.over)
+        return cells(self.settings, self.over)
 
     def write(self, data: ImageData) -> None:
         """Put it on disk; data put together by hand go with it, so that workers and later calls have them."""
@@ -158,7 +158,7 @@ class Sweep:
             return []
         if after < before:
             return [f"epochs {before} ≠ {after}, fewer"]
-        schedules = {cell.config.schedule for cell in self.cells} - {"constant"}
+        schedules = {cell.settings["schedule"] for cell in self.cells} - {"constant"}
         return (
             [f"more epochs, which change a {' and a '.join(sorted(schedules))} schedule"] if schedules else []
         )
@@ -199,7 +199,7 @@ class Sweep:
     def is_done(self, cell: Cell) -> bool:
         """Whether a cell's training has reached its last epoch."""
         journal = self.journal(cell)
-        return bool(journal["finished"]) and len(journal["epochs"]) >= cell.config.epochs
+        return bool(journal["finished"]) and len(journal["epochs"]) >= cell.epochs
 
     @property
     def problems(self) -> dict[str, str]:

@@ -54,7 +54,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
 
     sweep = Sweep.read(Path(path))
     shape = tuple(len(values) for values in sweep.over.values())
-    epochs, n_images = max(cell.config.epochs for cell in sweep.cells), sweep.data["n_train"]
+    epochs, n_images = max(cell.epochs for cell in sweep.cells), sweep.data["n_train"]
     fractions = masked_fractions(_LEVELS)
     scalars = {
         name: np.full((*shape, epochs), np.nan)
@@ -68,7 +68,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         folder = sweep.folder(cell)
         problem[place] = problems.get(cell.name, "")
         try:
-            entries = sweep.journal(cell)["epochs"][: cell.config.epochs]
+            entries = sweep.journal(cell)["epochs"][: cell.epochs]
             for name, values in scalars.items():
                 values[place][: len(entries)] = [math.nan if e[name] is None else e[name] for e in entries]
             done[place] = len(entries)

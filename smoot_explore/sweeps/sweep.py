@@ -168,8 +168,9 @@ def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any
 def _check(planned: Sweep, data: ImageData, maker: ModelMaker | None) -> None:
     """Raise for whatever can be known before the first training."""
     for cell in planned.cells:
+        config = cell.config
         try:
-            check_settings(cell.config, data)
+            check_settings(config, data)
         except ValueError as error:
             raise ValueError(f"{cell.name}: {error}") from None
     first = planned.cells[0].config
@@ -204,7 +205,7 @@ def _work(
             Registered(),
         )  # another call's tasks are others, also while they end
         for cell in left:
-            arguments = (cell.name, cell.config.to_dict(), maker, registered, root and str(root))
+            arguments = (cell.name, cell.settings, maker, registered, root and str(root))
             key = f"{cell.name}-{token}"
             futures[used.submit(train_cell, *folder, *arguments, key=key, pure=False)] = cell
         _follow(futures, used, watched, progress)
@@ -255,7 +256,7 @@ class _Watched:
         self._epochs: dict[str, int] = {}
         self._seen: dict[str, int] = {}  # when the journal was written, as the file system has it
         self._going: dict[str, Cell] = {cell.name: cell for cell in planned.cells}
-        self._sizes = {cell.name: cell.config.epochs for cell in planned.cells}
+        self._sizes = {cell.name: cell.epochs for cell in planned.cells}
 
     @property
     def done(self) -> int:
@@ -285,7 +286,7 @@ class _Watched:
             try:
                 written = (self.sweep.folder(cell) / "journal.json").stat().st_mtime_ns
                 if written != self._seen.get(name):
-                    self._epochs[name] = min(len(self.sweep.journal(cell)["epochs"]), cell.config.epochs)
+                    self._epochs[name] = min(len(self.sweep.journal(cell)["epochs"]), cell.epochs)
                     self._seen[name] = written
             except (OSError, RunError, KeyError):
                 continue  # not begun; or damaged, which its worker says
@@ -293,7 +294,7 @@ class _Watched:
     def succeeded(self, cell: Cell) -> None:
         """Its training has come to its end."""
         self._going.pop(cell.name)
-        self._epochs[cell.name] = cell.config.epochs
+        self._epochs[cell.name] = cell.epochs
         if self.problems.pop(cell.name, None) is not None:
             self.sweep.tell(self.problems)
 
