@@ -1,7 +1,10 @@
 """Sweeps: grids, resuming, failures, and the data set over the swept settings; the oracles are trainings one by one."""
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +45,13 @@ EXACT = ("k", "delta", "probability", "correct", "train_loss", "kl", "train_accu
 def small(data, seed):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, data.n_classes))
+
+
+def deadly(data, seed):
+    """A model that ends its worker, as a lack of memory would, with one seed."""
+    if seed == 1 and multiprocessing.parent_process() is not None:
+        os._exit(1)
+    return small(data, seed)
 
 
 def rising(k, change, labels, epoch, settings):
@@ -329,6 +339,36 @@ def test_two_processes_do_not_work_on_one_sweep(client, data, tmp_path, settings
         pytest.raises(RuntimeError, match="another process works on the sweep"),
     ):
         sweep(tmp_path / "s", settings, {"seed": [0]}, data=data, model=small, client=client)
+
+
+def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_path, config):
+    killed = []
+
+    def kill(done, total):
+        if done >= 2 and not killed:
+            running = [worker for worker, keys in client.processing().items() if keys]
+            killed.append(client.run(os.getpid, workers=running)[running[0]])
+            os.kill(killed[0], signal.SIGKILL)
+
+    long = config(epochs=40)
+    found = sweep(tmp_path / "s", long, {"seed": [0]}, data=data, model=small, client=client, progress=kill)
+    assert killed
+    assert found.epochs_done.values.tolist() == [40]
+    assert_same(
+        open_run(tmp_path / "s" / "seed=0", model=small(data, 0)), alone(tmp_path / "alone", data, long)
+    )
+
+
+def test_a_training_that_takes_its_workers_along_is_left_out_and_the_others_go_on(
+    client, data, tmp_path, config
+):
+    over = {"seed": [0, 1, 2]}
+    with pytest.warns(
+        UserWarning, match="1 of 3 trainings failed(.|\\n)*seed=1: its workers ended one after"
+    ):
+        found = sweep(tmp_path / "s", config(), over, data=data, model=deadly, client=client)
+    assert found.epochs_done.values.tolist() == [2, 0, 2]
+    assert (found.problem != "").values.tolist() == [False, True, False]
 
 
 def test_a_cancelled_cell_stops_and_leaves_its_folder_to_the_next(client, data, tmp_path, config):

@@ -22,7 +22,6 @@ from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.load import load_data
 from smoot_explore.engine.cluster import TLSFiles, connect
 from smoot_explore.errors import unknown_name
-from smoot_explore.runs.run import Keep
 from smoot_explore.sweeps.sweep import sweep
 
 _FAILED = r"\d+ of \d+ trainings failed"
@@ -57,7 +56,7 @@ def run_sweep(
     seeds: int | None,
     source: Sequence[Any],
     model: tuple[str, bool, Sequence[str]],
-    keep: Keep,
+    keep: Any,
     place: dict[str, Any],
     as_json: bool,
 ) -> int:

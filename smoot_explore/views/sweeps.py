@@ -203,10 +203,10 @@ def _curves(means: xr.Dataset, along: str) -> Sketch:
         shown = np.isfinite(spread)
         layers.append(band(f"Series {i} band", epochs[shown], (mean - spread)[shown], (mean + spread)[shown]))
         layers.append(curve(f"Series {i}", epochs, mean, f"{along} = {_told(value)}"))
-    spread = ", ± standard deviation" if np.isfinite(means.spread.values).any() else ""
+    told = ", ± standard deviation" if np.isfinite(means.spread.values).any() else ""
     x = axis(means.epoch, (0, None))
     y = axis(means["mean"].rename(means.attrs["quantity"]))
-    return Sketch("Sweep curves", wrapped(f"{means.attrs['title']}{spread}"), x, y, tuple(layers))
+    return Sketch("Sweep curves", wrapped(f"{means.attrs['title']}{told}"), x, y, tuple(layers))
 
 
 def _height(place: int, n: int) -> float:
