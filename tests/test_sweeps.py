@@ -155,6 +155,13 @@ def test_places_and_models_that_cannot_be_are_refused(data, tmp_path, settings):
         sweep(tmp_path / "other", settings, over, data=data)
 
 
+def test_without_dask_it_is_said_what_to_install(data, tmp_path, settings, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for asked in (lambda: sweep(tmp_path, settings, {"seed": [0]}, data=data), lambda: open_sweep(tmp_path)):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "smoot-explore\[cluster\]"'):
+            asked()
+
+
 # Training
 
 
@@ -265,22 +272,31 @@ def test_own_rules_are_known_to_the_workers(client, data, tmp_path, config):
     assert found.k.isel(epoch=-1).values.tolist() == [[514.0] * 60]
 
 
-def test_a_stopped_cell_goes_on_with_the_numbers_it_would_have_had(data, tmp_path, settings):
-    planned = Sweep.of(tmp_path, {"seed": [0]}, settings, data, {"maker": "small"}, "last")
-    asked = iter([True] * 30 + [False] * 100)
-    cell = tmp_path / "stopped"
-
-    def stopped_and_gone_on():
-        assert not train_to_end(planned, cell, settings, small, data, lambda: next(asked) and epochs() < 1)
-        assert train_to_end(planned, cell, settings, small, data)
+def test_a_stopped_cell_shows_its_epochs_and_goes_on_with_the_numbers_it_would_have_had(
+    data, tmp_path, settings
+):
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "small"}, "last")
+    planned.write(data)
+    (cell,) = planned.cells
+    folder, halfway = planned.folder(cell), []
 
     def epochs():
-        return open_run(cell, model=small(data, 0)).epochs
+        return open_run(folder, model=small(data, 0)).epochs
+
+    def stopped_and_gone_on():
+        assert not train_to_end(planned, folder, settings, small, data, lambda: epochs() < 1)
+        halfway.append(open_sweep(planned.path).load())
+        assert train_to_end(planned, folder, settings, small, data)
 
     in_a_thread(stopped_and_gone_on)()
-    run = open_run(cell, model=small(data, 0))
+    run = open_run(folder, model=small(data, 0))
     assert_same(run, alone(tmp_path / "alone", data, settings))
     assert run.has_accuracy_drop(2)
+    seen, record = halfway[0].sel(seed=0), run.record()
+    assert seen.epochs_done == 1
+    for name in ("k", "delta", "probability", "correct", "train_loss", "test_accuracy"):
+        np.testing.assert_array_equal(seen[name][0], record[name][0], err_msg=name)
+        assert np.isnan(seen[name][1]).all(), name
 
 
 def test_a_cell_killed_before_its_last_accuracy_drop_measures_it_when_it_goes_on(data, tmp_path, settings):
@@ -457,11 +473,13 @@ def test_wrong_options_are_named(tmp_path, options, told):
     assert not (tmp_path / "s").exists()
 
 
-def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(client, tmp_path, monkeypatch):
-    monkeypatch.setattr("smoot_explore.cli.sweep.connect", lambda *given: client)
-    monkeypatch.setattr(type(client), "close", lambda client: None)
+def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(client, tmp_path):
+    address = ["--scheduler", client.scheduler.address]
+    for name, part in (("ca", "ca_file"), ("cert", "client_cert"), ("key", "client_key")):
+        (tmp_path / f"{name}.pem").write_text(getattr(client.security, f"tls_{part}"))
+        address += [f"--tls-{name}", tmp_path / f"{name}.pem"]
     small_data = ["--data", "shapes", "--train-images", 60, "--test-images", 24, "--batch-size", 25]
-    options = [*small_data, "--epochs", 1, "--device", "cpu", "--scheduler", "x", "--seeds", 2]
+    options = [*small_data, "--epochs", 1, "--device", "cpu", *address, "--seeds", 2]
     over = ["--over", "learning-rate=1,1e30"]
     result = CliRunner().invoke(main, [str(a) for a in ("sweep", tmp_path / "s", *options, *over, "--json")])
     assert result.exit_code == 1

@@ -13,6 +13,7 @@ import xarray as xr
 
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.levels import masked_fractions
+from smoot_explore.engine.cluster import check_installed
 from smoot_explore.files import FileError, read_array
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import open_run
@@ -50,8 +51,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     ModuleNotFoundError
         When Dask is not installed.
     """
-    import dask.array  # noqa: F401  # says itself that it is missing
-
+    check_installed()
     sweep = Sweep.read(Path(path))
     shape = tuple(len(values) for values in sweep.over.values())
     epochs, n_images = max(cell.epochs for cell in sweep.cells), sweep.data["n_train"]
@@ -114,8 +114,9 @@ def _chunk(
 ) -> np.ndarray:
     folder, epochs = told[block_id[:-2]]
     values = np.full(tail, np.nan, dtype)
-    if epochs:
-        values[:epochs] = open_run(folder).values(name)[:epochs]
+    run = open_run(folder) if epochs else None
+    if run is not None and (name != "accuracy_drop" or run.probe is not None):  # the first may not be measured yet
+        values[:epochs] = run.values(name)[:epochs]
     return values.reshape((1,) * (len(block_id) - 2) + tail)
 
 

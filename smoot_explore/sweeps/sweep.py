@@ -33,7 +33,7 @@ from smoot_explore.sweeps.results import open_sweep
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-_LOOK_SECONDS = 0.3  # between two looks at what the workers have done
+_LOOK_SECONDS = 0.5  # between two looks at what the workers have done
 _WAIT_SECONDS = 5  # for another sweep in the same folder to end, which a moment ago was killed
 
 
@@ -84,7 +84,7 @@ def sweep(
     workers
         How many of these, with one thread each; None takes as many as there are cores.
     progress
-        Called a few times a second with the number of epochs done and to do in all cells but failed ones.
+        Called twice a second with the number of epochs done and to do in all cells but failed ones.
 
     Returns
     -------
