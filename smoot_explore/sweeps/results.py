@@ -114,9 +114,10 @@ def _chunk(
 ) -> np.ndarray:
     folder, epochs = told[block_id[:-2]]
     values = np.full(tail, np.nan, dtype)
-    run = open_run(folder) if epochs else None
-    if run is not None and (name != "accuracy_drop" or run.probe is not None):  # the first may not be measured yet
-        values[:epochs] = run.values(name)[:epochs]
+    if epochs:
+        run = open_run(folder)
+        is_measured = name != "accuracy_drop" or run.probe is not None  # in work, no curve may be done yet
+        values[:epochs] = run.values(name)[:epochs] if is_measured else np.nan
     return values.reshape((1,) * (len(block_id) - 2) + tail)
 
 

@@ -137,9 +137,8 @@ def sweep(
 def _refuse_occupied(path: Path) -> None:
     if (path / "sweep.json").exists() or not path.exists():
         return
-    if not path.is_dir() or any(
-        not file.name.startswith(".") for file in path.iterdir()
-    ):  # a kill may leave hidden ones
+    visible = path.is_dir() and [file for file in path.iterdir() if not file.name.startswith(".")]
+    if visible != []:  # a kill may leave hidden ones
         raise FileExistsError(f"{path} is there already and holds no sweep; choose another folder")
 
 
@@ -174,9 +173,9 @@ def _check(planned: Sweep, data: ImageData, maker: ModelMaker | None) -> None:
         except ValueError as error:
             raise ValueError(f"{cell.name}: {error}") from None
     first = planned.cells[0].config
-    train(
-        new_model(planned.model, maker, data, first.seed), data, first
-    )  # checks that they fit, and does no more
+    first.device = "cpu"  # the workers' devices need not be here
+    # Nothing is trained: this says whether model and data fit.
+    train(new_model(planned.model, maker, data, first.seed), data, first)
 
 
 def _work(
@@ -200,12 +199,10 @@ def _work(
     futures: dict[Future, Cell] = {}
     try:
         used.run(check_folder, *folder)
-        token, registered = (
-            uuid4().hex[:8],
-            Registered(),
-        )  # another call's tasks are others, also while they end
+        token = uuid4().hex[:8]  # the tasks of an earlier call, which may still be ending, are others
+        common = (maker, Registered(), root and str(Path(root).absolute()))
         for cell in left:
-            arguments = (cell.name, cell.settings, maker, registered, root and str(root))
+            arguments = (cell.name, cell.settings, *common)
             key = f"{cell.name}-{token}"
             futures[used.submit(train_cell, *folder, *arguments, key=key, pure=False)] = cell
         _follow(futures, used, watched, progress)
