@@ -22,6 +22,8 @@ from .runs.compare import align_images
 from .runs.replay import replay
 from .runs.run import Run, bundled_runs, list_runs, open_run
 from .schema import SchemaError, validate
+from .sweeps.results import open_sweep
+from .sweeps.sweep import sweep
 
 __version__: str
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "mask_pixels",
     "masking_curves",
     "open_run",
+    "open_sweep",
     "peak_fraction",
     "probability_change",
     "probed",
@@ -71,6 +74,7 @@ __all__ = [
     "replay",
     "saliency",
     "simulate_k",
+    "sweep",
     "train",
     "update_k",
     "validate",

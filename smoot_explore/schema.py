@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,23 @@ RECORD = Schema(
     extra_coords={"masked_fraction": _MASKED_FRACTION},
 )
 
+_NUMBER = {"correct": "f"}  # NaN where there is no such epoch
+SWEEP = Schema(
+    "sweep",
+    {
+        **{
+            name: replace(variable, kinds=_NUMBER.get(name, variable.kinds))
+            for name, variable in RECORD.all_variables.items()
+        },
+        "epochs_done": Variable((), "iu", "1", "completed epochs"),
+        "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
+        "run": Variable((), "UO", "1", "folder of the run"),
+        "problem": Variable((), "UO", "1", "why the training failed; empty where it did not"),
+    },
+    RECORD.all_coords,
+)
+"""The dimensions of the swept settings, which its attribute ``over`` names, come before these."""
+
 CURVES = Schema(
     "curves",
     {
@@ -133,7 +151,7 @@ LANDSCAPE = Schema(
     },
 )
 
-SCHEMAS = {schema.name: schema for schema in (RECORD, CURVES, LANDSCAPE)}
+SCHEMAS = {schema.name: schema for schema in (RECORD, SWEEP, CURVES, LANDSCAPE)}
 
 
 def labelled(
@@ -177,8 +195,10 @@ def as_json(value: Any) -> str:
 
 
 def start_config(record: xr.Dataset) -> dict[str, Any]:
-    """The settings that a training record started with."""
-    return json.loads(record.attrs["config"])["start"]
+    """The settings that a training record started with; of a sweep, with those of the cell that was selected."""
+    start = json.loads(record.attrs["config"])["start"]
+    chosen = {name: record[name].item() for name in start if name in record.coords and not record[name].ndim}
+    return {**start, **chosen}
 
 
 def validate(dataset: xr.Dataset) -> xr.Dataset:
@@ -241,12 +261,33 @@ def read_dataset(path: Path) -> xr.Dataset:
     FileNotFoundError, SchemaError
         With the file's name and what is wrong with it.
     """
+    with _stored(path) as content:
+        return validate(_upgraded(xr.load_dataset(content, engine="h5netcdf")))
+
+
+def read_variable(path: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of one variable in a file of `write_dataset`; the others are not unpacked.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As of `read_dataset`; also when there is no such variable of that shape.
+    """
+    with _stored(path) as content, h5py.File(content, "r") as file:
+        if name not in file or file[name].shape != shape:
+            raise SchemaError(f"it has no {name} of the shape {shape}")
+        return file[name][()]
+
+
+@contextmanager
+def _stored(path: Path) -> Iterator[io.BytesIO]:
+    """The content of a NetCDF file that holds all its numbers itself; errors name the file."""
     if not os.path.lexists(path):
         raise FileNotFoundError(f"there is no file {path}")
     try:
         content = io.BytesIO(read_bytes(path, _LARGEST_BYTES))  # once: what is checked is what is read
         _check_storage(content)
-        return validate(_upgraded(xr.load_dataset(content, engine="h5netcdf")))
+        yield content
     except SchemaError as error:
         raise SchemaError(f"{path}: {error}") from None
     except Exception as error:  # HDF5 reports damage by many types
@@ -286,7 +327,8 @@ def _problems(dataset: xr.Dataset, name: str, variable: Variable, schema: Schema
         return [f"{name} is missing"]
     array = where[name]
     problems = []
-    dims = tuple(d for d in array.dims if d not in schema.optional_dims)
+    swept = json.loads(dataset.attrs.get("over", "{}")) if name in schema.all_variables else ()
+    dims = tuple(d for d in array.dims if d not in schema.optional_dims and d not in swept)
     if set(dims) != set(variable.dims):
         problems.append(f"{name} must have the dimensions {variable.dims}, has {array.dims}")
     if array.dtype.kind not in variable.kinds:

@@ -47,7 +47,7 @@ def test_core_draws_nothing():
     assert loaded_by(f"import {', '.join(modules)}", "matplotlib.pyplot", "holoviews") == []
 
 
-@pytest.mark.parametrize("command", ["", "train", "curves", "compare", "demo", "reproduce", "serve"])
+@pytest.mark.parametrize("command", ["", "train", "sweep", "curves", "compare", "demo", "reproduce", "serve"])
 def test_help_needs_no_torch(command):
     code = (
         "from smoot_explore.cli import main\n"
@@ -124,7 +124,7 @@ def test_the_readmes_example_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["train", "curves", "compare", "demo", "reproduce", "serve"])
+@pytest.mark.parametrize("command", ["train", "sweep", "curves", "compare", "demo", "reproduce", "serve"])
 def test_every_command_of_the_docs_exists(command):
     from smoot_explore.cli.commands import main
 

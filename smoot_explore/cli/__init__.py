@@ -1,4 +1,4 @@
-"""The command line: smoot-explore train | curves | compare | demo | reproduce | serve."""
+"""The command line: smoot-explore train | sweep | curves | compare | demo | reproduce | serve."""
 
 from smoot_explore.cli.commands import main
 

@@ -113,23 +113,44 @@ def data_options(command: Callable) -> Callable:
     return command
 
 
+def model_options(command: Callable) -> Callable:
+    """Options that say which model to train, and what its run keeps."""
+    options = [
+        click.option(
+            "--model", "model_name", default="cnn", show_default=True, help="cnn, or the name of a timm model."
+        ),
+        click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once)."),
+        click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
+                     help="Passed to timm, such as img_size=32. May be repeated."),
+        click.option("--keep", default="last", show_default=True, metavar="last|all|N",
+                     help="Epochs of which a run keeps a checkpoint: the last, all, or the N newest."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def cluster_options(command: Callable) -> Callable:
+    """Options that say where worker processes are."""
+    pem = click.Path(path_type=Path, dir_okay=False)
+    options = [
+        click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as "
+                     "tls://host:8786. [worker processes on this computer]"),
+        click.option("--tls-ca", type=pem, help="The scheduler's certificate authority, a PEM file."),
+        click.option("--tls-cert", type=pem, help="This computer's certificate for it."),
+        click.option("--tls-key", type=pem, help="The certificate's key."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @main.command("train", short_help="Train a model and record every image's k.")
 @click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
 @data_options
 @click.option("--hold-out", type=click.IntRange(1), metavar="N",
               help="Measure on N of the training images, set apart, instead of the test images.")  # fmt: skip
-@click.option(
-    "--model",
-    "model_name",
-    default="cnn",
-    show_default=True,
-    help="cnn, or the name of a timm model.",
-)
-@click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once).")
-@click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
-              help="Passed to timm, such as img_size=32. May be repeated.")  # fmt: skip
-@click.option("--keep", default="last", show_default=True, metavar="last|all|N",
-              help="Epochs of which the run keeps a checkpoint: the last, all, or the N newest.")  # fmt: skip
+@model_options
 @click.option(
     "--resume",
     is_flag=True,
@@ -177,6 +198,64 @@ def train_command(
     source = (data_name, train_images, test_images, root, data_seed, image_size)
     config, kept = TrainingConfig(**settings), int(keep) if keep.isdecimal() else keep
     train_run(run_folder, config, source, model_name, pretrained, model_options, kept, hold_out, as_json)
+
+
+@main.command("sweep", short_help="Train with each combination of the values of some settings.")
+@click.argument("folder", metavar="SWEEP", type=click.Path(path_type=Path))
+@click.option("--over", multiple=True, metavar="SETTING=A,B,...",
+              help="Values of a setting, such as alpha=1,10,100. May be repeated.")  # fmt: skip
+@click.option(
+    "--seeds", type=click.IntRange(1), help="Train each combination with so many seeds, from --seed on."
+)
+@click.option("--workers", type=click.IntRange(1),
+              help="Worker processes on this computer, with one thread each. [one for each core]")  # fmt: skip
+@cluster_options
+@data_options
+@model_options
+@training_options
+@json_option
+@click.pass_context
+def sweep_command(
+    ctx: click.Context,
+    folder: Path,
+    over: tuple[str, ...],
+    seeds: int | None,
+    workers: int | None,
+    scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    data_name: str,
+    train_images: int | None,
+    test_images: int | None,
+    image_size: int | None,
+    data_seed: int,
+    root: Path | None,
+    model_name: str,
+    pretrained: bool,
+    model_options: tuple[str, ...],
+    keep: str,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Train with each combination of the values of some settings, a run for each in the folder SWEEP.
+
+    Stopped or killed, the same command goes on. With more values it adds their trainings, with more --epochs it
+    prolongs those that are there. Failed trainings are named, left out, and tried again by the same command; the exit
+    code is 1 then.
+
+    \b
+    smoot-explore sweep runs/s --over alpha=1,10,100 --over beta=.5,.95 --seeds 3
+    smoot-explore sweep runs/s --over method=sgt,smoot --scheduler tls://lab:8786 --tls-ca ca.pem ...
+    """
+    from smoot_explore.cli.sweep import connected, run_sweep
+
+    source = (data_name, train_images, test_images, root, data_seed, image_size)
+    model = (model_name, pretrained, model_options)
+    kept = int(keep) if keep.isdecimal() else keep
+    with connected(scheduler, (tls_ca, tls_cert, tls_key), workers) as place:
+        config = TrainingConfig(**settings)
+        ctx.exit(run_sweep(folder, config, over, seeds, source, model, kept, place, as_json))
 
 
 @main.command("curves", short_help="Measure masking curves of trained runs.")
@@ -391,7 +470,7 @@ def serve_command(
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
     check_can_serve(port, address, origins, network)
     use_patient_threads()
-    from smoot_explore.explorer.makers import load_makers  # with PyTorch
+    from smoot_explore.engine.makers import load_makers  # with PyTorch
 
     models = load_makers(model_places)
     serve(settings, port=port, address=address, origins=origins, network=network, show=show, models=models)

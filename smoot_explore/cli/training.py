@@ -47,7 +47,7 @@ def train_run(
     data = load_data(*source)
     if hold_out is not None:
         data = data.hold_out(hold_out, data.source["seed"], as_test=True)
-    options = dict(_name_and_value(text) for text in model_options)
+    options = dict(name_and_value(text) for text in model_options)
     model = create_model(model_name, data, pretrained, config.seed, **options)
     _train_and_print(Run.create(folder, config, model, data, keep), model, data, config, as_json)
 
@@ -87,7 +87,7 @@ def _check_same(run: Run, given: dict[str, Any]) -> None:
     if told.get("data_name", DATASETS[0]) not in DATASETS:
         told["data_name"] = str(Path(told["data_name"]).resolve())
     if "model_options" in told:
-        told["model_options"] = dict(_name_and_value(text) for text in told["model_options"])
+        told["model_options"] = dict(name_and_value(text) for text in told["model_options"])
     different = [
         f"{name} {of_run[name]!r} ≠ {value!r}" for name, value in told.items() if of_run[name] != value
     ]
@@ -204,7 +204,8 @@ def _demo_figures(out: Path, data: ImageData, runs: dict[str, Run], models: dict
     return [path for name, picture in drawn.items() for path in views.save(picture, out / name)]
 
 
-def _name_and_value(text: str) -> tuple[str, Any]:
+def name_and_value(text: str) -> tuple[str, Any]:
+    """A --model-option as the name and the value of an argument."""
     name, equals, value = text.partition("=")
     if not equals:
         raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="--model-option")

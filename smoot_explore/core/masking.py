@@ -47,6 +47,11 @@ def register_fill(name: str, fill: Fill) -> None:
     TrainingConfig.accept("fill", name)
 
 
+def own_fills() -> dict[str, Fill]:
+    """The fills that were registered, for another process to register them too."""
+    return dict(_OWN_FILLS)
+
+
 def check_fill(name: str) -> None:
     """Raise ``ValueError`` unless a fill of this name is there or registered."""
     if name not in FILLS and name not in _OWN_FILLS:

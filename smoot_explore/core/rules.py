@@ -107,6 +107,11 @@ def most_k(settings: Mapping[str, Any], n_pixels: int) -> int:
     return n_pixels // settings.get("patch", 1) ** 2
 
 
+def own_k_rules() -> dict[str, tuple[KRule, float | None]]:
+    """Rule and start of each name that was registered, for another process to register them too."""
+    return {name: (rule, _STARTS[name]) for name, rule in _RULES.items() if name not in K_RULES}
+
+
 def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
     """How many of the pixels (or patches, `most_k` of them) are masked at the first visit in a training.
 

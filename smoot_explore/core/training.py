@@ -140,7 +140,6 @@ def train(
     TrainingError
         When the loss is no longer finite, or another process of the training has ended.
     """
-    config.check()
     if every is not None and every < 1:
         raise ValueError(f"every must be at least 1 step, or None for epochs alone; given {every}")
     ranks = join_ranks()
@@ -153,11 +152,7 @@ def train(
         )
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
-    k_rule(config.k_rule)  # raises for one that is not registered
-    check_fill(config.fill)
-    check_patch(config.patch, *data.image_shape[1:])
-    if harvests(config):
-        _check_harvest(data)
+    check_settings(config, data)
     check_fits(model.to(hardware.device), data, hardware)
     records = _epochs(model, data, config, hardware, ranks, run, every, augment, captured)
     return records if log is None else _logged(records, log)
@@ -479,6 +474,16 @@ def _start(
     )  # fmt: skip
     optimizer = _optimizer(model, config, device if captured else None)
     return TrainingState(optimizer, loss, config.live_values())
+
+
+def check_settings(config: TrainingConfig, data: ImageData) -> None:
+    """Raise ``ValueError`` where settings do not go together, or not with the data."""
+    config.check()
+    k_rule(config.k_rule)  # raises for one that is not registered
+    check_fill(config.fill)
+    check_patch(config.patch, *data.image_shape[1:])
+    if harvests(config):
+        _check_harvest(data)
 
 
 def _check_harvest(data: ImageData) -> None:

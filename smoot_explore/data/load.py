@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ def load_data(
     else:
         raise unknown_name("data set", name, DATASETS, "A folder of images is given as a path: ./photos")
     return limit_data(replace(data, source=source), train, test, seed)
+
+
+def load_source(source: Mapping[str, Any], root: str | Path | None = None) -> ImageData:
+    """The data that an `ImageData.source` names, with all its training images: those held out are among them."""
+    size = source.get("image_size")
+    return load_data(
+        source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
+        tuple(size) if isinstance(size, list) else size,
+    )  # fmt: skip
 
 
 def bundled_path(name: str) -> Path:

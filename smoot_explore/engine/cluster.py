@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import multiprocessing
+import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,14 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         )
-        return Client(cluster, set_as_default=False)
+        client = Client(cluster, set_as_default=False)
+    client.run(_leave_interrupts)
+    return client
+
+
+def _leave_interrupts() -> None:
+    """Ctrl+C reaches all processes of a terminal: the one that started the workers ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def close_workers(client: Client) -> None:

@@ -20,9 +20,9 @@ from smoot_explore.core.landscape import k_landscape
 from smoot_explore.data.images import ImageData, Split, balanced, first_images
 from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
 

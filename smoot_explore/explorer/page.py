@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
@@ -20,7 +21,6 @@ from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.layout import Layout
 from smoot_explore.explorer.location import Location
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun

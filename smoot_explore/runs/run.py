@@ -32,7 +32,7 @@ from smoot_explore.core.models import create_model, describe_model
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
 from smoot_explore.core.rules import k_unit, most_k
 from smoot_explore.data.images import ImageData
-from smoot_explore.data.load import bundled_path, load_data
+from smoot_explore.data.load import bundled_path, load_source
 from smoot_explore.errors import unknown_name
 from smoot_explore.files import (
     copy_file,
@@ -60,6 +60,7 @@ from smoot_explore.schema import (
     SCHEMA_VERSION,
     labelled,
     read_dataset,
+    read_variable,
     write_dataset,
 )
 
@@ -286,12 +287,7 @@ class Run:
             raise RunError(
                 f"{self.path} was trained on data put together by hand; pass that data: open_run(path, data=…)"
             )
-        size = source.get("image_size")
-        data = load_data(
-            source["name"], source.get("train"), source.get("test"), root, source.get("seed", 0),
-            tuple(size) if isinstance(size, list) else size,
-        )  # fmt: skip
-        data = self.as_trained(data)
+        data = self.as_trained(load_source(source, root))
         if data.fingerprint != source["fingerprint"]:
             raise RunError(
                 f"{source['name']} is no longer the data that {self.path} was trained on (other fingerprint); "
@@ -422,6 +418,29 @@ class Run:
         if self.published or (self.finished and (self.path / "record.nc").is_file()):
             return self._read_record()
         return self._gathered()
+
+    def values(self, name: str) -> np.ndarray:
+        """``k``, ``delta``, ``probability`` or ``correct`` ``(epoch, image)``, or ``accuracy_drop`` ``(epoch,
+        masked_fraction)``, of the completed epochs: what `record` holds, without reading the rest of it.
+
+        Raises
+        ------
+        RunError
+            When the run does not hold it, or is damaged; a published one has its accuracy drops in the record alone.
+        """
+        if name == "accuracy_drop" and (probe := self.probe) is not None:
+            return self._accuracy_drops(len(probe["masked_fraction"]))
+        if name not in _PER_IMAGE:
+            raise RunError(f"{self.path} holds no {name}; it holds {', '.join(_PER_IMAGE)} of each image")
+        if self.published or (self.finished and (self.path / "record.nc").is_file()):
+            with damage_named(self.path):
+                return read_variable(self.path / "record.nc", name, (self.epochs, self._n_train))
+        rows = [self._epoch_array(epoch)[_PER_IMAGE.index(name)] for epoch in range(1, self.epochs + 1)]
+        return np.array(rows).reshape(self.epochs, self._n_train)
+
+    def has_accuracy_drop(self, epoch: int) -> bool:
+        """Whether the accuracy drop after that epoch was measured and kept."""
+        return self._drop_file(epoch).is_file()
 
     def _read_record(self) -> xr.Dataset:
         with damage_named(self.path):

@@ -39,6 +39,9 @@ from .pictures import (
 from .pictures import (
     stages as stages,
 )
+from .sweeps import parallel_coordinates as parallel_coordinates
+from .sweeps import sweep_curves as sweep_curves
+from .sweeps import sweep_map as sweep_map
 from .training import accuracies as accuracies
 from .training import losses as losses
 from .trajectories import (

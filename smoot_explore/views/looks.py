@@ -23,10 +23,12 @@ from holoviews.core.options import Options, Store
 from smoot_explore.views.palette import (
     CLASS_COLOURS,
     COLOURS,
+    INK,
     METHOD_NAMES,
     NEUTRAL,
     SELECTED,
     SERIES,
+    SHADES,
     UNKNOWN_CLASS_COLOUR,
 )
 
@@ -40,6 +42,7 @@ _SMALLER = (
 )  # width and height in one, two and more columns of a sheet
 _BOKEH, _MATPLOTLIB = "bokeh", "matplotlib"
 _NAMED = ("Probabilities", "Amounts")  # bars with their names
+_BARE = ("Parallel coordinates",)  # pictures that draw their axes themselves
 _LEGEND, _LETTER = 7.5, 4.4  # points: of the legend's texts on paper, and how wide a letter of them is
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 _MARKERS = {"circle": "o", "star": "*"}
@@ -64,6 +67,7 @@ class Role(NamedTuple):
 ROLES: dict[str, Role] = {
     **{METHOD_NAMES[method]: Role(colour, 2.5) for method, colour in COLOURS.items()},
     **{f"Series {i}": Role(colour, 2.5) for i, colour in enumerate(SERIES, start=1)},
+    **{f"Shade {i}": Role(colour, 1.5, hover=False) for i, colour in enumerate(SHADES, start=1)},
     **{f"Class {name}": Role(colour) for name, colour in CLASS_COLOURS.items()},
     "Not judged": Role(UNKNOWN_CLASS_COLOUR),
     # These lie on each other: what holds more of the images is drawn first, and looks paler.
@@ -106,6 +110,7 @@ SIZES: dict[str, tuple[float, float]] = {
     "K of single images": (5.6, 3.5), "K histogram": (4, 3.2), "Class scatter": (4.6, 3.8),
     "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
     "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
+    "Sweep curves": (5.2, 3.5), "Parallel coordinates": (6.4, 3.6),
 }  # fmt: skip
 _LEGEND_COLUMNS = {
     "Probe": 1,
@@ -231,7 +236,10 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
     figure.min_border_right = 12
     if element.group in _ROOM_ABOVE:
         figure.min_border_top = _ROOM_ABOVE[element.group]
-    if element.group != PICTURES:
+    if element.group in _BARE:
+        figure.grid.visible = False
+        figure.outline_line_color = None
+    elif element.group != PICTURES:
         figure.xaxis.axis_label, figure.yaxis.axis_label = _axis_labels(element)
     if element.group in _NAMED:  # the names of the bars stand left of 0
         figure.xaxis.bounds = figure.xgrid.bounds = (0, element.range("amount")[1])
@@ -285,6 +293,8 @@ def _finish_matplotlib(plot: Any, element: Any) -> None:
         return
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
+    if element.group in _BARE:
+        axis.set_axis_off()
     axis.set_axisbelow(True)
     _AXIS_LABELS[axis] = _axis_labels(element)
     # HoloViews labels the first of them x and y when another has upright lines.
@@ -374,18 +384,26 @@ def load() -> None:
         _MATPLOTLIB, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, title="{label}\n{dimensions}",
         sublabel_format="", fontsize={"title": 9.5}, hooks=[_finish_matplotlib_pictures],
     )  # fmt: skip
-    for group, sides in {"Cell text": "center", "Flag text": "left", "Name": "right"}.items():
+    for group, sides in {
+        "Cell text": "center",
+        "Cell value": "center",
+        "Flag text": "left",
+        "Axis value": "left",
+        "Name": "right",
+    }.items():
         _set(
-            _BOKEH, "Labels", group, text_color=NEUTRAL, text_font_size="11.5px", text_align=sides,
-            text_baseline="middle",
+            _BOKEH, "Labels", group, text_color=INK if group == "Cell value" else NEUTRAL,
+            text_font_size="11.5px", text_align=sides, text_baseline="middle",
         )  # fmt: skip
         _set(
             _MATPLOTLIB, "Labels", group, color="#333333", size=7.5, horizontalalignment=sides,
             verticalalignment="center",
         )  # fmt: skip
-    for name in _NAMED:
-        for backend in (_BOKEH, _MATPLOTLIB):
+    for backend in (_BOKEH, _MATPLOTLIB):
+        for name in _NAMED:
             _set(backend, "Overlay", name, yaxis=None)
+        for name in _BARE:
+            _set(backend, "Overlay", name, xaxis=None, yaxis=None)
     _set(
         _BOKEH, "Rectangles", "Frame", fill_alpha=0, line_color=SELECTED, line_width=3,
     )  # fmt: skip

@@ -5,8 +5,10 @@ COLOURS = {"traditional": "#888888", "sgt": "#0072B2", "smoot": "#D55E00"}
 CLASS_COLOURS = {"I": "#0072B2", "II": "#E69F00"}
 UNKNOWN_CLASS_COLOUR = "#888888"
 NEUTRAL = "#7a7a7a"  # bounds, diagonals, medians: seen on white and on black
+INK = "#222222"  # on what has a pale colour of its own
 SELECTED = "#CC79A7"
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B59A00")
+SHADES = ("#3B6FB6", "#6E8FB8", "#9A9A9A", "#CF8A55", "#D55E00")  # from little to much
 METHOD_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
 
 

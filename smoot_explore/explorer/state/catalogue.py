@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from smoot_explore.engine.background import FILES
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import Prepared
 from smoot_explore.errors import reason
 from smoot_explore.explorer.kept_runs import kept_runs
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.checkpoint import RunError

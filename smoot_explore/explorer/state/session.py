@@ -9,8 +9,8 @@ import param
 from smoot_explore.core.config import setting_names
 from smoot_explore.data.images import Split
 from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.trainings import TrainingPool
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import Address, Place

@@ -24,6 +24,7 @@ from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData, Split, balanced, limit_data
+from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.engine.trainings import (
     Prepared,
     Training,
@@ -34,7 +35,6 @@ from smoot_explore.engine.trainings import (
 )
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.makers import ModelMaker, make
 from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, bundled_reference

@@ -1,0 +1,241 @@
+"""A sweep on disk: ``sweep.json`` says what is swept, and each cell is a run in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+
+from smoot_explore.core.config import TrainingConfig, setting_names
+from smoot_explore.data.images import ImageData, Split
+from smoot_explore.data.load import load_source
+from smoot_explore.files import read_array, read_json, write_array, write_json
+from smoot_explore.runs.checkpoint import RunError, damage_named, read_tensors, write_tensors
+from smoot_explore.sweeps.grid import Cell, cells
+
+FORMAT = "smoot_explore sweep"
+_VERSION = 1
+_CLAIMS = ".claims"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep trains, as its ``sweep.json`` says it.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    over
+        The values of each swept setting.
+    settings
+        All settings; those of swept names have no meaning.
+    data
+        Source, fingerprint, shape and classes of the data.
+    model
+        ``name``, ``pretrained`` and ``options`` of `create_model`, or the ``maker``'s name.
+    keep
+        As for `Run.create`.
+    identity
+        Tells this sweep from any other that may be seen under the same path.
+    created
+        When, in UTC.
+    """
+
+    path: Path
+    over: dict[str, list[Any]]
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    model: dict[str, Any]
+    keep: Any
+    identity: str
+    created: str
+
+    @classmethod
+    def of(
+        cls,
+        path: Path,
+        over: dict[str, list[Any]],
+        config: TrainingConfig,
+        data: ImageData,
+        model: dict[str, Any],
+        keep: Any,
+    ) -> Sweep:
+        """A sweep that is not on disk yet."""
+        described = {
+            **data.source, "fingerprint": data.fingerprint, "image_shape": list(data.image_shape),
+            "class_names": list(data.class_names), "n_train": len(data.train), "n_test": len(data.test),
+        }  # fmt: skip
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(path, over, config.to_dict(), described, model, keep, uuid4().hex, created)
+
+    @classmethod
+    def read(cls, path: Path) -> Sweep:
+        """The sweep in a folder.
+
+        Raises
+        ------
+        RunError
+            When it is none, or damaged.
+        """
+        if not os.path.lexists(path / "sweep.json"):
+            raise RunError(f"{path} is not a sweep: it has no sweep.json")
+        with damage_named(path):
+            content = read_json(path / "sweep.json")
+        if content.get("format") != FORMAT or content.get("version") != _VERSION:
+            raise RunError(f"{path} is not a sweep that this version of smoot_explore can read")
+        try:
+            found = cls(path, **{f.name: content[f.name] for f in fields(cls) if f.name != "path"})
+            found.cells[0].config, found.data["n_train"] + 0, found.data["fingerprint"].upper()
+        except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
+            raise RunError(f"{path} is damaged: sweep.json, {type(error).__name__} {error}") from error
+        return found
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """All trainings."""
+        return cells(self.settings, self.over)
+
+    def write(self, data: ImageData) -> None:
+        """Put it on disk; data put together by hand go with it, so that workers and later calls have them."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        content = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
+        write_json(self.path / "sweep.json", {"format": FORMAT, "version": _VERSION, **content})
+        if not (images := self.path / "images.npy").exists():
+            write_array(images, torch.stack([data.train.image_ids, data.train.labels]).numpy())
+        if "name" not in self.data and not self._data_file.exists():
+            write_tensors(self._data_file, _tensors(data), 0)
+
+    def extended(self, other: Sweep) -> Sweep:
+        """This sweep with the values and epochs that another one of the same trainings has more.
+
+        Raises
+        ------
+        RunError
+            Saying in what the other differs otherwise.
+        """
+        different = []
+        if list(self.over) != list(other.over):
+            different.append(f"over {', '.join(self.over)} ≠ {', '.join(other.over)}")
+        for name, values in self.over.items():
+            missing = [value for value in values if value not in other.over.get(name, values)]
+            if missing:
+                different.append(f"{name} without {', '.join(map(repr, missing))}")
+        mine, theirs = (
+            {**TrainingConfig.recorded(sweep.settings).to_dict(), "epochs": 0} for sweep in (self, other)
+        )
+        different += [
+            f"{name} {mine[name]!r} ≠ {theirs[name]!r}"
+            for name in setting_names()
+            if name not in self.over and mine[name] != theirs[name]
+        ]
+        if self.data["fingerprint"] != other.data["fingerprint"]:
+            different.append("other images (another fingerprint)")
+        if self.model != other.model:
+            different.append(f"model {self.model} ≠ {other.model}")
+        if self.keep != other.keep:
+            different.append(f"keep {self.keep!r} ≠ {other.keep!r}")
+        different += self._lost_epochs(other)
+        if different:
+            raise RunError(
+                f"{self.path} holds another sweep ({'; '.join(different)}); more values of a swept setting and more "
+                "epochs may be added, for anything else choose another folder"
+            )
+        return replace(self, over=other.over, settings={**self.settings, "epochs": other.settings["epochs"]})
+
+    def _lost_epochs(self, other: Sweep) -> list[str]:
+        """Why the cells could not be prolonged to what they would have been with so many epochs at first."""
+        before, after = self.settings["epochs"], other.settings["epochs"]
+        if "epochs" in self.over or after == before:
+            return []
+        if after < before:
+            return [f"epochs {before} ≠ {after}, fewer"]
+        schedules = {cell.settings["schedule"] for cell in self.cells} - {"constant"}
+        return (
+            [f"more epochs, which change a {' and a '.join(sorted(schedules))} schedule"] if schedules else []
+        )
+
+    def load_data(self, root: str | Path | None = None) -> ImageData:
+        """The data that the cells train on, checked by their fingerprint."""
+        if "name" in self.data:
+            data = load_source(self.data, root)
+            data = data.hold_out(**self.data["hold_out"]) if "hold_out" in self.data else data
+        else:
+            data = _data(read_tensors(self._data_file), tuple(self.data["class_names"]))
+        if data.fingerprint != self.data["fingerprint"]:
+            raise RunError(
+                f"{self.path} was started on other data than {self.data.get('name', 'its data file')} holds"
+            )
+        return data
+
+    def images(self) -> np.ndarray:
+        """Image ids and labels of the training images, int64 ``(2, N)``."""
+        with damage_named(self.path):
+            return read_array(self.path / "images.npy", (2, self.data["n_train"]))
+
+    def folder(self, cell: Cell) -> Path:
+        """Where a cell's run is."""
+        return self.path / cell.name
+
+    def claim(self, name: str) -> Path:
+        """The file whose lock a cell's trainer holds."""
+        return self.path / _CLAIMS / name
+
+    def journal(self, cell: Cell) -> dict[str, Any]:
+        """The journal of a cell's run; one without epochs where there is no run yet."""
+        if not os.path.lexists(file := self.folder(cell) / "journal.json"):
+            return {"epochs": [], "finished": False}
+        with damage_named(file.parent):
+            return read_json(file)
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether a cell's training has reached its last epoch."""
+        journal = self.journal(cell)
+        return bool(journal["finished"]) and len(journal["epochs"]) >= cell.epochs
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why cells could not be trained, by name."""
+        if not os.path.lexists(file := self.path / "problems.json"):
+            return {}
+        with damage_named(self.path):
+            return {str(name): str(text) for name, text in read_json(file).items()}
+
+    def tell(self, problems: Mapping[str, str]) -> None:
+        """Keep why cells could not be trained."""
+        if problems != self.problems:
+            write_json(self.path / "problems.json", dict(problems))
+
+    @property
+    def _data_file(self) -> Path:
+        return self.path / "data.safetensors"
+
+
+_TENSORS = ("images", "labels", "object_masks", "image_ids", "mean", "std")
+
+
+def _tensors(data: ImageData) -> dict[str, torch.Tensor]:
+    halves = {name: getattr(data, name) for name in ("train", "test", "validation")}
+    return {
+        f"{half}.{name}": values
+        for half, split in halves.items()
+        for name in _TENSORS
+        if split is not None and (values := getattr(split, name)) is not None
+    }
+
+
+def _data(tensors: dict[str, torch.Tensor], class_names: tuple[str, ...]) -> ImageData:
+    def split(half: str) -> Split:
+        own = {name: tensors[f"{half}.{name}"] for name in _TENSORS if f"{half}.{name}" in tensors}
+        return Split(**own, class_names=class_names)
+
+    validation = split("validation") if "validation.images" in tensors else None
+    return ImageData(split("train"), split("test"), class_names, validation=validation)

@@ -1,0 +1,309 @@
+"""Training a sweep: its cells as tasks of worker processes, kept in a folder, and gone on with after any stop."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import xarray as xr
+from torch import nn
+
+from smoot_explore.compute.cores import cores
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.training import check_settings, train
+from smoot_explore.data.images import ImageData
+from smoot_explore.data.load import load_data
+from smoot_explore.engine.cluster import check_installed, close_workers, start_workers
+from smoot_explore.engine.makers import ModelMaker
+from smoot_explore.errors import reason
+from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.run import Keep
+from smoot_explore.schema import as_json
+from smoot_explore.sweeps.cell import Registered, UnseenFolderError, check_folder, new_model, train_cell
+from smoot_explore.sweeps.claim import claimed
+from smoot_explore.sweeps.grid import Cell, checked_values
+from smoot_explore.sweeps.manifest import Sweep
+from smoot_explore.sweeps.results import open_sweep
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_LOOK_SECONDS = 0.5  # between two looks at what the workers have done
+_WAIT_SECONDS = 5  # for another sweep in the same folder to end, which a moment ago was killed
+
+
+def sweep(
+    path: str | Path,
+    config: TrainingConfig,
+    over: Mapping[str, Iterable[Any]],
+    *,
+    data: ImageData | str | Path,
+    model: str | ModelMaker = "cnn",
+    pretrained: bool = False,
+    options: Mapping[str, Any] | None = None,
+    keep: Keep = "last",
+    root: str | Path | None = None,
+    client: Client | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> xr.Dataset:
+    """Train with each combination of the values of some settings, every training a run in a folder.
+
+    Stopped at any instant, by a kill too, the same call goes on: finished runs are left as they are, begun ones go on
+    from their last epoch. A call with more values of a swept setting adds their trainings; one with more epochs
+    prolongs those that are there, unless a schedule of the learning rate goes by the number of epochs.
+    Each training has the numbers that it would have alone, bit by bit on the same CPU with one thread.
+
+    Parameters
+    ----------
+    path
+        Folder of the sweep, with a run for each cell such as ``alpha=1,seed=0``. All workers must see it.
+    config
+        All settings that are not swept.
+    over
+        Values by the name of a setting. ``seed`` also gives the initial weights, as of `create_model`.
+    data
+        Data, or the name that `load_data` takes. Data put together by hand are copied into the folder.
+    model
+        A name for `create_model`, or a function ``(data, seed)`` that gives an ``nn.Module``. Functions of modules
+        must be importable by the workers.
+    pretrained, options
+        As for `create_model`.
+    keep
+        As for `Run.create`.
+    root
+        As for `load_data`.
+    client
+        A Dask client, to train on the workers of its cluster; one training each at a time if they have one thread. None
+        starts worker processes on this computer and ends them.
+    workers
+        How many of these, with one thread each; None takes as many as there are cores.
+    progress
+        Called twice a second with the number of epochs done and to do in all cells but failed ones.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `open_sweep`.
+
+    Raises
+    ------
+    ValueError
+        Before anything is trained: for values that a setting does not take, or settings that do not go together.
+    RunError
+        When the folder holds another sweep.
+    RuntimeError
+        When another process works on the sweep, or a worker does not see its folder.
+    ModuleNotFoundError
+        When Dask is not installed.
+
+    Warns
+    -----
+    UserWarning
+        Naming the trainings that failed. The others go on; the same call tries the failed ones again.
+    """
+    check_installed()
+    path = Path(path).absolute()
+    _check_place(client, workers)
+    data = data if isinstance(data, ImageData) else load_data(data, root=root)
+    maker = None if isinstance(model, str) else model
+    values = checked_values(config, over)
+    described = _described(model, pretrained, dict(options or {}))
+    planned = Sweep.of(path, values, config, data, described, keep)
+    _check(planned, data, maker)
+    _refuse_occupied(path)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    with claimed(planned.claim("sweep"), lambda: time.monotonic() < deadline) as mine:
+        if not mine:
+            raise RuntimeError(f"another process works on the sweep in {path}; wait for it, or stop it")
+        if (path / "sweep.json").exists():
+            planned = Sweep.read(path).extended(planned)
+        planned.write(data)
+        problems = _work(planned, maker, root, client, workers, progress)
+    if problems:
+        told = "".join(f"\n  {name}: {text}" for name, text in problems.items())
+        warnings.warn(
+            f"{len(problems)} of {len(planned.cells)} trainings failed; the same call tries them again:{told}",
+            stacklevel=2,
+        )
+    return open_sweep(path)
+
+
+def _refuse_occupied(path: Path) -> None:
+    if (path / "sweep.json").exists() or not path.exists():
+        return
+    visible = path.is_dir() and [file for file in path.iterdir() if not file.name.startswith(".")]
+    if visible != []:  # a kill may leave hidden ones
+        raise FileExistsError(f"{path} is there already and holds no sweep; choose another folder")
+
+
+def _check_place(client: Client | None, workers: int | None) -> None:
+    if client is not None and workers is not None:
+        raise ValueError("give client or workers: a client's cluster has workers of its own")
+    if workers is not None and workers < 1:
+        raise ValueError(
+            f"a sweep needs at least 1 worker, given {workers}; None takes as many as there are cores"
+        )
+
+
+def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(model, str):
+        return {"name": model, "pretrained": pretrained, "options": json.loads(as_json(options))}
+    if isinstance(model, nn.Module) or not callable(model):
+        raise TypeError(
+            f"model is a name or a function (data, seed) → nn.Module, given {type(model).__name__}: every training "
+            "needs initial weights of its own"
+        )
+    if pretrained or options:
+        raise ValueError("pretrained and options are for models given by name")
+    return {"maker": f"{model.__module__}:{getattr(model, '__qualname__', type(model).__qualname__)}"}
+
+
+def _check(planned: Sweep, data: ImageData, maker: ModelMaker | None) -> None:
+    """Raise for whatever can be known before the first training."""
+    for cell in planned.cells:
+        config = cell.config
+        try:
+            check_settings(config, data)
+        except ValueError as error:
+            raise ValueError(f"{cell.name}: {error}") from None
+    first = planned.cells[0].config
+    first.device = "cpu"  # the workers' devices need not be here
+    # Nothing is trained: this says whether model and data fit.
+    train(new_model(planned.model, maker, data, first.seed), data, first)
+
+
+def _work(
+    planned: Sweep,
+    maker: ModelMaker | None,
+    root: str | Path | None,
+    client: Client | None,
+    workers: int | None,
+    progress: Callable[[int, int], object] | None,
+) -> dict[str, str]:
+    """Train all cells that are not done, and give why some could not be, by name."""
+    watched = _Watched(planned)
+    left = watched.left()
+    if not left:
+        planned.tell({})
+        return {}
+    own = None if client is not None else start_workers(min(workers or cores(), len(left)), threads=1)
+    used = client or own
+    assert used is not None
+    folder = (str(planned.path), planned.identity)
+    futures: dict[Future, Cell] = {}
+    try:
+        used.run(check_folder, *folder)
+        token = uuid4().hex[:8]  # the tasks of an earlier call, which may still be ending, are others
+        common = (maker, Registered(), root and str(Path(root).absolute()))
+        for cell in left:
+            arguments = (cell.name, cell.settings, *common)
+            key = f"{cell.name}-{token}"
+            futures[used.submit(train_cell, *folder, *arguments, key=key, pure=False)] = cell
+        _follow(futures, used, watched, progress)
+    finally:
+        used.cancel(list(futures))
+        if own is not None:
+            close_workers(own)
+    return watched.problems
+
+
+def _follow(
+    futures: dict[Future, Cell],
+    client: Client,
+    watched: _Watched,
+    progress: Callable[[int, int], object] | None,
+) -> None:
+    """Wait for the tasks, and take each one's end into account."""
+    waiting = dict(futures)
+    while waiting:
+        for future in [future for future in waiting if future.done()]:
+            cell = waiting.pop(future)
+            if future.status == "finished":
+                watched.succeeded(cell)
+            elif future.status == "error":
+                error = future.exception()
+                if isinstance(error, UnseenFolderError):
+                    raise error
+                watched.failed(cell, error)
+            else:
+                raise RuntimeError(
+                    f"the scheduler gave {cell.name} up ({future.status}); is it there still? The same call goes on"
+                )
+        if client.status != "running":
+            raise RuntimeError("the scheduler does not answer any more; the same call goes on")
+        watched.look()
+        if progress is not None:
+            progress(watched.done, watched.total)
+        if waiting:
+            time.sleep(_LOOK_SECONDS)
+
+
+class _Watched:
+    """How far the cells are, by the journals of their runs, and which have failed."""
+
+    def __init__(self, planned: Sweep) -> None:
+        self.sweep = planned
+        self.problems = planned.problems
+        self._epochs: dict[str, int] = {}
+        self._seen: dict[str, int] = {}  # when the journal was written, as the file system has it
+        self._going: dict[str, Cell] = {cell.name: cell for cell in planned.cells}
+        self._sizes = {cell.name: cell.epochs for cell in planned.cells}
+
+    @property
+    def done(self) -> int:
+        """Epochs of all cells but failed ones."""
+        return sum(self._epochs[name] for name in self._sizes)
+
+    @property
+    def total(self) -> int:
+        """Epochs that these have in the end."""
+        return sum(self._sizes.values())
+
+    def left(self) -> list[Cell]:
+        """The cells that are not done."""
+        for cell in list(self._going.values()):
+            self._epochs[cell.name] = 0
+            try:
+                if self.sweep.is_done(cell):
+                    self.succeeded(cell)
+            except RunError:
+                pass  # its worker says what is wrong
+        self.look()
+        return list(self._going.values())
+
+    def look(self) -> None:
+        """Read what has changed."""
+        for name, cell in self._going.items():
+            try:
+                written = (self.sweep.folder(cell) / "journal.json").stat().st_mtime_ns
+                if written != self._seen.get(name):
+                    self._epochs[name] = min(len(self.sweep.journal(cell)["epochs"]), cell.epochs)
+                    self._seen[name] = written
+            except (OSError, RunError, KeyError):
+                continue  # not begun; or damaged, which its worker says
+
+    def succeeded(self, cell: Cell) -> None:
+        """Its training has come to its end."""
+        self._going.pop(cell.name)
+        self._epochs[cell.name] = cell.epochs
+        if self.problems.pop(cell.name, None) is not None:
+            self.sweep.tell(self.problems)
+
+    def failed(self, cell: Cell, error: BaseException) -> None:
+        """Its training cannot go on."""
+        from distributed import KilledWorker
+
+        self._going.pop(cell.name)
+        self._sizes.pop(cell.name)
+        self.problems[cell.name] = (
+            "its workers ended one after the other, for want of memory perhaps"
+            if isinstance(error, KilledWorker)
+            else reason(error)
+        )
+        self.sweep.tell(self.problems)

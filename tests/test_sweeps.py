@@ -1,0 +1,543 @@
+"""Sweeps: grids, resuming, failures, and the data set over the swept settings; the oracles are trainings one by one."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+from waiting import in_a_thread, until
+
+from smoot_explore import (
+    ImageData,
+    Run,
+    RunError,
+    TrainingConfig,
+    create_model,
+    open_run,
+    open_sweep,
+    register_k_rule,
+    sweep,
+    train,
+    validate,
+)
+from smoot_explore.cli.commands import main
+from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.runs.checkpoint import read_tensors
+from smoot_explore.schema import start_config
+from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, train_to_end
+from smoot_explore.sweeps.claim import claimed
+from smoot_explore.sweeps.grid import cells, checked_values
+from smoot_explore.sweeps.manifest import Sweep
+
+EXACT = ("k", "delta", "probability", "correct", "train_loss", "kl", "train_accuracy", "test_accuracy")
+
+
+def small(data, seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, data.n_classes))
+
+
+def deadly(data, seed):
+    """A model that ends its worker, as a lack of memory would, with one seed."""
+    if seed == 1 and multiprocessing.parent_process() is not None:
+        os._exit(1)
+    return small(data, seed)
+
+
+def rising(k, change, labels, epoch, settings):
+    return k + 1
+
+
+@pytest.fixture(scope="module")
+def client():
+    client = start_workers(2, threads=1)
+    yield client
+    close_workers(client)
+
+
+@pytest.fixture
+def settings(config):
+    return config(epochs=2, batch_size=25)
+
+
+@pytest.fixture(scope="module")
+def trained(client, data, tmp_path_factory):
+    """A sweep of four small trainings, of which those with a far too large learning rate fail."""
+    folder = tmp_path_factory.mktemp("sweeps") / "s"
+    config = TrainingConfig(epochs=2, batch_size=25, device="cpu", precision="float32")
+    over = {"learning_rate": [0.5, 3e38], "seed": [0, 1]}
+    with pytest.warns(UserWarning, match=r"2 of 4 trainings failed(.|\n)*seed=1: the loss is not finite"):
+        sweep(folder, config, over, data=data, model=small, client=client)
+    return folder
+
+
+def alone(path, data, config):
+    """The same training by itself, with one thread."""
+    model = small(data, config.seed)
+    run = Run.create(path, config, model, data)
+    in_a_thread(lambda: list(train(model, data, config, run=run)))()
+    return run
+
+
+def assert_same(one, two):
+    mine, other = one.record(), two.record()
+    for name in EXACT:
+        np.testing.assert_array_equal(mine[name], other[name], err_msg=name)
+    for name in ("model", "initial"):
+        first, second = (read_tensors(run.path / f"{name}.safetensors") for run in (one, two))
+        assert all(torch.equal(first[weights], second[weights]) for weights in first), name
+
+
+# What is swept
+
+
+def test_each_combination_is_a_cell_with_a_name_that_files_can_have():
+    over = checked_values(
+        TrainingConfig(), {"beta": np.array([0.5, 1.0]), "device": ["cuda:1"], "signed": [True, False]}
+    )
+    found = cells(TrainingConfig(alpha=3).to_dict(), over)
+    assert [cell.name for cell in found] == [
+        f"beta={beta},device=cuda%3A1,signed={signed}" for beta in ("0.5", "1") for signed in ("on", "off")
+    ]
+    assert {cell.config.alpha for cell in found} == {3}
+    assert (found[2].config.beta, found[2].config.signed) == (1.0, True)
+
+
+def test_values_that_differ_by_a_bit_have_names_of_their_own():
+    values = [0.1, 0.1 + 2**-54, 1e-12, 12345678.9]
+    assert len({cell.name for cell in cells(TrainingConfig().to_dict(), {"beta": [0.1, 0.1 + 2**-54]})}) == 2
+    names = [cell.name for cell in cells(TrainingConfig().to_dict(), {"alpha": values})]
+    assert [float(name.removeprefix("alpha=")) for name in names] == values
+
+
+@pytest.mark.parametrize(
+    ("over", "told"),
+    [
+        ({"alhpa": [1]}, "unknown setting 'alhpa'; did you mean 'alpha'"),
+        ({"alpha": [1, -2]}, "alpha does not take the value -2"),
+        ({"epochs": [1.5]}, "epochs does not take the value 1.5"),
+        ({"method": "sgt"}, r"method needs a list of values to go over, given 'sgt'; try \['sgt'\]"),
+        ({"alpha": 3}, "alpha needs a list"),
+        ({"alpha": []}, "alpha needs at least one value"),
+        ({"alpha": [1, 1.0]}, "alpha is given the value 1.0 twice"),
+        ({}, "a sweep needs a setting"),
+        ({"k_min": [0.2, 0.9], "seed": [0]}, "k_min=0.9,seed=0: k_min=0.9 is above k_max=0.8"),
+        ({"patch": [1, 7]}, "patch=7: "),
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_is_trained(data, tmp_path, over, told):
+    with pytest.raises(ValueError, match=told):
+        sweep(tmp_path / "s", TrainingConfig(device="cpu"), over, data=data)
+    assert not (tmp_path / "s").exists()
+
+
+def test_places_and_models_that_cannot_be_are_refused(data, tmp_path, settings):
+    over = {"seed": [0]}
+    with pytest.raises(ValueError, match="at least 1 worker, given 0"):
+        sweep(tmp_path / "s", settings, over, data=data, workers=0)
+    with pytest.raises(ValueError, match="client or workers"):
+        sweep(tmp_path / "s", settings, over, data=data, workers=1, client=object())
+    with pytest.raises(TypeError, match="model is a name or a function .* given Sequential"):
+        sweep(tmp_path / "s", settings, over, data=data, model=nn.Sequential())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match="holds no sweep"):
+        sweep(tmp_path / "other", settings, over, data=data)
+
+
+def test_without_dask_it_is_said_what_to_install(data, tmp_path, settings, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for asked in (lambda: sweep(tmp_path, settings, {"seed": [0]}, data=data), lambda: open_sweep(tmp_path)):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "smoot-explore\[cluster\]"'):
+            asked()
+
+
+# Training
+
+
+def test_cells_are_the_trainings_made_one_by_one(trained, data, tmp_path):
+    for seed in (0, 1):
+        config = TrainingConfig(
+            epochs=2, batch_size=25, device="cpu", precision="float32", learning_rate=0.5, seed=seed
+        )
+        run = open_run(trained / f"learning_rate=0.5,seed={seed}", model=small(data, 0))
+        assert_same(run, alone(tmp_path / str(seed), data, config))
+
+
+def test_what_fails_is_told_and_left_out_and_tried_again(trained, client, data):
+    found = open_sweep(trained)
+    assert found.epochs_done.values.tolist() == [[2, 2], [0, 0]]
+    assert found.problem.sel(learning_rate=0.5).values.tolist() == ["", ""]
+    assert all("the loss is not finite" in text for text in found.problem.sel(learning_rate=3e38).values)
+    journal = trained / "learning_rate=0.5,seed=0" / "journal.json"
+    before = journal.stat().st_mtime_ns
+    config = TrainingConfig.recorded(Sweep.read(trained).settings)
+    told = []
+    with pytest.warns(UserWarning, match="2 of 4 trainings failed"):
+        sweep(
+            trained, config, Sweep.read(trained).over, data=data, model=small, client=client,
+            progress=lambda done, total: told.append((done, total)),
+        )  # fmt: skip
+    assert journal.stat().st_mtime_ns == before
+    assert told[-1] == (4, 4)
+
+
+def test_a_sweep_is_one_data_set_over_what_it_goes_over(trained, data):
+    found = validate(open_sweep(trained))
+    assert dict(found.k.sizes) == {"learning_rate": 2, "seed": 2, "epoch": 2, "image": 60}
+    assert set(found.k.data.chunks[0] + found.k.data.chunks[1]) == {1}
+    record = open_run(trained / "learning_rate=0.5,seed=1", model=small(data, 0)).record()
+    cell = found.sel(learning_rate=0.5, seed=1)
+    for name in (
+        "k",
+        "delta",
+        "probability",
+        "correct",
+        "accuracy_drop",
+        "train_loss",
+        "test_accuracy",
+        "label",
+    ):
+        np.testing.assert_array_equal(cell[name], record[name], err_msg=name)
+        assert (cell[name].attrs["units"], cell[name].attrs["long_name"]) == tuple(
+            record[name].attrs[n] for n in ("units", "long_name")
+        )
+    drops = record.accuracy_drop[-1]
+    assert cell.drop_auc.item() == pytest.approx(drops.integrate("masked_fraction").item())
+    assert np.isnan(found.sel(learning_rate=3e38).k.values).all()
+    assert str(cell.run.item()) == "learning_rate=0.5,seed=1"
+
+
+def test_opening_a_sweep_reads_no_numbers_of_images(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    for file in [*copy.rglob("record.nc"), *copy.rglob("epochs/*.npy")]:
+        file.write_bytes(b"damaged")
+    found = open_sweep(copy)
+    np.testing.assert_array_equal(found.test_accuracy, open_sweep(trained).test_accuracy)
+    with pytest.raises(RunError, match="damaged"):
+        found.k.sel(learning_rate=0.5).compute()
+
+
+def test_values_and_epochs_may_be_added_and_are_what_they_would_have_been(client, data, tmp_path, config):
+    first, all_at_once = tmp_path / "first", config(epochs=3)
+    own = ImageData.from_arrays(
+        *(part for half in (data.train, data.test) for part in (half.images, half.labels))
+    )
+    options = {"data": own, "model": small, "client": client}
+    sweep(first, config(epochs=1), {"seed": [1]}, **options)
+    found = sweep(first, all_at_once, {"seed": [0, 1]}, **options)
+    assert found.epochs_done.values.tolist() == [3, 3]
+    for seed in (0, 1):
+        run = open_run(first / f"seed={seed}", model=small(own, 0), data=own)
+        assert_same(run, alone(tmp_path / str(seed), own, config(epochs=3, seed=seed)))
+    for other, told in (
+        ({"config": config(epochs=2)}, "epochs 3 ≠ 2, fewer"),
+        ({"config": config(epochs=3, alpha=3)}, "alpha 10.0 ≠ 3"),
+        ({"over": {"seed": [0]}}, "seed without 1"),
+        ({"over": {"seed": [0, 1], "beta": [0.5]}}, "over seed ≠ seed, beta"),
+        ({"model": "cnn"}, "model {'maker'"),
+        ({"data": data.hold_out(6)}, "other images"),
+        ({"keep": "all"}, "keep 'last' ≠ 'all'"),
+    ):
+        asked = {"config": all_at_once, "over": {"seed": [0, 1]}, **options, **other}
+        with pytest.raises(RunError, match=f"holds another sweep .*{told}"):
+            sweep(first, **asked)
+
+
+def test_epochs_are_not_added_under_a_schedule_that_goes_by_their_number(data, tmp_path, config):
+    planned = [
+        Sweep.of(tmp_path, {"seed": [0]}, config(schedule="cosine", epochs=n), data, {"name": "cnn"}, "last")
+        for n in (2, 3)
+    ]
+    with pytest.raises(RunError, match="more epochs, which change a cosine schedule"):
+        planned[0].extended(planned[1])
+
+
+def test_own_rules_are_known_to_the_workers(client, data, tmp_path, config):
+    register_k_rule("rising by one", rising, start=0.5)
+    found = sweep(
+        tmp_path / "s", config(), {"k_rule": ["rising by one"]}, data=data, model=small, client=client
+    )
+    assert found.k.isel(epoch=-1).values.tolist() == [[514.0] * 60]
+
+
+def test_a_stopped_cell_shows_its_epochs_and_goes_on_with_the_numbers_it_would_have_had(
+    data, tmp_path, settings
+):
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "small"}, "last")
+    planned.write(data)
+    (cell,) = planned.cells
+    folder, halfway = planned.folder(cell), []
+
+    def epochs():
+        return open_run(folder, model=small(data, 0)).epochs
+
+    def stopped_and_gone_on():
+        assert not train_to_end(planned, folder, settings, small, data, lambda: epochs() < 1)
+        halfway.append(open_sweep(planned.path).load())
+        assert train_to_end(planned, folder, settings, small, data)
+
+    in_a_thread(stopped_and_gone_on)()
+    run = open_run(folder, model=small(data, 0))
+    assert_same(run, alone(tmp_path / "alone", data, settings))
+    assert run.has_accuracy_drop(2)
+    seen, record = halfway[0].sel(seed=0), run.record()
+    assert seen.epochs_done == 1
+    for name in ("k", "delta", "probability", "correct", "train_loss", "test_accuracy"):
+        np.testing.assert_array_equal(seen[name][0], record[name][0], err_msg=name)
+        assert np.isnan(seen[name][1]).all(), name
+
+
+def test_a_cell_killed_before_its_last_accuracy_drop_measures_it_when_it_goes_on(data, tmp_path, settings):
+    planned = Sweep.of(tmp_path, {"seed": [0]}, settings, data, {"maker": "small"}, "last")
+    train_to_end(planned, tmp_path / "cell", settings, small, data)
+    run = open_run(tmp_path / "cell", model=small(data, 0))
+    expected = run.record().accuracy_drop[-1].values
+    (run.path / "accuracy_drop" / "0002.npy").unlink()
+    (run.path / "record.nc").unlink()
+    journal = json.loads((run.path / "journal.json").read_text())
+    (run.path / "journal.json").write_text(json.dumps({**journal, "finished": False}))
+    assert train_to_end(planned, run.path, settings, small, data)
+    again = open_run(run.path, model=small(data, 0))
+    assert again.finished
+    np.testing.assert_array_equal(again.record().accuracy_drop[-1], expected)
+
+
+def test_a_folder_with_another_training_is_never_trained_on(client, data, tmp_path, config):
+    Run.create(tmp_path / "s" / "seed=0", config(alpha=3), small(data, 0), data)
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, config(), data, {"maker": "x"}, "last")
+    with pytest.raises(RunError, match=r"not the run of this cell \(alpha 3\S* ≠ 10"):
+        train_to_end(planned, tmp_path / "s" / "seed=0", config(), small, data)
+
+
+def test_a_claim_is_held_by_one_and_ends_with_it(tmp_path):
+    file = tmp_path / "claims" / "cell"
+    order = []
+    with claimed(file) as first:
+        with claimed(file, lambda: False) as second:
+            assert (first, second) == (True, False)
+
+        def wait():
+            with claimed(file) as mine:
+                order.append(mine)
+
+        waiting = in_a_thread(wait)
+        order.append("released")
+    waiting()
+    assert order == ["released", True]
+
+
+def test_a_worker_that_does_not_see_the_folder_is_refused(client, data, tmp_path, settings):
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+    planned.write(data)
+    check_folder(str(planned.path), planned.identity)
+    for path, identity in ((planned.path, "another"), (tmp_path / "nowhere", planned.identity)):
+        with pytest.raises(UnseenFolderError, match="does not see the sweep .* all its workers share"):
+            client.submit(check_folder, str(path), identity, pure=False).result()
+
+
+def test_two_processes_do_not_work_on_one_sweep(client, data, tmp_path, settings, monkeypatch):
+    monkeypatch.setattr("smoot_explore.sweeps.sweep._WAIT_SECONDS", 0)
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+    with (
+        claimed(planned.claim("sweep")),
+        pytest.raises(RuntimeError, match="another process works on the sweep"),
+    ):
+        sweep(tmp_path / "s", settings, {"seed": [0]}, data=data, model=small, client=client)
+
+
+def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_path, config):
+    killed = []
+
+    def kill(done, total):
+        if done >= 2 and not killed:
+            running = [worker for worker, keys in client.processing().items() if keys]
+            killed.append(client.run(os.getpid, workers=running)[running[0]])
+            os.kill(killed[0], signal.SIGKILL)
+
+    long = config(epochs=40)
+    found = sweep(tmp_path / "s", long, {"seed": [0]}, data=data, model=small, client=client, progress=kill)
+    assert killed
+    assert found.epochs_done.values.tolist() == [40]
+    assert_same(
+        open_run(tmp_path / "s" / "seed=0", model=small(data, 0)), alone(tmp_path / "alone", data, long)
+    )
+
+
+def test_a_training_that_takes_its_workers_along_is_left_out_and_the_others_go_on(
+    client, data, tmp_path, config
+):
+    over = {"seed": [0, 1, 2]}
+    with pytest.warns(
+        UserWarning, match="1 of 3 trainings failed(.|\\n)*seed=1: its workers ended one after"
+    ):
+        found = sweep(tmp_path / "s", config(), over, data=data, model=deadly, client=client)
+    assert found.epochs_done.values.tolist() == [2, 0, 2]
+    assert (found.problem != "").values.tolist() == [False, True, False]
+
+
+def test_a_cancelled_cell_stops_and_leaves_its_folder_to_the_next(client, data, tmp_path, config):
+    class StopError(Exception):
+        pass
+
+    def stop(done, total):
+        if done >= 1:
+            raise StopError
+
+    long = config(epochs=60)
+    with pytest.raises(StopError):
+        sweep(tmp_path / "s", long, {"seed": [0]}, data=data, model=small, client=client, progress=stop)
+    planned = Sweep.read(tmp_path / "s")
+
+    def is_free():
+        with claimed(planned.claim("seed=0"), lambda: False) as mine:
+            return mine
+
+    until(is_free)
+    run = open_run(tmp_path / "s" / "seed=0", model=small(data, 0))
+    assert 1 <= run.epochs < 60
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("sweep.json", None, "is not a sweep: it has no sweep.json"),
+        ("sweep.json", "{", "sweep.json cannot be read"),
+        ("sweep.json", "{}", "is not a sweep that this version"),
+        ("sweep.json", '{"format": "smoot_explore sweep", "version": 1}', "damaged: sweep.json"),
+        ("images.npy", "x", "images.npy cannot be read"),
+    ],
+)
+def test_what_is_no_sweep_or_damaged_is_named(trained, tmp_path, file, content, told):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    (copy / file).unlink()
+    if content is not None:
+        (copy / file).write_text(content)
+    with pytest.raises(RunError, match=told):
+        open_sweep(copy)
+
+
+def test_a_damaged_cell_is_named_and_the_others_are_there(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    (copy / "learning_rate=0.5,seed=0" / "journal.json").write_text('{"epochs": [{"epoch": 1}]}')
+    found = open_sweep(copy)
+    assert "is damaged" in str(found.problem.sel(learning_rate=0.5, seed=0).item())
+    assert found.epochs_done.sel(learning_rate=0.5).values.tolist() == [0, 2]
+
+
+def test_a_cell_that_is_selected_has_its_own_settings(trained):
+    assert start_config(open_sweep(trained).sel(learning_rate=0.5, seed=1))["seed"] == 1
+
+
+# The command
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "a sweep needs values to go over"),
+        (["--over", "alpha"], "'alpha' is not SETTING=A,B,…"),
+        (["--over", "alpha=1,x"], "alpha is a number, given 'x'"),
+        (["--over", "epochs=1.5"], "epochs is a whole number"),
+        (["--over", "signed=maybe"], "signed is on or off"),
+        (["--over", "alhpa=1"], "did you mean 'alpha'"),
+        (["--over", "seed=1,2", "--seeds", "2"], "not both"),
+        (["--tls-ca", "ca.pem", "--seeds", "1"], "are for --scheduler"),
+        (["--scheduler", "tls://x:1", "--workers", "2", "--seeds", "1"], "has workers of its own"),
+        (["--scheduler", "tls://x:1", "--tls-ca", "ca.pem", "--seeds", "1"], "together"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path, options, told):
+    result = call(
+        "sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, *options
+    )
+    assert result.exit_code in (1, 2)
+    assert told in result.output
+    assert not (tmp_path / "s").exists()
+
+
+def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(client, tmp_path):
+    address = ["--scheduler", client.scheduler.address]
+    for name, part in (("ca", "ca_file"), ("cert", "client_cert"), ("key", "client_key")):
+        (tmp_path / f"{name}.pem").write_text(getattr(client.security, f"tls_{part}"))
+        address += [f"--tls-{name}", tmp_path / f"{name}.pem"]
+    small_data = ["--data", "shapes", "--train-images", 60, "--test-images", 24, "--batch-size", 25]
+    options = [*small_data, "--epochs", 1, "--device", "cpu", *address, "--seeds", 2]
+    over = ["--over", "learning-rate=1,1e30"]
+    result = CliRunner().invoke(main, [str(a) for a in ("sweep", tmp_path / "s", *options, *over, "--json")])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)["cells"]
+    assert [(c["learning_rate"], c["seed"], c["epochs_done"]) for c in told] == [
+        (1, 0, 1), (1, 1, 1), (1e30, 0, 0), (1e30, 1, 0),
+    ]  # fmt: skip
+    run = open_run(tmp_path / "s" / told[0]["run"])
+    assert told[0]["test_accuracy"] == pytest.approx(run.record().test_accuracy.item())
+    assert told[0]["k_median"] == pytest.approx(np.median(run.record().k))
+    assert "not finite" in told[2]["problem"]
+    assert told[3]["test_accuracy"] is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = call("sweep", tmp_path / "s", *options, *over)
+    assert again.exit_code == 1
+    assert "2 of 2" in again.stdout
+    assert "0 of 2" in again.stdout
+    assert "left out: learning_rate=1e+30,seed=1: the loss is not finite" in again.output
+    assert torch.equal(
+        *(create_model("cnn", run.load_data(), seed=0).dense2.weight, run.model_at(0).dense2.weight)
+    )
+
+
+def test_a_command_killed_three_times_at_random_equals_one_never_stopped(tmp_path, data):
+    folder, seeds, epochs = tmp_path / "s", 3, 8
+    options = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--batch-size", "25"]
+    options += ["--epochs", str(epochs), "--seeds", str(seeds), "--device", "cpu", "--precision", "float32"]
+    command = [
+        sys.executable,
+        "-m",
+        "smoot_explore.cli",
+        "sweep",
+        str(folder),
+        *options,
+        "--workers",
+        "2",
+        "--json",
+    ]
+
+    def epochs_done():
+        journals = [folder / f"seed={seed}" / "journal.json" for seed in range(seeds)]
+        return sum(len(json.loads(file.read_text())["epochs"]) for file in journals if file.exists())
+
+    random = np.random.default_rng()
+    for _ in range(3):
+        goal = epochs_done() + random.integers(0, 5)
+        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(lambda goal=goal, started=started: epochs_done() >= goal or started.poll() is not None, 120)
+        time.sleep(random.uniform(0, 0.5))
+        started.kill()
+        started.wait()
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert [cell["epochs_done"] for cell in json.loads(ended.stdout)["cells"]] == [epochs] * seeds
+    for seed in range(seeds):
+        config = TrainingConfig(epochs=epochs, batch_size=25, device="cpu", precision="float32", seed=seed)
+        model = create_model("cnn", data, seed=seed)
+        run = Run.create(tmp_path / str(seed), config, model, data)
+        in_a_thread(lambda model=model, config=config, run=run: list(train(model, data, config, run=run)))()
+        assert_same(open_run(folder / f"seed={seed}"), run)
