@@ -47,7 +47,7 @@ with tempfile.TemporaryDirectory(dir=HERE, prefix=".runs-") as temporary:
         run.save_landscape(k_landscape(model, data.train[chosen], precision="float32"))
 
         recorded = float(run.record().test_accuracy[-1])
-        rounded = accuracy(model, data.test, hardware=hardware_of(model, "auto"))
+        rounded = accuracy(model, data.test, hardware=hardware_of(model))
         class_ii = 100 * float((image_class(curves.sel(fill="black", attribution="gradient")) == "II").mean())
         size = sum(file.stat().st_size for file in run.path.rglob("*") if file.is_file())
         print(

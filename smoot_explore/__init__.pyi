@@ -18,7 +18,7 @@ from .data.load import load_data
 from .explorer.explore import explore
 from .runs.adopt import adopt
 from .runs.checkpoint import RunError
-from .runs.compare import align_images
+from .runs.compare import align_images, compare_runs
 from .runs.replay import replay
 from .runs.run import Run, bundled_runs, list_runs, open_run
 from .schema import SchemaError, validate
@@ -50,6 +50,7 @@ __all__ = [
     "adopt",
     "align_images",
     "bundled_runs",
+    "compare_runs",
     "create_model",
     "drop_auc",
     "explore",

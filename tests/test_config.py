@@ -87,3 +87,18 @@ def test_numpys_numbers_become_plain_ones():
     assert (config.alpha, config.epochs, config.signed, config.beta, config.seed) == (0.5, 3, False, 0.75, 7)
     with pytest.raises(ValueError, match="epochs.* must be an integer"):
         config.epochs = np.float64(2.5)
+
+
+@pytest.mark.parametrize("name", ["fill", "k_rule"])
+def test_a_name_that_nobody_has_registered_says_how_to(name):
+    with pytest.raises(ValueError, match=rf"unknown {name} 'patient'.*register_{name}\(name, …\)"):
+        TrainingConfig(**{name: "patient"})
+    with pytest.raises(ValueError, match=rf"register_{name}"):
+        setattr(TrainingConfig(), name, "patient")
+
+
+def test_a_rule_of_k_without_smoot_is_refused():
+    with pytest.raises(
+        ValueError, match="k_rule='magnitude' moves k in method='smoot' alone, given method='sgt'"
+    ):
+        TrainingConfig(method="sgt", k_rule="magnitude").check()

@@ -5,6 +5,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
 from smoot_explore import (
@@ -411,3 +412,18 @@ def simulate(model, split, **changes):
 def test_curves_of_a_timm_model_keep_to_the_datas_resolution(data):
     model = create_model("test_resnet", data, input_size=(64, 64))
     assert masking_curves(model, data.test[:3], 2).sizes == {"image": 3, "masked_fraction": 3}
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "said"),
+    [
+        (nn.Softmax(1), ValueError, "the model returns probabilities"),
+        (nn.Identity(), TypeError, "must return a tensor of logits"),
+    ],
+)
+def test_a_model_that_gives_no_logits_is_refused(linear, data, last, error, said):
+    model = nn.Sequential(linear, last)
+    if error is TypeError:
+        model.register_forward_hook(lambda module, inputs, output: (output,))
+    with pytest.raises(error, match=said):
+        masking_curves(model, data.test, 2)

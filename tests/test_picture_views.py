@@ -566,7 +566,7 @@ def test_the_bundled_runs_have_all_their_pictures():
     assert len(views.accuracy_drop(run.curves())) == 6
     assert len(views.k_histogram(run.record())) == 8
     one = run.landscape().isel(image=[3])
-    assert f"Training image {int(one.image_id[0])}" in views.k_landscape(one).label
+    assert f"Image {int(one.image_id[0])}" in views.k_landscape(one).label
 
 
 def test_the_example_of_how_to_add_a_picture_runs(tmp_path, monkeypatch):

@@ -255,3 +255,9 @@ def test_an_attribution_of_ones_own_may_draw_and_leaves_the_random_state_alone()
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_attribution_of_ones_own_that_gives_nan_is_refused(register, model, data):
+    register("test_nan", lambda model, images, labels, baseline: images / 0)
+    with pytest.raises(ValueError, match="'test_nan' gives NaN or infinite values"):
+        masking_curves(model, data.test, 2, attribution="test_nan")

@@ -258,11 +258,14 @@ class TrainingConfig(param.Parameterized):
         for name in settings:
             if name not in setting_names():
                 raise _unknown_setting(name)
+            _check_registered(name, settings[name], type(self).param)
         super().__init__(**{name: _plain(value) for name, value in settings.items()})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in self.param:
             raise _unknown_setting(name)
+        if name in REGISTERED:
+            _check_registered(name, value, self.param)
         super().__setattr__(name, _plain(value))
 
     def __eq__(self, other: object) -> bool:
@@ -306,6 +309,10 @@ class TrainingConfig(param.Parameterized):
                 f"momentum={self.momentum} is for optimizer='sgd' alone, given optimizer={self.optimizer!r}; "
                 "use momentum=0"
             )
+        if self.method != "smoot" and self.k_rule != "smoot":
+            raise ValueError(
+                f"k_rule={self.k_rule!r} moves k in method='smoot' alone, given method={self.method!r}; leave it out"
+            )
         if self.k_min > self.k_max:
             raise ValueError(
                 f"k_min={self.k_min} is above k_max={self.k_max}; "
@@ -321,6 +328,12 @@ def _plain(value: Any) -> Any:
 def setting_names() -> list[str]:
     """Names of the settings, in the order of their declaration."""
     return [name for name in TrainingConfig.param if name != "name"]
+
+
+def _check_registered(name: str, value: object, settings: Any) -> None:
+    """Raise for a name that nobody has registered; what is no text is param's to refuse."""
+    if name in REGISTERED and isinstance(value, str) and value not in settings[name].objects:
+        raise unknown_name(name, value, settings[name].objects, f"register_{name}(name, …) adds one's own")
 
 
 def _unknown_setting(name: str) -> AttributeError:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from smoot_explore.compute.device import Hardware
 from smoot_explore.core.masking import depends_on_mask, draws_noise, fill_values
-from smoot_explore.core.models import activation_bytes, check_logits
+from smoot_explore.core.models import activation_bytes, check_logits, check_no_probabilities
 from smoot_explore.core.saliency import input_gradient, saliency
 from smoot_explore.data.images import Split
 from smoot_explore.errors import unknown_name
@@ -50,8 +50,10 @@ def checked_names(given: str | Sequence[str], kind: str, accepted: Collection[st
 def chunks_of(model: nn.Module, split: Split, hardware: Hardware, memory_budget: int) -> Iterator[slice]:
     """Slices of the images, each as large as the memory budget allows."""
     images, _ = split.batch(slice(1), hardware)
-    logits = logits_of(model, images)
+    with torch.no_grad():
+        logits = model(images)
     check_logits(logits, 1)
+    check_no_probabilities(logits)
     if split.labels.max() >= logits.shape[1]:
         raise ValueError(
             f"the model knows {logits.shape[1]} classes, but there is a label {int(split.labels.max())}; "

@@ -108,7 +108,8 @@ def register_attribution(name: str, attribute: Callable[..., Tensor]) -> None:
     attribute
         ``attribute(model, images, labels, baseline, **options)`` → ``(N, C, H, W)``, ``(N, 1, H, W)`` or ``(N, H, W)``.
         The model is in eval mode, and its hooks and gradients are put back; images are float32 ``(N, C, H, W)``
-        normalised, ``baseline`` is ``(1, C, H, W)``. PyTorch's and NumPy's global random states are seeded.
+        normalised, ``baseline`` is ``(1, C, H, W)``. For a gradient, call ``images.requires_grad_()`` first. PyTorch's
+        and NumPy's global random states are seeded.
 
     Examples
     --------
@@ -210,7 +211,13 @@ def _checked_maps(maps: Any, attribution: str, images: Tensor) -> Tensor:
             f"the attribution method {attribution!r} must give maps of shape {(n, *size)} or {(n, channels, *size)}, "
             f"it gave {shape}"
         )
-    return maps.detach().float()
+    maps = maps.detach().float()
+    if attribution in REGISTERED["attribution"] and not maps.isfinite().all():
+        raise ValueError(
+            f"the attribution method {attribution!r} gives NaN or infinite values, which rank nothing; look for a "
+            "division by 0 in it"
+        )
+    return maps
 
 
 def _gradient(model: nn.Module, images: Tensor, labels: Tensor, base: Tensor) -> Tensor:

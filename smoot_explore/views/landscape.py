@@ -40,7 +40,7 @@ def k_landscape(record: xr.Dataset, beta: float = 0.95, trajectory: np.ndarray |
         points("Way", way, np.interp(way, k, delta), "k, epoch by epoch"),
     )
     x = axis(record.k, (0, float(record.attrs["n_pixels"])))
-    return Sketch("Landscape", f"Training image {int(record.image_id)} ({name})", x, _CHANGE, layers)
+    return Sketch("Landscape", f"Image {int(record.image_id)} ({name})", x, _CHANGE, layers)
 
 
 @view(drawn={"k"})
