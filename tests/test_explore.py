@@ -20,8 +20,8 @@ from test_server import first_line, free_port
 from waiting import until
 
 from smoot_explore import ImageData, Run, adopt, explore, open_run, train
+from smoot_explore.engine.makers import load_makers
 from smoot_explore.engine.trainings import TrainingPool
-from smoot_explore.explorer.makers import load_makers
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState

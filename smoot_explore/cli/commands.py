@@ -365,7 +365,7 @@ def serve_command(
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
     check_can_serve(port, address, origins, network)
     use_patient_threads()
-    from smoot_explore.explorer.makers import load_makers  # with PyTorch
+    from smoot_explore.engine.makers import load_makers  # with PyTorch
 
     models = load_makers(model_places)
     serve(settings, port=port, address=address, origins=origins, network=network, show=show, models=models)

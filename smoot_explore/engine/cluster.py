@@ -27,7 +27,8 @@ _CONFIG = {
     "distributed.worker.preload": [],
     "distributed.nanny.preload": [],
     "distributed.scheduler.preload": [],
-    "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.http.routes": [],  # Dask opens a port for each whatever one says: nothing is behind it
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -88,8 +89,9 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             host=LOOPBACK,
             protocol="tls://",
             security=Security.temporary(),
-            dashboard_address=None,
+            dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=None,
+            scheduler_kwargs={"dashboard": False},
             memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
             local_directory=tempfile.mkdtemp(prefix="smoot_explore-workers-"),
             silence_logs=logging.CRITICAL,

@@ -17,7 +17,7 @@ from smoot_explore.runs.run import Run, open_run
 if TYPE_CHECKING:
     from panel.io.server import Server
 
-    from smoot_explore.explorer.makers import ModelMaker
+    from smoot_explore.engine.makers import ModelMaker
 
 
 class Explorer:

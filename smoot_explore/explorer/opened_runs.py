@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +17,11 @@ from torch import nn
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
 from smoot_explore.data.images import ImageData, Split, balanced, first_images
-from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
+from smoot_explore.engine.makers import ModelMaker
+from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.errors import reason
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
 
@@ -32,30 +31,6 @@ Protocol = tuple[str, str]  # (fill, attribution method)
 MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
 LANDSCAPE_IMAGES = 200  # of the training images
 LEVELS = 20
-
-_data: OrderedDict[tuple, Future[ImageData]] = OrderedDict()
-_data_lock = threading.Lock()
-_KEPT_DATA = 4
-
-
-def shared_data(*source: Any, **options: Any) -> ImageData:
-    """`load_data`, with the last few data sets kept for all sessions, which only read them."""
-    key = (*source, *sorted(options.items()))
-    with _data_lock:
-        loading, mine = _data.get(key), key not in _data
-        if loading is None:
-            loading = _data[key] = Future()
-        _data.move_to_end(key)
-        while len(_data) > _KEPT_DATA:
-            _data.popitem(last=False)
-    if mine:  # outside the lock: others may want other data meanwhile
-        try:
-            loading.set_result(load_data(*source, **options))
-        except BaseException as error:
-            with _data_lock:
-                _data.pop(key, None)
-            loading.set_exception(error)
-    return loading.result()
 
 
 @dataclass

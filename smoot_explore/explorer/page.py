@@ -13,14 +13,14 @@ import panel_material_ui as pmui
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.layout import Layout
 from smoot_explore.explorer.location import Location
-from smoot_explore.explorer.makers import ModelMaker
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -42,17 +42,17 @@ PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was traine
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = ("run", "runs", "label")  # in the address: which there are, the disk tells
 
-_pool: TrainingPool | None = None
-_pool_lock = threading.Lock()
+_engine: Engine | None = None
+_engine_lock = threading.Lock()
 
 
-def shared_pool(settings: ServerSettings) -> TrainingPool:
-    """The pool of this server; made for the first page."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = TrainingPool(settings.max_trainings, settings.max_queue)
-        return _pool
+def shared_engine(settings: ServerSettings) -> Engine:
+    """The engine of this server; made for the first page."""
+    global _engine
+    with _engine_lock:
+        if _engine is None:
+            _engine = Engine(settings.max_trainings, max_queue=settings.max_queue)
+        return _engine
 
 
 def build_page(
@@ -71,7 +71,7 @@ def build_page(
         Offered beside the bundled and the kept ones, and looked at first.
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
-    return ExplorerPage(SessionState(settings, shared_pool(settings), models, runs)).page
+    return ExplorerPage(SessionState(settings, shared_engine(settings), models, runs)).page
 
 
 class ExplorerPage:

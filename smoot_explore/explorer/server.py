@@ -22,7 +22,7 @@ from smoot_explore.explorer.settings import ServerSettings
 if TYPE_CHECKING:
     from panel.io.server import Server
 
-    from smoot_explore.explorer.makers import ModelMaker
+    from smoot_explore.engine.makers import ModelMaker
     from smoot_explore.runs.run import Run
 
 PATH = "/explorer"

@@ -9,8 +9,8 @@ import param
 from smoot_explore.core.config import setting_names
 from smoot_explore.data.images import Split
 from smoot_explore.engine.background import Measurement
-from smoot_explore.engine.trainings import TrainingPool
-from smoot_explore.explorer.makers import ModelMaker
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import Address, Place
@@ -48,13 +48,13 @@ class SessionState(param.Parameterized):
     def __init__(
         self,
         settings: ServerSettings,
-        pool: TrainingPool,
+        engine: Engine,
         models: dict[str, ModelMaker] | None = None,
         runs: Sequence[Run] = (),
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.train = TrainState(settings, pool, models)
+        self.train = TrainState(settings, engine, models)
         self.image = ImageState()
         self.images = ImagesState()
         self.whatif = WhatIfState()
@@ -95,12 +95,12 @@ class SessionState(param.Parameterized):
 
     def adopt_training(self) -> str | None:
         """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
-        training = self.train.training
-        if training is None or training.prepared is None or not self.train.history.scores:
+        run, data = self.train.run, self.train.data
+        if run is None or data is None or not self.train.history.scores:
             return None
-        key = self.catalogue.key_of(training.prepared.run)
+        key = self.catalogue.key_of(run)
         if key is None:
-            key = self.catalogue.add(training.prepared)
+            key = self.catalogue.add(run, data)
             self.compared = [*self.compared, key]
         return key
 
