@@ -101,7 +101,7 @@ class Training:
             if self.ended or self._held or self._job is None:
                 return
             self._held = True
-            if self._job.worker is None:  # it gives up its place in the queue
+            if not self._job.worker:  # it gives up its place in the queue
                 job, self._job = self._job, None
                 self._engine.stop(job)
                 self.status = "paused"

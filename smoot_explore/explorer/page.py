@@ -14,6 +14,7 @@ from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
@@ -51,7 +52,7 @@ def shared_engine(settings: ServerSettings) -> Engine:
     global _engine
     with _engine_lock:
         if _engine is None:
-            _engine = Engine(settings.max_trainings, max_queue=settings.max_queue)
+            _engine = Engine(DaskWorkers(settings.max_trainings), max_queue=settings.max_queue)
         return _engine
 
 
