@@ -14,8 +14,8 @@ from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.engine import Engine
-from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.engine.makers import ModelMaker
+from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.changes import Changes
