@@ -13,54 +13,64 @@ from smoot_explore.errors import reason
 
 
 class ThreadWorkers:
-    """Does jobs in threads, as many at once as ``n``. A thread cannot be ended: `restart` notes that it was asked."""
+    """Does jobs in threads, as many at once as ``n``; each attempt is a worker of its own.
+
+    A thread cannot be ended: an attempt that is lost or restarted ends when it looks for orders.
+    """
 
     def __init__(self, n=1):
         self.n, self.restarted = n, []
-        self._waiting, self._channels, self._unwanted = deque(), {}, set()
+        self._works, self._waiting, self._channels = {}, deque(), {}
+        self._unwanted = set()  # jobs and attempts
         self._places = threading.Semaphore(n)
 
     def listen(self, heard, failed):
         self._heard, self._failed = heard, failed
 
     def submit(self, name, work):
-        self._waiting.append((name, work))
+        self._works[name] = work
+        self._waiting.append(name)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def deliver(self, worker, attempt, order):
-        if attempt in self._channels:
-            self._channels[attempt].deliver(order)
+        channel = self._channels.get(attempt)
+        if channel is not None:
+            channel.deliver(order)
 
     def forget(self, name):
         self._unwanted.add(name)
 
     def restart(self, worker):
         self.restarted.append(worker)
+        self._unwanted.add(worker)
 
     def close(self):
         pass
 
-    def lose(self, name, work):
-        """Begin a job again, as when its worker is lost."""
-        self.submit(name, work)
+    def lose(self, job):
+        """As when the worker process of a job is lost: another begins with it."""
+        self._unwanted.add(job.worker)
+        self.submit(job.name, self._works[job.name])
 
     def _serve(self):
         torch.set_num_threads(1)
-        with self._places:
-            name, work = self._waiting.popleft()
-            if name not in self._unwanted:
-                self._carry_out(name, work)
-
-    def _carry_out(self, name, work):
-        attempt = uuid.uuid4().hex
-        channel = _InThread(
-            lambda report: self._heard(name, attempt, report), lambda: name not in self._unwanted
+        self._places.acquire()
+        name, attempt = self._waiting.popleft(), uuid.uuid4().hex
+        channel = self._channels[attempt] = _InThread(
+            self._places,
+            lambda report: self._heard(name, attempt, report),
+            lambda: self._unwanted.isdisjoint((name, attempt)),
         )
-        channel.places = self._places
-        self._channels[attempt] = channel
-        self._heard(name, attempt, Started("thread"))
+        if name not in self._unwanted:
+            self._carry_out(name, attempt, channel)
+        del self._channels[attempt]
+        if channel.placed:
+            self._places.release()
+
+    def _carry_out(self, name, attempt, channel):
+        self._heard(name, attempt, Started(attempt))
         try:
-            end = Ended(work(channel))
+            end = Ended(self._works[name](channel))
         except JobEnded:
             return
         except Exception as error:
@@ -69,10 +79,14 @@ class ThreadWorkers:
 
 
 class _InThread(Channel):
+    def __init__(self, places, send, wanted):
+        super().__init__(send, wanted)
+        self.places, self.placed = places, True
+
     @contextmanager
     def aside(self):
+        self.placed = False
         self.places.release()
-        try:
-            yield
-        finally:
-            self.places.acquire()
+        yield
+        self.places.acquire()
+        self.placed = True

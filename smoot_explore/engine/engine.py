@@ -56,6 +56,7 @@ class Job:
     ended: Callable[[], object] = lambda: None
     name: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex}")
     status: str = "queued"  # queued, working, finished, failed, stopped
+    aside: bool = False  # whether others may have its place: see `Channel.aside`
     result: Any = None
     problem: str = ""  # why it failed
     attempts: int = 0
@@ -96,8 +97,9 @@ class Engine:
     def submit(self, job: Job) -> None:
         """Queue a job. Nothing is waited for."""
         with self._lock:
-            waiting = sum(known.status == "queued" for known in self._jobs.values())
-            idle = self._workers.n - (len(self._jobs) - waiting)
+            known = self._jobs.values()
+            waiting = sum(other.status == "queued" for other in known)
+            idle = self._workers.n - sum(other.status == "working" and not other.aside for other in known)
             if self.max_queue is not None and waiting - idle >= self.max_queue:
                 raise RuntimeError(
                     f"{self.max_queue} trainings are waiting already, the most that this server takes; "
@@ -118,7 +120,7 @@ class Engine:
             return
         if order is not None:
             self.order(job, order)
-        timer = threading.Timer(0 if order is None else GRACE_SECONDS, self._end_process, [job, job.attempt])
+        timer = threading.Timer(0 if order is None else GRACE_SECONDS, self._end_process, [job])
         timer.daemon = True
         timer.start()
 
@@ -151,8 +153,8 @@ class Engine:
         except Exception as error:
             self._finish(job, "failed", reason(error))
 
-    def _end_process(self, job: Job, attempt: str) -> None:
-        if not job.over and job.attempt == attempt:
+    def _end_process(self, job: Job) -> None:
+        if not job.over:
             self._finish(job, "stopped")
             self._ask(self._workers.restart, job.worker)
 
@@ -173,7 +175,7 @@ class Engine:
 
     def _begun(self, job: Job, attempt: str, worker: str) -> None:
         with self._lock:
-            job.worker, job.attempt, job.status = worker, attempt, "working"
+            job.worker, job.attempt, job.status, job.aside = worker, attempt, "working", False
             job.attempts += 1
             job.fruitless += 1
         if job.fruitless > FRUITLESS:

@@ -75,11 +75,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """Model, data and run are there; the run holds so many epochs already."""
+    """Model, data and run are there; the run holds so many epochs already, with live changes."""
 
     start_config: dict[str, Any]
     epochs: int
     steps_per_epoch: int
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class _Trainer:
             self._config.param.update(**live._asdict())
         self._steps_per_epoch = count_steps(len(data.train), self._config.batch_size)
         self._step = self._first_step = run.journal["step"]
-        self._channel.report(Ready(run.start_config, run.epochs, self._steps_per_epoch))
+        self._channel.report(Ready(run.start_config, run.epochs, self._steps_per_epoch, tuple(run.changes)))
         on_cpu = choose_hardware(self._config.device).device.type == "cpu"
         every = 1 if on_cpu else min(8, self._steps_per_epoch)  # each report waits for the device
         self._probe = AccuracyDropProbe(data.test, precision=self._config.precision)
@@ -222,11 +223,10 @@ class _Trainer:
         def still() -> bool:
             return self._goes_on() and self._held
 
-        if curve is not None:
+        with self._channel.aside():  # measuring takes long: nobody waits for it
             drop = self._probe.measure(curve, still)
             if drop is not None and still():
                 self._tell(drop)
-        with self._channel.aside():
             while still():
                 self._look(prepared, time.perf_counter())
                 self._channel.wait()

@@ -63,7 +63,7 @@ class Training:
         self._lock = threading.RLock()
         self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
         self._chooser: Chooser | None = None
-        self._watcher = config.param.watch(self._moved, list(LiveValues._fields))
+        self._watcher: Any = None  # of the live values, from its start to its end
 
     @property
     def ended(self) -> bool:
@@ -84,7 +84,7 @@ class Training:
             When too many jobs wait already.
         """
         with self._lock:
-            if self.ended:
+            if self.ended or (self._job is not None and not self._held):
                 return
             if self._job is not None:
                 self._held = False
@@ -94,6 +94,8 @@ class Training:
             job = Job(TrainingWork(self.recipe, self._max_minutes), self._heard, self._begun, self._over)
             self._engine.submit(job)
             self._job, self._held, self.status = job, False, "queued"
+            if self._watcher is None:
+                self._watcher = self.config.param.watch(self._moved, list(LiveValues._fields))
 
     def pause(self) -> None:
         """Hold after the step in progress and tell its accuracy drop; the worker may serve others meanwhile."""
@@ -103,7 +105,7 @@ class Training:
             self._held = True
             if not self._job.worker:  # it gives up its place in the queue
                 job, self._job = self._job, None
-                self._engine.stop(job)
+                self._engine.stop(job, Stop())
                 self.status = "paused"
             else:
                 self._engine.order(self._job, Hold())
@@ -148,11 +150,13 @@ class Training:
                 self.step, self.seconds = report.step, report.seconds
                 self.changes += report.changes
                 self.probe_problem = report.probe_problem
+                if self._job is not None:
+                    self._job.aside = report.held
                 self.status = "paused" if report.held else "running"
                 return
             if isinstance(report, Ready):
                 self.ready = report
-                self.changes = []
+                self.changes = list(report.changes)
             elif isinstance(report, EpochRecord) and self._job is not None:
                 self._job.progressed()
             self._reports.append(report)
@@ -166,7 +170,8 @@ class Training:
             self._end(job.result if job.status == "finished" else job.status)
 
     def _end(self, status: str) -> None:
-        self.config.param.unwatch(self._watcher)
+        if self._watcher is not None:
+            self.config.param.unwatch(self._watcher)
         self.status = status
 
     def _moved(self, *events: Any) -> None:

@@ -222,7 +222,7 @@ class TrainState(param.Parameterized):
         self.started = TrainingConfig.recorded(ready.start_config)
         self.steps_per_epoch = ready.steps_per_epoch
         self.step = ready.epochs * ready.steps_per_epoch
-        self.changes = self.run.changes
+        self.changes = list(ready.changes)
         if ready.epochs:
             self.history = History.of(self.run.record())
         else:
