@@ -20,8 +20,10 @@ from smoot_explore import (
     open_run,
     train,
 )
+from smoot_explore.engine import shared_data as shared_data_module
+from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer import opened_runs
-from smoot_explore.explorer.opened_runs import OpenedRun, balanced, shared_data
+from smoot_explore.explorer.opened_runs import OpenedRun, balanced
 from smoot_explore.runs.run import Run
 
 
@@ -184,9 +186,9 @@ def test_a_damaged_run_is_not_opened(trained, data, linear):
 def test_data_are_loaded_once_for_all_sessions_and_only_the_last_few_are_kept(monkeypatch):
     loaded = []
     monkeypatch.setattr(
-        opened_runs, "load_data", lambda *source, **options: loaded.append(source) or object()
+        shared_data_module, "load_data", lambda *source, **options: loaded.append(source) or object()
     )
-    monkeypatch.setattr(opened_runs, "_data", type(opened_runs._data)())
+    monkeypatch.setattr(shared_data_module, "_data", type(shared_data_module._data)())
     first = shared_data("a", root=None)
     assert shared_data("a", root=None) is first
     for name in "bcd":
@@ -197,7 +199,7 @@ def test_data_are_loaded_once_for_all_sessions_and_only_the_last_few_are_kept(mo
     assert len(loaded) == 5
     shared_data("b", root=None)
     assert [name for (name,) in loaded] == ["a", "b", "c", "d", "e", "b"]
-    assert len(opened_runs._data) == opened_runs._KEPT_DATA
+    assert len(shared_data_module._data) == shared_data_module._KEPT
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 35))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import multiprocessing
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,9 +81,11 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
         )
     import dask
     from distributed import Client, LocalCluster, Security
+    from distributed.deploy import Cluster
     from distributed.system import MEMORY_LIMIT
 
     threads = threads or max(1, cores() // workers)
+    scratch = tempfile.mkdtemp(prefix="smoot_explore-workers-")
     with dask.config.set(_CONFIG):
         cluster = LocalCluster(
             n_workers=workers,
@@ -93,10 +98,13 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             worker_dashboard_address=None,
             scheduler_kwargs={"dashboard": False},
             memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
-            local_directory=tempfile.mkdtemp(prefix="smoot_explore-workers-"),
+            local_directory=scratch,
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         )
+        cluster.scratch = weakref.finalize(cluster, shutil.rmtree, scratch, ignore_errors=True)
+        # Dask's own gives a worker up for good that happens to be down again 15 seconds after it was.
+        cluster._update_worker_status = functools.partial(Cluster._update_worker_status, cluster)
         return Client(cluster, set_as_default=False)
 
 
@@ -105,7 +113,10 @@ def close_workers(client: Client) -> None:
     cluster = client.cluster
     client.close()
     if cluster is not None:
+        folder = cluster.new_spec["options"]["local_directory"]
         cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        cluster.scratch()
 
 
 def check_installed() -> None:

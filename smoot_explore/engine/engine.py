@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -141,7 +142,7 @@ class Engine:
 
     def _ask(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the thread that talks to the workers do something."""
-        with self._lock:
+        with self._lock, suppress(RuntimeError):  # when the interpreter ends
             if not self._closed:
                 self._hands.submit(function, *arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class Recipe:
     Parameters
     ----------
     path
-        Folder of the run: new, or that of a run to go on with.
+        Folder of the run: new, or that of a run to go on with. The folder that it lies in must be there.
     data_name, n_train, n_test, root, image_size
         As for `load_data`, which is given at most as many images as there are.
     model_name
@@ -58,12 +59,23 @@ class Recipe:
         return limit_data(whole, min(self.n_train, len(whole.train)), min(self.n_test, len(whole.test)))
 
     def prepare(self, config: TrainingConfig) -> Prepared:
-        """A new run with these settings, or the run that the folder holds."""
+        """A new run with these settings, or the run that the folder holds.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the folder that the run lies in is not seen.
+        """
         data = self.data()
         if self.maker is not None:
             model = make(self.model_name, self.maker, data, config.seed)
         else:
             model = create_model(self.model_name, data, seed=config.seed)
+        if not self.path.parent.is_dir():  # deleted meanwhile, or not shared with this computer
+            raise FileNotFoundError(
+                f"the worker at {platform.node()} does not see the folder {self.path.parent}; name a folder that all "
+                "workers share"
+            )
         if (self.path / "config.json").is_file():
             return Prepared(model, data, open_run(self.path, model=model, data=data))
         return Prepared(model, data, Run.create(self.path, config, model, data))

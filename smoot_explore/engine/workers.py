@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -72,15 +73,20 @@ class DaskWorkers:
 
     def submit(self, name: str, work: Work) -> None:
         """Have a job done, after those that were submitted before it."""
+        from dask._task_spec import Task
+
         client = self._started()
-        future = client.submit(carry_out, name, work, self._reports, self._threads, key=name, pure=False)
+        # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
+        task = Task(name, carry_out, name, work, self._reports, self._threads, _data_producer=True)
+        future = client.get({name: task}, name, sync=False)
         self._futures[name] = future
         future.add_done_callback(lambda done: self._over(name, done))
 
     def deliver(self, worker: str, attempt: str, order: Any) -> None:
         """Give the job of an attempt an order. Where its worker is lost, nothing happens: another begins anew."""
-        if self._client is not None:
-            self._client.run(_deliver, attempt, order, workers=[worker], on_error="ignore")
+        client = self._client  # which would try for long to reach one that is lost
+        if client is not None and worker in client.scheduler_info(n_workers=-1)["workers"]:
+            client.run(_deliver, attempt, order, workers=[worker], on_error="ignore")
 
     def forget(self, name: str) -> None:
         """Do not want a job any more: it does not begin, and is not begun again."""
@@ -89,9 +95,14 @@ class DaskWorkers:
             future.cancel()
 
     def restart(self, worker: str) -> None:
-        """End the process of a worker, whatever it does; its other jobs are begun again."""
-        if self._client is not None:
-            self._client.restart_workers([worker], raise_for_error=False)
+        """End the process of a worker, whatever it does; its other jobs are begun again. Nothing is waited for."""
+        client = self._client
+        if client is not None:
+            name = f"restart-{uuid.uuid4().hex}"
+            client.loop.add_callback(
+                client.scheduler.restart_workers,
+                workers=[worker], wait_for_workers=False, on_error="return", stimulus_id=name,
+            )  # fmt: skip
 
     def close(self) -> None:
         """End the processes, where they were started here."""
@@ -123,11 +134,17 @@ class DaskWorkers:
                         self._failed(name, f"the connection to the workers is lost ({reason(error)})")
                 return
             for message in messages:
-                self._heard(*message)
+                self._heard(*pickle.loads(message))
 
     def _over(self, name: str, future: Future) -> None:
         """What a job itself cannot tell. Its own end comes with its reports, after the last of them."""
-        if future.status == "error":
+        from distributed import KilledWorker
+
+        if future.status == "error" and isinstance(future.exception(), KilledWorker):
+            if name in self._futures:  # whether it is hopeless is the engine's to say
+                future.retry()
+                future.add_done_callback(lambda done: self._over(name, done))
+        elif future.status == "error":
             self._failed(name, reason(future.exception()))
         elif future.status in ("cancelled", "lost"):
             self._failed(name, "the worker processes are no longer there")
@@ -145,7 +162,7 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None) -> Non
     torch.set_num_threads(threads or worker.state.nthreads)
 
     def send(report: Any) -> None:
-        reports.put((name, attempt, report))
+        reports.put(pickle.dumps((name, attempt, report)))  # the scheduler only passes it on
 
     def wanted() -> bool:
         task = worker.state.tasks.get(name)

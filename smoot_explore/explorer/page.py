@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
@@ -43,17 +43,34 @@ PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was traine
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = ("run", "runs", "label")  # in the address: which there are, the disk tells
 
-_engine: Engine | None = None
-_engine_lock = threading.Lock()
+
+class Engines(NamedTuple):
+    """Who computes for the pages: measurements need not wait for trainings."""
+
+    trainings: Engine
+    measurements: Engine
 
 
-def shared_engine(settings: ServerSettings) -> Engine:
-    """The engine of this server; made for the first page."""
-    global _engine
-    with _engine_lock:
-        if _engine is None:
-            _engine = Engine(DaskWorkers(settings.max_trainings), max_queue=settings.max_queue)
-        return _engine
+_engines: list[Engines] = []  # of this server, once there is a page
+_engines_lock = threading.Lock()
+
+
+def shared_engines(settings: ServerSettings) -> Engines:
+    """The engines of this server; made for the first page."""
+    with _engines_lock:
+        if not _engines:
+            trainings = Engine(DaskWorkers(settings.max_trainings), max_queue=settings.max_queue)
+            _engines.append(Engines(trainings, Engine(DaskWorkers(threads=1))))
+        return _engines[0]
+
+
+def close_engines() -> None:
+    """End the worker processes of this server, if there are any."""
+    with _engines_lock:
+        closing = [engine for engines in _engines for engine in engines]
+        _engines.clear()
+    for engine in closing:
+        engine.close()
 
 
 def build_page(
@@ -72,7 +89,8 @@ def build_page(
         Offered beside the bundled and the kept ones, and looked at first.
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
-    return ExplorerPage(SessionState(settings, shared_engine(settings), models, runs)).page
+    trainings, measurements = shared_engines(settings)
+    return ExplorerPage(SessionState(settings, trainings, models, runs, measurements)).page
 
 
 class ExplorerPage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from concurrent.futures import Future
@@ -113,6 +114,7 @@ class TrainState(param.Parameterized):
         self.images_per_second = float("nan")
         self.step = self.steps_per_epoch = 0
         self._folder: Path | None = None
+        self._numbers = itertools.count(1)  # of its runs: no two have one folder, whenever these are made
         self._loading: Future[ImageData] | None = None  # the data of the training, for this process
 
     # Orders
@@ -143,8 +145,7 @@ class TrainState(param.Parameterized):
             self._check_model_name()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
-        number = 1 + sum(1 for _ in self._folder.iterdir())
-        recipe = self._recipe(source, self._folder / f"{self.config.method}-{number}")
+        recipe = self._recipe(source, self._folder / f"{self.config.method}-{next(self._numbers)}")
         training = Training(self.engine, self.config, recipe, self.settings.max_minutes)
         training.start()
         self.reset()  # only now: what is shown stays when the training is refused
