@@ -11,8 +11,10 @@ import numpy as np
 import psutil
 import pytest
 from waiting import in_a_thread, until
+from workers import ThreadWorkers
 
 from smoot_explore import EpochRecord, create_model, load_data, open_run, train
+from smoot_explore.engine.channel import JobStopped
 from smoot_explore.engine.engine import Engine, Job
 from smoot_explore.engine.recipe import Recipe
 from smoot_explore.engine.trainings import Training
@@ -39,6 +41,12 @@ class Wait:
     def __call__(self, channel):
         channel.report(os.getpid())
         until(self.file.exists, PATIENCE)
+
+
+def obedient(channel):
+    channel.report("begun")
+    channel.wait()
+    raise JobStopped
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,19 @@ def test_a_job_that_obeys_nothing_is_over_within_two_seconds_and_its_neighbour_g
     (tmp_path / "go").touch()
     until(lambda: other.over, PATIENCE)
     assert (other.status, other.attempts, len(pids)) == ("finished", 1, 1)
+
+
+def test_a_job_that_stops_as_ordered_keeps_its_process(monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.engine.GRACE_SECONDS", 0.5)
+    workers = ThreadWorkers()
+    engine, (job, reports) = Engine(workers), told(obedient)
+    engine.submit(job)
+    until(lambda: reports)
+    engine.stop(job, "stop")
+    until(lambda: job.over)
+    time.sleep(0.6)
+    engine.close()
+    assert (job.status, workers.restarted) == ("stopped", [])
 
 
 def test_two_jobs_work_at_the_same_time(engine, tmp_path):

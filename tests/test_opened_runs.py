@@ -21,6 +21,7 @@ from smoot_explore import (
     train,
 )
 from smoot_explore.engine import shared_data as shared_data_module
+from smoot_explore.engine.channel import Channel, JobStopped
 from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer import opened_runs
 from smoot_explore.explorer.opened_runs import OpenedRun, balanced
@@ -70,9 +71,9 @@ def test_the_curves_of_a_bundled_run_are_those_of_its_weights(bundled):
 def test_a_run_without_curves_measures_its_own_with_progress(opened, data, linear):
     assert (opened.curves("mean", "gradient"), opened.landscape) == (None, None)
     told = []
-    curves = opened.measure_curves("mean", "random", lambda *state: told.append(state))
+    opened.take_curves("mean", "random", opened.curves_work("mean", "random")(Channel(told.append)))
+    curves = opened.curves("mean", "random")
     assert told[-1] == (24, 24)
-    assert opened.curves("mean", "random") is curves
     assert opened.curves("mean", "gradient") is None
     expected = masking_curves(linear.eval(), data.test, 20, "highest", "mean", "random")
     np.testing.assert_allclose(curves.probability, expected.probability, atol=1e-5)
@@ -82,27 +83,36 @@ def test_a_run_without_curves_measures_its_own_with_progress(opened, data, linea
 
 def test_a_landscape_is_measured_under_the_settings_of_the_run(opened, data):
     told = []
-    land = opened.measure_landscape(lambda *state: told.append(state))
+    land = opened.landscape_work()(Channel(told.append))
+    opened.take_landscape(land)
     assert opened.landscape is land
     assert told[-1][0] == told[-1][1]
     config = opened.run.config
     expected = k_landscape(
         opened.model, data.train[balanced(data.train, 200)], 32, draws=2, fill=config.fill,
-        signed=config.signed, top_n=config.top_n, precision="auto",
+        signed=config.signed, top_n=config.top_n, precision="float32",
     )  # fmt: skip
     np.testing.assert_allclose(land.label_change, expected.label_change, atol=1e-5)
     assert land.image_id.values.tolist() == data.train.image_ids.tolist()
 
 
-def test_measuring_works_on_a_copy_of_the_model(opened, monkeypatch):
-    used = []
-    monkeypatch.setattr(
-        opened_runs,
-        "masking_curves",
-        lambda model, *a, **o: used.append(model) or masking_curves(model, *a, **o),
-    )
-    opened.measure_curves("mean", "random")
-    assert used[0] is not opened.model
+def test_measuring_works_on_a_copy_of_the_model(opened):
+    assert opened.curves_work("mean", "random").model is not opened.model
+    assert opened.landscape_work().model is not opened.model
+
+
+def test_why_something_cannot_be_measured_is_remembered(opened):
+    opened.take_curves("mean", "random", None, "no memory")
+    opened.take_landscape(None, "no time")
+    assert opened.problems == {("mean", "random"): "no memory", "landscape": "no time"}
+    assert (opened.curves("mean", "random"), opened.landscape) == (None, None)
+
+
+def test_measuring_stops_when_it_is_told_to(opened):
+    channel = Channel(list)
+    channel.deliver("stop")
+    with pytest.raises(JobStopped):
+        opened.landscape_work()(channel)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,8 @@ def test_a_run_without_an_epoch_is_opened_with_its_initial_weights(data, linear,
     run = Run.create(tmp_path / "run", config(), linear, data)
     opened = OpenedRun.open("mine/1", "my run", run)
     assert torch.equal(opened.model[1].weight, linear[1].weight)
-    assert opened.measure_curves("black", "gradient").attrs["epoch"] == 0
+    opened.take_curves("black", "gradient", opened.curves_work("black", "gradient")(Channel(list)))
+    assert opened.curves("black", "gradient").attrs["epoch"] == 0
 
 
 def test_data_put_together_by_hand_cannot_be_loaded_again(config, tmp_path):

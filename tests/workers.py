@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from smoot_explore.engine.channel import Channel, JobEnded
+from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
 from smoot_explore.engine.workers import Ended, Started
 from smoot_explore.errors import reason
 
@@ -71,6 +71,8 @@ class ThreadWorkers:
         self._heard(name, attempt, Started(attempt))
         try:
             end = Ended(self._works[name](channel))
+        except JobStopped:
+            end = Ended(stopped=True)
         except JobEnded:
             return
         except Exception as error:

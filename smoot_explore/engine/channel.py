@@ -13,6 +13,10 @@ class JobEnded(BaseException):  # no error: it must pass whoever catches those
     """Nobody wants what the job does any more."""
 
 
+class JobStopped(JobEnded):
+    """It was ordered to stop, and does."""
+
+
 class Channel:
     """A job's end of the line: reports go out, orders come in.
 

@@ -86,7 +86,7 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
 
     threads = threads or max(1, cores() // workers)
     scratch = tempfile.mkdtemp(prefix="smoot_explore-workers-")
-    with dask.config.set(_CONFIG):
+    with dask.config.set({**_CONFIG, "temporary-directory": scratch}):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -113,9 +113,7 @@ def close_workers(client: Client) -> None:
     cluster = client.cluster
     client.close()
     if cluster is not None:
-        folder = cluster.new_spec["options"]["local_directory"]
         cluster.close()
-        shutil.rmtree(folder, ignore_errors=True)
         cluster.scratch()
 
 

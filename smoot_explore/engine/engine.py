@@ -170,7 +170,8 @@ class Engine:
             return
         elif isinstance(report, Ended):
             job.result = report.result
-            self._finish(job, "failed" if report.problem else "finished", report.problem)
+            status = "stopped" if report.stopped else "failed" if report.problem else "finished"
+            self._finish(job, status, report.problem)
         else:
             job.heard(report)
 

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.data.images import Split
-from smoot_explore.engine.channel import Channel, JobEnded
+from smoot_explore.engine.channel import Channel, JobStopped
 from smoot_explore.engine.engine import Engine, Job
 
 
@@ -36,7 +36,7 @@ class MeasuringWork:
 
         def progress(done: int, total: int) -> None:
             if channel.orders():  # there is but one: to stop
-                raise JobEnded
+                raise JobStopped
             channel.report((done, total))
 
         return self.measure(self.model, self.split, progress=progress, **self.protocol)

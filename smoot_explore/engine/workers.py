@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smoot_explore.engine.channel import Channel, JobEnded
+from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
 from smoot_explore.engine.cluster import close_workers, start_workers
 from smoot_explore.errors import reason
 
@@ -36,6 +36,7 @@ class Ended:
 
     result: Any = None
     problem: str = ""
+    stopped: bool = False  # as it was ordered
 
 
 class DaskWorkers:
@@ -172,6 +173,8 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None) -> Non
     try:
         send(Started(worker.address))
         end = Ended(work(channel))
+    except JobStopped:
+        end = Ended(stopped=True)
     except JobEnded:
         return
     except Exception as error:  # whatever it is, the one who gave the job reads it
