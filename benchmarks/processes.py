@@ -180,6 +180,8 @@ def engine(epochs: str) -> None:
     state.config.epochs = int(epochs)
     print("ready", flush=True)
     for _ in sys.stdin:
+        while state.busy:  # its run is on the disk before its end is told
+            time.sleep(0.01)
         state.start()
 
 

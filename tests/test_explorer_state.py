@@ -249,6 +249,31 @@ def test_a_paused_training_frees_the_worker_for_another_visitor_and_goes_on_as_i
     np.testing.assert_array_equal(record_of(first).train_loss, record_of(straight).train_loss)
 
 
+def test_a_training_whose_worker_is_lost_goes_on_with_all_that_was_shown(visit, gate):
+    workers = ThreadWorkers()
+    state = visit(Engine(workers)).train
+    state.model_name = "gated"
+    state.config.param.update(epochs=3, alpha=10.0)
+    gate.opened.clear()
+    state.start()
+    training = state.training
+
+    def move():
+        state.config.alpha = 100.0
+        after_step(training, 3, lambda: workers.lose(training._job))
+
+    after_step(training, 1, move)
+    gate.opened.set()
+    until(lambda: training.ended)
+    while state.poll():
+        pass
+    assert (state.status, state.problem, state.step) == ("finished", "", 6)
+    assert state.lost == "Its worker process was lost: another went on after epoch 1"
+    assert [scores.epoch for scores in state.history.scores] == [1, 2, 3]
+    assert state.changes == open_run(state.run.path).changes == [Change(2, 1, "alpha", 10.0, 100.0)]
+    np.testing.assert_array_equal(state.history.k, record_of(state).k[-1])
+
+
 def test_reset_and_train_start_from_identical_weights(session, gate, monkeypatch):
     state, weights = session.train, []
     state.models["gated"] = lambda data, seed: (gate(data, seed), create_model("cnn", data, seed=seed))[1]
