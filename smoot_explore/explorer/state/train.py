@@ -225,7 +225,8 @@ class TrainState(param.Parameterized):
         self.step = ready.epochs * ready.steps_per_epoch
         self.changes = list(ready.changes)
         if ready.epochs:
-            self.history = History.of(self.run.record())
+            # More may be on the disk by now: that is told of next.
+            self.history = History.of(self.run.record().isel(epoch=slice(ready.epochs)))
         else:
             self.history = History(self._k_start(self.run.description["data"]["n_train"]))
         self.choose_watched()
