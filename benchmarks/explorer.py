@@ -132,7 +132,7 @@ def training(server: Server, browser: Any, amount: Amount) -> dict[str, dict[str
     seconds: dict[str, dict[str, list[float]]] = {name: {"whole": [], "steps": []} for name in variants}
     settings = str(amount.epochs)
     inspector = browser.new_browser_cdp_session()
-    with running(Process, "plain", settings) as plain, running(Process, "pool", settings) as pool:
+    with running(Process, "plain", settings) as plain, running(Process, "engine", settings) as pool:
         for i in range(1 + amount.rounds):  # the first one warms up
             page = opened(browser, server, epochs=amount.epochs)
             information = inspector.send("SystemInfo.getProcessInfo")["processInfo"]
@@ -336,7 +336,7 @@ def page_text(results: dict[str, Any]) -> str:
         "first that does not count. From the run's first file to its last: steps, tests, writing, looks at the "
         "watched images. The plain loop is `for record in train(...)` in a process of its own, with OpenMP as it "
         "comes; in all others its threads spin for a shorter time, as `serve` sets it. “Nobody looking” is the same "
-        "`TrainState` and `TrainingPool` without server and page. “Browser halted” is an open page, as far as the "
+        "`TrainState` and `Engine` without server and page. “Browser halted” is an open page, as far as the "
         "server knows: it "
         "computes and sends all updates, but Chromium is stopped (SIGSTOP) from the first step to the last. The "
         "ratio is taken round by round: median (least … greatest).\n\n"

@@ -168,22 +168,25 @@ def serve(*arguments: str) -> None:
     main(["serve", *arguments])
 
 
-def pool(epochs: str) -> None:
-    """Trainings as the page starts them, through the pool, for nobody to look at; one for each line read."""
-    from smoot_explore.engine.trainings import TrainingPool
+def engine(epochs: str) -> None:
+    """Trainings as the page starts them, through the engine, for nobody to look at; one for each line read."""
+    from smoot_explore.engine.engine import Engine
+    from smoot_explore.engine.workers import DaskWorkers
     from smoot_explore.explorer.settings import ServerSettings
     from smoot_explore.explorer.state.train import TrainState
 
     settings = ServerSettings()
-    state = TrainState(settings, TrainingPool(settings.max_trainings))
+    state = TrainState(settings, Engine(DaskWorkers(settings.max_trainings)))
     state.config.epochs = int(epochs)
     print("ready", flush=True)
     for _ in sys.stdin:
+        while state.busy:  # its run is on the disk before its end is told
+            time.sleep(0.01)
         state.start()
 
 
 def plain(epochs: str) -> None:
-    """The same trainings as a plain loop over `train`, with a pool worker's number of threads."""
+    """The same trainings as a plain loop over `train`, with a worker's number of threads."""
     import torch
 
     from smoot_explore import Run, TrainingConfig, create_model, load_data, train
@@ -199,7 +202,7 @@ def plain(epochs: str) -> None:
             pass
 
 
-KINDS: dict[str, Callable[..., None]] = {"serve": serve, "pool": pool, "plain": plain}
+KINDS: dict[str, Callable[..., None]] = {"serve": serve, "engine": engine, "plain": plain}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]](*sys.argv[2:])

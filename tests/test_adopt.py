@@ -21,6 +21,7 @@ from smoot_explore import (
     train,
     validate,
 )
+from smoot_explore.engine.channel import Channel
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.table import columns, notes, records
@@ -74,8 +75,8 @@ def test_curves_landscape_comparison_and_publishing_work_with_it(adopted, linear
 
 def test_the_explorer_opens_it_with_what_it_was_adopted_with(adopted, linear):
     opened = OpenedRun.open("given/1", "theirs", adopted)
-    opened.measure_curves("black", "gradient")
-    opened.measure_landscape()
+    opened.take_curves("black", "gradient", opened.curves_work("black", "gradient")(Channel(list)))
+    opened.take_landscape(opened.landscape_work()(Channel(list)))
     assert opened.curves("black", "gradient").attrs["epoch"] == 0
     with pytest.raises(ValueError, match="put together by hand"):
         OpenedRun.open("kept/theirs", "theirs", open_run(adopted.path))

@@ -12,16 +12,18 @@ import nbclient
 import nbformat
 import pytest
 import torch
+from safetensors.torch import load_file
 
 pytest.importorskip("panel")
 pytest.importorskip("panel_material_ui")
 
 from test_server import first_line, free_port
 from waiting import until
+from workers import ThreadWorkers
 
-from smoot_explore import ImageData, Run, adopt, explore, open_run, train
+from smoot_explore import ImageData, Run, adopt, explore, open_run
+from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import load_makers
-from smoot_explore.engine.trainings import TrainingPool
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
@@ -39,7 +41,7 @@ def visit(tmp_path):
 
     def visit(*runs, models=None):
         settings = ServerSettings(runs=tmp_path / "kept")
-        sessions.append(SessionState(settings, TrainingPool(), models, runs))
+        sessions.append(SessionState(settings, Engine(ThreadWorkers()), models, runs))
         return sessions[-1]
 
     yield visit
@@ -214,21 +216,22 @@ def test_a_run_of_the_operators_model_is_opened_by_the_server_that_has_it(module
     assert "This server's own" not in TrainState.param.model_name.doc
     state.param.update(model_name="tiny", data_name="shapes", train_images=60)
     state.config.param.update(epochs=1, learning_rate=0.01, device="cpu", precision="float32")
-    (tmp_path / "runs").mkdir()
-    model, small, run = state._prepare(("shapes", None), tmp_path / "runs")
-    list(train(model, small, state.config, run=run))
+    state.start()
+    until(lambda: state.poll() and state.status == "finished")
+    run = open_run(state.run.path)
     assert run.description["model"]["maker"] == "tiny"
     again = OpenedRun.open("kept/x", "x", open_run(run.path), makers=makers)
-    assert torch.equal(again.model[1].weight, model[1].weight)
+    assert torch.equal(again.model[1].weight, load_file(run.path / "model.safetensors")["1.weight"])
     with pytest.raises(ValueError, match="trained a model of its own"):
         OpenedRun.open("kept/x", "x", open_run(run.path))
 
 
-def test_a_function_that_makes_no_model_says_so(module, data, visit, tmp_path):
+def test_a_function_that_makes_no_model_says_so(module, visit):
     state = visit(models=load_makers([f"{module}:nothing"])).train
     state.param.update(model_name="nothing", data_name="shapes")
-    with pytest.raises(TypeError, match=r"nothing\(data, seed\) must give an nn.Module, it gave int"):
-        state._prepare(("shapes", None), tmp_path)
+    state.start()
+    until(lambda: state.poll() and state.status == "failed")
+    assert state.problem == "nothing(data, seed) must give an nn.Module, it gave int"
 
 
 def test_serve_takes_models_of_ones_own(module, tmp_path):

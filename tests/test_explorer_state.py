@@ -1,5 +1,6 @@
 """What a visitor has chosen and what follows from it."""
 
+import copy
 import functools
 import gc
 import io
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from waiting import after_step, until
+from workers import ThreadWorkers
 
 from smoot_explore import (
     TrainingConfig,
@@ -35,14 +37,15 @@ from smoot_explore import (
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.landscape import next_k
 from smoot_explore.core.records import Change, DropRecord
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.watching import WATCH, choose
 from smoot_explore.explorer.export import compare_page
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.session import SessionState
-from smoot_explore.explorer.state.train import WATCH, TrainState, choose, explanation
+from smoot_explore.explorer.state.train import TrainState, explanation
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.views.palette import SERIES
@@ -79,7 +82,7 @@ def small_data(monkeypatch):
         assert name == "shapes"
         return load_shapes(n_train, n_test)
 
-    monkeypatch.setattr("smoot_explore.explorer.state.train.shared_data", shapes)
+    monkeypatch.setattr("smoot_explore.engine.recipe.shared_data", shapes)
     monkeypatch.setattr("smoot_explore.explorer.state.train.TEST_IMAGES", 24)
 
 
@@ -93,9 +96,11 @@ def visit(tmp_path, gate):
     """A visitor's state; trainings have two epochs of two steps."""
     sessions = []
 
-    def visit(pool=None, **options):
+    def visit(engine=None, **options):
         operator = ServerSettings(runs=tmp_path / "runs", max_trainings=1, **options)
-        made = SessionState(operator, pool or TrainingPool(), {"small": small_model, "gated": gate})
+        made = SessionState(
+            operator, engine or Engine(ThreadWorkers()), {"small": small_model, "gated": gate}
+        )
         made.train.param.update(data_name="shapes", model_name="small", train_images=40)
         made.train.config.param.update(epochs=2, batch_size=20, device="cpu", precision="float32")
         made.address.remember_defaults()
@@ -113,10 +118,10 @@ def session(visit):
     return visit()
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def every_step(monkeypatch):
     """Every step is reported."""
-    monkeypatch.setattr("smoot_explore.engine.trainings.REPORT_SECONDS", 0)
+    monkeypatch.setattr("smoot_explore.engine.training_work.REPORT_SECONDS", 0)
 
 
 def poll_to_end(state):
@@ -131,16 +136,21 @@ def train_to_end(state):
     assert (state.status, state.problem) == ("finished", "")
 
 
+def record_of(state):
+    """What the run of the training holds by now."""
+    return open_run(state.run.path).record()
+
+
 # Train
 
 
 @pytest.mark.parametrize("method", ["traditional", "sgt", "smoot"])
-def test_a_training_fills_the_plots_with_what_its_run_records(session, every_step, method):
+def test_a_training_fills_the_plots_with_what_its_run_records(session, method):
     state = session.train
     state.config.param.update(method=method, alpha=100.0)
     assert (state.status, state.busy, state.share, state.run) == ("new", False, 0.0, None)
     train_to_end(state)
-    record = state.run.record()
+    record = record_of(state)
     assert (state.step, state.steps_per_epoch, state.share, state.seconds_left) == (4, 2, 1.0, 0.0)
     assert not state.busy
     assert [scores.epoch for scores in state.history.scores] == [1, 2]
@@ -165,7 +175,7 @@ def test_a_training_fills_the_plots_with_what_its_run_records(session, every_ste
         np.testing.assert_array_equal(state.history.moments[2].k, record.k[0])
 
 
-def test_live_changes_are_told_of_marked_and_recorded(session, gate, every_step):
+def test_live_changes_are_told_of_marked_and_recorded(session, gate):
     state = session.train
     state.model_name = "gated"
     state.config.param.update(epochs=20, alpha=10.0)
@@ -200,8 +210,8 @@ def test_live_changes_are_told_of_marked_and_recorded(session, gate, every_step)
 
 
 def test_what_is_moved_while_a_training_waits_is_how_it_starts(visit, gate):
-    pool = TrainingPool()
-    other, mine = visit(pool).train, visit(pool).train
+    engine = Engine(ThreadWorkers())
+    other, mine = visit(engine).train, visit(engine).train
     other.model_name = "gated"
     gate.opened.clear()
     other.start()
@@ -217,8 +227,8 @@ def test_what_is_moved_while_a_training_waits_is_how_it_starts(visit, gate):
 
 
 def test_a_paused_training_frees_the_worker_for_another_visitor_and_goes_on_as_if_nothing_was(visit, gate):
-    pool = TrainingPool()
-    first, second, straight = (visit(pool).train for _ in range(3))
+    engine = Engine(ThreadWorkers())
+    first, second, straight = (visit(engine).train for _ in range(3))
     for state in (first, straight):
         state.config.alpha = 100.0
     first.model_name = "gated"
@@ -235,8 +245,33 @@ def test_a_paused_training_frees_the_worker_for_another_visitor_and_goes_on_as_i
     first.start()
     assert first.training is training
     poll_to_end(first)
-    np.testing.assert_array_equal(first.run.record().k, straight.run.record().k)
-    np.testing.assert_array_equal(first.run.record().train_loss, straight.run.record().train_loss)
+    np.testing.assert_array_equal(record_of(first).k, record_of(straight).k)
+    np.testing.assert_array_equal(record_of(first).train_loss, record_of(straight).train_loss)
+
+
+def test_a_training_whose_worker_is_lost_goes_on_with_all_that_was_shown(visit, gate):
+    workers = ThreadWorkers()
+    state = visit(Engine(workers)).train
+    state.model_name = "gated"
+    state.config.param.update(epochs=3, alpha=10.0)
+    gate.opened.clear()
+    state.start()
+    training = state.training
+
+    def move():
+        state.config.alpha = 100.0
+        after_step(training, 3, lambda: workers.lose(training._job))
+
+    after_step(training, 1, move)
+    gate.opened.set()
+    until(lambda: training.ended)
+    while state.poll():
+        pass
+    assert (state.status, state.problem, state.step) == ("finished", "", 6)
+    assert state.lost == "Its worker process was lost: another went on after epoch 1"
+    assert [scores.epoch for scores in state.history.scores] == [1, 2, 3]
+    assert state.changes == open_run(state.run.path).changes == [Change(2, 1, "alpha", 10.0, 100.0)]
+    np.testing.assert_array_equal(state.history.k, record_of(state).k[-1])
 
 
 def test_reset_and_train_start_from_identical_weights(session, gate, monkeypatch):
@@ -267,7 +302,7 @@ def test_the_same_settings_train_to_the_same_numbers_again(session):
     state.config.epochs = 1
     for _ in range(2):
         train_to_end(state)
-        records.append(state.run.record())
+        records.append(record_of(state))
     assert float(records[0].train_loss[0]) == float(records[1].train_loss[0])
     np.testing.assert_array_equal(*(record.k for record in records))
 
@@ -319,8 +354,8 @@ def test_the_preview_has_the_accuracy_drop_that_was_measured_of_its_run(session)
 
 
 def test_a_training_refused_by_a_full_queue_leaves_what_is_shown(visit, gate):
-    pool = TrainingPool(max_queue=0)
-    other, mine = visit(pool).train, visit(pool)
+    engine = Engine(ThreadWorkers(), max_queue=0)
+    other, mine = visit(engine).train, visit(engine)
     other.model_name = "gated"
     gate.opened.clear()
     other.start()
@@ -365,7 +400,7 @@ def test_closing_ends_the_training_and_deletes_its_files(visit, gate, tmp_path, 
     training.pause()
     until(lambda: training.status == "paused")
     session.close()
-    assert training.status == "stopped"
+    until(lambda: training.status == "stopped")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -383,20 +418,23 @@ def test_closing_while_a_training_prepares_leaves_no_file(visit, gate, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_closing_frees_models_and_data(visit):
+def test_closing_frees_models_and_data(visit, monkeypatch):
+    monkeypatch.setattr(
+        "smoot_explore.engine.recipe.shared_data", lambda *a, **o: copy.copy(load_shapes(60, 24))
+    )
     session = visit()
     train_to_end(session.train)
     session.run_key = session.adopt_training()
     session.show_run()
     session.show_compared()
-    models = [weakref.ref(session.train.training.prepared.model), weakref.ref(session.image.opened.model)]
-    assert all(model() is not None for model in models)
+    kept = [weakref.ref(session.train.data), weakref.ref(session.image.opened.model)]
+    assert all(one() is not None for one in kept)
     session.close()
     gc.collect()
-    assert [model() for model in models] == [None, None]
+    assert [one() for one in kept] == [None, None]
 
 
-def test_thinning_the_history_keeps_its_ends_and_its_order(session, every_step, monkeypatch):
+def test_thinning_the_history_keeps_its_ends_and_its_order(session, monkeypatch):
     monkeypatch.setattr("smoot_explore.core.history.MOST_MOMENTS", 10)
     state = session.train
     state.config.param.update(epochs=30, alpha=100.0)
@@ -406,7 +444,7 @@ def test_thinning_the_history_keeps_its_ends_and_its_order(session, every_step, 
     assert 5 <= len(epochs) <= 10
     assert epochs == sorted(set(epochs))
     assert (state.history.moments[0].k == 512).all()
-    record = state.run.record()
+    record = record_of(state)
     for moment in state.history.moments:
         if moment.epoch in record.epoch.values:
             np.testing.assert_array_equal(moment.k, record.k.sel(epoch=moment.epoch))
@@ -426,7 +464,7 @@ steps = st.lists(
 def test_marks_join_the_steps_of_a_sliders_way(moves, steps_per_epoch):
     """Against a plain grouping: a way of one slider ends where it rests for a quarter of an epoch, or ten steps, or
     where it would come back to its start."""
-    state = TrainState(ServerSettings(), TrainingPool())
+    state = TrainState(ServerSettings(), Engine(ThreadWorkers()))
     state.steps_per_epoch = steps_per_epoch
     value, step = {"alpha": 10.0, "beta": 0.5}, 1
     for pause, name, new in moves:
@@ -549,7 +587,7 @@ def test_the_accuracy_drops_come_in_one_after_the_other_and_the_next_replaces_th
     state = session.train
     told = [drop(1.0), drop(1.5), drop(2.0), drop(2.0), drop(3.0)]
     state.training = SimpleNamespace(
-        reports=lambda: [told.pop(0)], prepared=None, changes=[], ended=False, status="running", stop=list
+        reports=lambda: [told.pop(0)], changes=[], ended=False, status="running", stop=list
     )
     seen = []
     while told:
@@ -568,9 +606,7 @@ def test_a_preview_shows_the_accuracy_drops_of_its_record(session):
     trained = state.history.drops
     assert trained[-1].epoch == 2.0
     run = open_run(state.run.path)
-    state.show_preview(
-        OpenedRun.open("own", "own", run, data=state.data, model=state.training.prepared.model)
-    )
+    state.show_preview(OpenedRun.open("own", "own", run, data=state.data, makers=state.models))
     assert state.history.drops[-1].epoch == 2.0
     np.testing.assert_array_equal(state.history.drops[-1].accuracy, trained[-1].accuracy)
     state.show_preview(session.catalogue.open("bundled/smoot"))
@@ -600,9 +636,8 @@ def test_after_a_training_the_watched_images_are_looked_at_without_a_worker(sess
     seen = state.watch_now()
     expected = np.argsort(-state.history.k, kind="stable")[:8]
     np.testing.assert_array_equal(seen.positions, expected)
-    wanted = masking_effect(
-        state.training.prepared.model, state.data.train[expected], state.history.k[expected]
-    )
+    model = open_run(state.run.path).load_model(small_model(state.data, 0)).eval()
+    wanted = masking_effect(model, state.data.train[expected], state.history.k[expected])
     np.testing.assert_allclose(seen.effect.label_change, wanted.label_change, atol=1e-6)
 
 
@@ -655,7 +690,7 @@ def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, 
     one = visit()
     train_to_end(one.train)
     key = one.adopt_training()
-    record = one.train.run.record()
+    record = record_of(one.train)
     one.catalogue.keep(key, "lesson-1.2")
     one.close()
     two = visit()
@@ -738,7 +773,8 @@ def test_nothing_half_written_is_left_when_keeping_fails(session, tmp_path, monk
 
 def test_the_record_is_a_netcdf_file_of_the_run(session):
     train_to_end(session.train)
-    for key, run in ((session.adopt_training(), session.train.run), ("bundled/sgt", bundled_runs()[1])):
+    trained = open_run(session.train.run.path)
+    for key, run in ((session.adopt_training(), trained), ("bundled/sgt", bundled_runs()[1])):
         content = session.catalogue.record_file(key)
         with h5netcdf.File(io.BytesIO(content)) as file:
             np.testing.assert_array_equal(file["k"][...], run.record().k)
@@ -835,7 +871,7 @@ OWN = {
     st.none() | st.lists(st.sampled_from(["bundled/smoot", "bundled/sgt"]), unique=True),
 )
 def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
-    here, there = (SessionState(ServerSettings(runs="nowhere"), TrainingPool()) for _ in range(2))
+    here, there = (SessionState(ServerSettings(runs="nowhere"), Engine(ThreadWorkers())) for _ in range(2))
     if values.get("label", "(all)") != "(all)":
         here.image.show(here.catalogue.open("bundled/smoot"))
     for name, value in values.items():

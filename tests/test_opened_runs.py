@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from workers import ThreadWorkers
 
 from smoot_explore import (
     ImageData,
@@ -22,9 +23,12 @@ from smoot_explore import (
     train,
     views,
 )
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine import shared_data as shared_data_module
+from smoot_explore.engine.channel import Channel, JobStopped
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer import opened_runs
-from smoot_explore.explorer.opened_runs import OpenedRun, balanced, shared_data
+from smoot_explore.explorer.opened_runs import OpenedRun, balanced
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.train import TrainState
@@ -77,9 +81,9 @@ def test_the_curves_of_a_bundled_run_are_those_of_its_weights(bundled):
 def test_a_run_without_curves_measures_its_own_with_progress(opened, data, linear):
     assert (opened.curves("mean", "gradient"), opened.landscape) == (None, None)
     told = []
-    curves = opened.measure_curves("mean", "random", lambda *state: told.append(state))
+    opened.take_curves("mean", "random", opened.curves_work("mean", "random")(Channel(told.append)))
+    curves = opened.curves("mean", "random")
     assert told[-1] == (24, 24)
-    assert opened.curves("mean", "random") is curves
     assert opened.curves("mean", "gradient") is None
     expected = masking_curves(linear.eval(), data.test, 20, "highest", "mean", "random")
     np.testing.assert_allclose(curves.probability, expected.probability, atol=1e-5)
@@ -89,27 +93,36 @@ def test_a_run_without_curves_measures_its_own_with_progress(opened, data, linea
 
 def test_a_landscape_is_measured_under_the_settings_of_the_run(opened, data):
     told = []
-    land = opened.measure_landscape(lambda *state: told.append(state))
+    land = opened.landscape_work()(Channel(told.append))
+    opened.take_landscape(land)
     assert opened.landscape is land
     assert told[-1][0] == told[-1][1]
     config = opened.run.config
     expected = k_landscape(
         opened.model, data.train[balanced(data.train, 200)], 32, draws=2, fill=config.fill,
-        signed=config.signed, top_n=config.top_n, precision="auto",
+        signed=config.signed, top_n=config.top_n, precision="float32",
     )  # fmt: skip
     np.testing.assert_allclose(land.label_change, expected.label_change, atol=1e-5)
     assert land.image_id.values.tolist() == data.train.image_ids.tolist()
 
 
-def test_measuring_works_on_a_copy_of_the_model(opened, monkeypatch):
-    used = []
-    monkeypatch.setattr(
-        opened_runs,
-        "masking_curves",
-        lambda model, *a, **o: used.append(model) or masking_curves(model, *a, **o),
-    )
-    opened.measure_curves("mean", "random")
-    assert used[0] is not opened.model
+def test_measuring_works_on_a_copy_of_the_model(opened):
+    assert opened.curves_work("mean", "random").model is not opened.model
+    assert opened.landscape_work().model is not opened.model
+
+
+def test_why_something_cannot_be_measured_is_remembered(opened):
+    opened.take_curves("mean", "random", None, "no memory")
+    opened.take_landscape(None, "no time")
+    assert opened.problems == {("mean", "random"): "no memory", "landscape": "no time"}
+    assert (opened.curves("mean", "random"), opened.landscape) == (None, None)
+
+
+def test_measuring_stops_when_it_is_told_to(opened):
+    channel = Channel(list)
+    channel.deliver("stop")
+    with pytest.raises(JobStopped):
+        opened.landscape_work()(channel)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +169,8 @@ def test_a_run_without_an_epoch_is_opened_with_its_initial_weights(data, linear,
     run = Run.create(tmp_path / "run", config(), linear, data)
     opened = OpenedRun.open("mine/1", "my run", run)
     assert torch.equal(opened.model[1].weight, linear[1].weight)
-    assert opened.measure_curves("black", "gradient").attrs["epoch"] == 0
+    opened.take_curves("black", "gradient", opened.curves_work("black", "gradient")(Channel(list)))
+    assert opened.curves("black", "gradient").attrs["epoch"] == 0
 
 
 def test_data_put_together_by_hand_cannot_be_loaded_again(config, tmp_path):
@@ -193,9 +207,9 @@ def test_a_damaged_run_is_not_opened(trained, data, linear):
 def test_data_are_loaded_once_for_all_sessions_and_only_the_last_few_are_kept(monkeypatch):
     loaded = []
     monkeypatch.setattr(
-        opened_runs, "load_data", lambda *source, **options: loaded.append(source) or object()
+        shared_data_module, "load_data", lambda *source, **options: loaded.append(source) or object()
     )
-    monkeypatch.setattr(opened_runs, "_data", type(opened_runs._data)())
+    monkeypatch.setattr(shared_data_module, "_data", type(shared_data_module._data)())
     first = shared_data("a", root=None)
     assert shared_data("a", root=None) is first
     for name in "bcd":
@@ -206,7 +220,7 @@ def test_data_are_loaded_once_for_all_sessions_and_only_the_last_few_are_kept(mo
     assert len(loaded) == 5
     shared_data("b", root=None)
     assert [name for (name,) in loaded] == ["a", "b", "c", "d", "e", "b"]
-    assert len(opened_runs._data) == opened_runs._KEPT_DATA
+    assert len(shared_data_module._data) == shared_data_module._KEPT
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 35))
@@ -238,7 +252,7 @@ def test_a_run_whose_names_are_not_registered_opens_in_every_tab(trained, data, 
     assert views.k_trajectories(opened.run.record()) is not None
     assert views.accuracy_drop(opened.run.curves().sel(fill="lost", attribution="missing")) is not None
 
-    train_state = TrainState(ServerSettings(runs=tmp_path / "runs"), TrainingPool())
+    train_state = TrainState(ServerSettings(runs=tmp_path / "runs"), Engine(ThreadWorkers()))
     train_state.show_preview(opened, look=False)
     assert train_state.started.fill == "lost"
     assert len(train_state.history.scores) == 1

@@ -12,10 +12,11 @@ import pytest
 from bokeh.document import Document
 from PIL import Image
 from waiting import until
+from workers import ThreadWorkers
 
 from smoot_explore import bundled_runs, open_run
 from smoot_explore.engine.background import QUICK
-from smoot_explore.engine.trainings import Prepared, TrainingPool
+from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer import changes, clock, kept_runs
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.page import ExplorerPage
@@ -32,7 +33,7 @@ def visit(tmp_path):
     states = []
 
     def visit() -> ExplorerPage:
-        states.append(SessionState(ServerSettings(runs=tmp_path / "runs"), TrainingPool()))
+        states.append(SessionState(ServerSettings(runs=tmp_path / "runs"), Engine(ThreadWorkers())))
         return ExplorerPage(states[-1])
 
     yield visit
@@ -304,9 +305,7 @@ def test_a_run_that_one_page_keeps_is_offered_by_the_others_at_their_next_tick(
     one.state.tab = "image"
     run = bundled_runs()[0]
     shutil.copytree(run.path, tmp_path / "own")  # as if it had been trained here
-    one.state.run_key = one.state.catalogue.add(
-        Prepared(None, one.state.image.opened.data, open_run(tmp_path / "own"))
-    )
+    one.state.run_key = one.state.catalogue.add(open_run(tmp_path / "own"), one.state.image.opened.data)
     monkeypatch.setattr(shutil, "copytree", beside(shutil.copytree))
     row = one.rows[0]
     row.name.value = "lesson"

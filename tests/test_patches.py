@@ -6,6 +6,7 @@ import pytest
 import torch
 import xarray as xr
 from bokeh.models import Axis
+from workers import ThreadWorkers
 
 from smoot_explore import (
     Run,
@@ -23,7 +24,7 @@ from smoot_explore import (
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.history import History
 from smoot_explore.core.masking import order_pixels
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState
@@ -138,7 +139,7 @@ def test_compare_says_which_runs_count_patches(run, data, linear, config, tmp_pa
 
 
 def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
-    state = TrainState(ServerSettings(runs=tmp_path / "runs"), TrainingPool())
+    state = TrainState(ServerSettings(runs=tmp_path / "runs"), Engine(ThreadWorkers()))
     state.show_preview(opened)
     assert (state.unit, state.most_k, state.start_k) == ("patches", 64, 32)
     assert [tuple(bounds) for bounds in state.counted_bounds] == [
@@ -170,7 +171,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
 
 
 def test_patches_can_be_chosen_beside_the_other_settings(tmp_path):
-    state = TrainState(ServerSettings(runs=tmp_path / "runs"), TrainingPool())
+    state = TrainState(ServerSettings(runs=tmp_path / "runs"), Engine(ThreadWorkers()))
     sidebar = Sidebar(state, lambda: None, lambda problem: None)
     assert sidebar.live[0].label == "α, speed of k (pixels)"
     state.config.patch = 4

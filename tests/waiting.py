@@ -31,14 +31,28 @@ def in_a_thread(function: Callable[[], Any]) -> Callable[[], Any]:
     return result
 
 
+def delivered(training: Training) -> None:
+    """Wait until what was ordered has reached the worker."""
+    training._engine._hands.submit(int).result()
+
+
 def after_step(training: Training, step: int, act: Callable[[], object]) -> None:
-    """Have the worker do something right after a step: the choice of watched images is made there."""
+    """Have the worker do something once, right after a step: the choice of watched images is made there.
+
+    What is ordered there is obeyed before the next step. Every step must be reported.
+    """
+    acted = False
 
     def chooser(model, train, k):
-        if training.step >= step:
-            act()
-        else:
+        nonlocal acted
+        if acted:
+            return np.empty(0, int)
+        if training.step < step:
             training.watch(chooser)
+        else:
+            acted = True
+            act()
+        delivered(training)
         return np.empty(0, int)
 
     training.watch(chooser)

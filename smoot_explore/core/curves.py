@@ -25,6 +25,7 @@ from smoot_explore.core.levels import (
     masked_batches,
     masked_fractions,
     saliency_and_logits,
+    skip_noise,
 )
 from smoot_explore.core.masking import order_pixels
 from smoot_explore.core.saliency import untouched
@@ -47,6 +48,7 @@ def masking_curves(
     precision: str = "float32",
     memory_budget: int = 2**30,
     seed: int = 0,
+    first: int = 0,
     progress: Progress | None = None,
     **options: Any,
 ) -> xr.Dataset:
@@ -81,6 +83,8 @@ def masking_curves(
         attribution methods that draw at random.
     seed
         Fixes the random fills and attribution methods.
+    first
+        Place of the first image in a larger split that is measured in parts: random numbers are those of its place.
     progress
         Called after each chunk with the images done and the images in all.
     **options
@@ -119,6 +123,7 @@ def masking_curves(
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
     constant = dict.fromkeys(attributions, 0)
     rng = np.random.default_rng(seed)
+    skip_noise(rng, first, split.image_shape, fills)
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
         model.eval()
         for chunk in chunks_of(model, split, hardware, memory_budget):
@@ -133,7 +138,13 @@ def masking_curves(
                     ranked = ranked if signed else ranked.abs()
                 else:
                     ranked, clean = saliency_and_logits(
-                        model, images, explained, name, signed, derived_seed(seed, chunk.start), **options
+                        model,
+                        images,
+                        explained,
+                        name,
+                        signed,
+                        derived_seed(seed, first + chunk.start),
+                        **options,
                     )
                 constant[name] += _count_constant(ranked)
                 ordered = order_pixels(ranked, order)

@@ -21,6 +21,7 @@ from smoot_explore.core.levels import (
     masked_batches,
     masked_fractions,
     saliency_and_logits,
+    skip_noise,
 )
 from smoot_explore.core.masking import check_patch, draws_noise, order_pixels
 from smoot_explore.core.rules import k_unit
@@ -43,6 +44,7 @@ def k_landscape(
     precision: str = "float32",
     memory_budget: int = 2**30,
     seed: int = 0,
+    first: int = 0,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Δ₁ and Δ₂..ₙ of every image as functions of k, for a model that stays as it is.
@@ -52,7 +54,7 @@ def k_landscape(
 
     Parameters
     ----------
-    model, split, attribution, signed, precision, memory_budget, seed, progress
+    model, split, attribution, signed, precision, memory_budget, seed, first, progress
         As in `masking_curves`.
     levels
         Number of equal steps from k = 0 to k = P, the number of pixels, or of patches.
@@ -77,6 +79,8 @@ def k_landscape(
     hardware = hardware_of(model, precision)
     draws = draws if draws_noise(fill) else 1
     rngs = [np.random.default_rng([seed, draw]) for draw in range(draws)]
+    for rng in rngs:
+        skip_noise(rng, first, split.image_shape, [fill])
     label_change = np.zeros((len(split), len(pixels)), np.float32)
     runners_up_change = np.zeros_like(label_change)
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
@@ -84,7 +88,7 @@ def k_landscape(
         for chunk in chunks_of(model, split, hardware, memory_budget):
             images, labels = split.batch(chunk, hardware)
             maps, logits = saliency_and_logits(
-                model, images, labels, attribution, signed, derived_seed(seed, chunk.start)
+                model, images, labels, attribution, signed, derived_seed(seed, first + chunk.start)
             )
             clean = logits.softmax(1)
             ordered = order_pixels(maps, "lowest", patch)

@@ -74,6 +74,15 @@ def draw_noise_for(rng: np.random.Generator, images: Tensor, fills: Sequence[str
     return torch.from_numpy(rng.random(images.shape, np.float32)).to(images.device)
 
 
+def skip_noise(
+    rng: np.random.Generator, n_images: int, image_shape: tuple[int, int, int], fills: Sequence[str]
+) -> None:
+    """Draw what `draw_noise_for` draws for the images before those that are measured, and drop it."""
+    if any(map(draws_noise, fills)):
+        for start in range(0, n_images, 1000):
+            rng.random((min(1000, n_images - start), *image_shape), np.float32)
+
+
 @torch.no_grad()
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     return model(images).float()

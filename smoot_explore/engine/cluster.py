@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import multiprocessing
+import shutil
 import signal
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +31,8 @@ _CONFIG = {
     "distributed.worker.preload": [],
     "distributed.nanny.preload": [],
     "distributed.scheduler.preload": [],
-    "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.http.routes": [],  # Dask opens a port for each whatever one says: nothing is behind it
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -78,10 +82,12 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
         )
     import dask
     from distributed import Client, LocalCluster, Security
+    from distributed.deploy import Cluster
     from distributed.system import MEMORY_LIMIT
 
     threads = threads or max(1, cores() // workers)
-    with dask.config.set(_CONFIG):
+    scratch = tempfile.mkdtemp(prefix="smoot_explore-workers-")
+    with dask.config.set({**_CONFIG, "temporary-directory": scratch}):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -89,13 +95,17 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             host=LOOPBACK,
             protocol="tls://",
             security=Security.temporary(),
-            dashboard_address=None,
+            dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=None,
+            scheduler_kwargs={"dashboard": False},
             memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
-            local_directory=tempfile.mkdtemp(prefix="smoot_explore-workers-"),
+            local_directory=scratch,
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         )
+        cluster.scratch = weakref.finalize(cluster, shutil.rmtree, scratch, ignore_errors=True)
+        # Dask's own gives a worker up for good that happens to be down again 15 seconds after it was.
+        cluster._update_worker_status = functools.partial(Cluster._update_worker_status, cluster)
         client = Client(cluster, set_as_default=False)
     client.run(_leave_interrupts)
     return client
@@ -112,6 +122,7 @@ def close_workers(client: Client) -> None:
     client.close()
     if cluster is not None:
         cluster.close()
+        cluster.scratch()
 
 
 def check_installed() -> None:

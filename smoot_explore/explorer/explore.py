@@ -35,10 +35,13 @@ class Explorer:
 
     def stop(self) -> None:
         """End it, with the trainings of its pages."""
+        from smoot_explore.explorer.page import close_engines
+
         loop = self._server.io_loop
         loop.add_callback(self._server.stop)
         loop.add_callback(loop.stop)
         self._thread.join()
+        close_engines()
 
 
 def explore(

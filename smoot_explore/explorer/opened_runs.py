@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,44 +15,19 @@ from torch import nn
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
 from smoot_explore.data.images import ImageData, Split, balanced, first_images
-from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.errors import reason
+from smoot_explore.engine.measurement import MeasuringWork
+from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
 
-Progress = Callable[[int, int], object]
 Protocol = tuple[str, str]  # (fill, attribution method)
 
 MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
 LANDSCAPE_IMAGES = 200  # of the training images
 LEVELS = 20
-
-_data: OrderedDict[tuple, Future[ImageData]] = OrderedDict()
-_data_lock = threading.Lock()
-_KEPT_DATA = 4
-
-
-def shared_data(*source: Any, **options: Any) -> ImageData:
-    """`load_data`, with the last few data sets kept for all sessions, which only read them."""
-    key = (*source, *sorted(options.items()))
-    with _data_lock:
-        loading, mine = _data.get(key), key not in _data
-        if loading is None:
-            loading = _data[key] = Future()
-        _data.move_to_end(key)
-        while len(_data) > _KEPT_DATA:
-            _data.popitem(last=False)
-    if mine:  # outside the lock: others may want other data meanwhile
-        try:
-            loading.set_result(load_data(*source, **options))
-        except BaseException as error:
-            with _data_lock:
-                _data.pop(key, None)
-            loading.set_exception(error)
-    return loading.result()
 
 
 @dataclass
@@ -145,47 +117,38 @@ class OpenedRun:
         """Fills whose curves under an attribution method are measured."""
         return [fill for fill, measured in list(self._curves) if measured == attribution]
 
-    def measure_curves(self, fill: str, attribution: str, progress: Progress | None = None) -> xr.Dataset:
-        """Measure masking curves, keep them and give them back. Works on a copy of the model."""
-        known = self.curves(fill, attribution)
-        if known is not None:  # another visitor was faster
-            return known
-        model, split = copy.deepcopy(self.model), self.test
-        with self._noting_problems((fill, attribution)):
-            curves = masking_curves(
-                model, split, LEVELS, "highest", fill, attribution, precision="float32", progress=progress
-            )
-        self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
-        return self._curves[fill, attribution]
+    def curves_work(self, fill: str, attribution: str) -> MeasuringWork:
+        """What measures masking curves, on a copy of the model; `take_curves` takes the result."""
+        protocol = {"levels": LEVELS, "fill": fill, "attribution": attribution, "precision": "float32"}
+        return MeasuringWork(masking_curves, copy.deepcopy(self.model), self.test, protocol)
+
+    def take_curves(self, fill: str, attribution: str, curves: xr.Dataset | None, problem: str = "") -> None:
+        """Keep masking curves that were measured, or why they cannot be: nobody shall wait for them again."""
+        if curves is None:
+            self.problems[fill, attribution] = problem
+        else:
+            self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
 
     @property
     def landscape(self) -> xr.Dataset | None:
         """Δ₁ and Δ₂..ₙ of some training images as functions of k; None where not measured yet."""
         return self._landscape
 
-    def measure_landscape(self, progress: Progress | None = None) -> xr.Dataset:
-        """Measure the k-landscape, keep it and give it back. Works on a copy of the model."""
-        if self._landscape is not None:
-            return self._landscape
-        config = self.run.config
-        with self._noting_problems("landscape"):
-            self._landscape = k_landscape(
-                copy.deepcopy(self.model), self.data.train[balanced(self.data.train, LANDSCAPE_IMAGES)], 32,
-                draws=2, fill=config.fill, signed=config.signed, top_n=config.top_n, patch=config.patch,
-                precision="auto", progress=progress,
-            )  # fmt: skip
-        return self._landscape
+    def landscape_work(self) -> MeasuringWork:
+        """What measures the k-landscape, on a copy of the model; `take_landscape` takes the result."""
+        config, train = self.run.config, self.data.train
+        protocol = {
+            "levels": 32, "draws": 2, "fill": config.fill, "signed": config.signed, "top_n": config.top_n,
+            "patch": config.patch, "precision": "float32",
+        }  # fmt: skip
+        split = train[balanced(train, LANDSCAPE_IMAGES)]
+        return MeasuringWork(k_landscape, copy.deepcopy(self.model), split, protocol)
 
-    @contextmanager
-    def _noting_problems(self, what: Protocol | str) -> Iterator[None]:
-        """Remember why a measurement fails, so that nobody waits for it again. To cancel it is no failure."""
-        try:
-            yield
-        except CancelledError:
-            raise
-        except Exception as error:
-            self.problems[what] = reason(error)
-            raise
+    def take_landscape(self, landscape: xr.Dataset | None, problem: str = "") -> None:
+        """Keep the k-landscape that was measured, or why it cannot be."""
+        self._landscape = landscape
+        if landscape is None:
+            self.problems["landscape"] = problem
 
     def _take_over_measured(self) -> None:
         """Curves and landscape that the run folder holds, where they fit the weights as they are now."""

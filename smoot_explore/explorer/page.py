@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import panel as pn
 import panel_material_ui as pmui
@@ -13,8 +13,9 @@ import panel_material_ui as pmui
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.changes import Changes
@@ -42,17 +43,34 @@ PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was traine
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = ("run", "runs", "label")  # in the address: which there are, the disk tells
 
-_pool: TrainingPool | None = None
-_pool_lock = threading.Lock()
+
+class Engines(NamedTuple):
+    """Who computes for the pages: measurements need not wait for trainings."""
+
+    trainings: Engine
+    measurements: Engine
 
 
-def shared_pool(settings: ServerSettings) -> TrainingPool:
-    """The pool of this server; made for the first page."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = TrainingPool(settings.max_trainings, settings.max_queue)
-        return _pool
+_engines: list[Engines] = []  # of this server, once there is a page
+_engines_lock = threading.Lock()
+
+
+def shared_engines(settings: ServerSettings) -> Engines:
+    """The engines of this server; made for the first page."""
+    with _engines_lock:
+        if not _engines:
+            trainings = Engine(DaskWorkers(settings.max_trainings), max_queue=settings.max_queue)
+            _engines.append(Engines(trainings, Engine(DaskWorkers(threads=1))))
+        return _engines[0]
+
+
+def close_engines() -> None:
+    """End the worker processes of this server, if there are any."""
+    with _engines_lock:
+        closing = [engine for engines in _engines for engine in engines]
+        _engines.clear()
+    for engine in closing:
+        engine.close()
 
 
 def build_page(
@@ -71,7 +89,8 @@ def build_page(
         Offered beside the bundled and the kept ones, and looked at first.
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
-    return ExplorerPage(SessionState(settings, shared_pool(settings), models, runs)).page
+    trainings, measurements = shared_engines(settings)
+    return ExplorerPage(SessionState(settings, trainings, models, runs, measurements)).page
 
 
 class ExplorerPage:

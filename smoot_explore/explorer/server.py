@@ -81,6 +81,8 @@ def serve(
     server = create_server(
         settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
     )
+    from smoot_explore.explorer.page import close_engines
+
     loop = server.io_loop
 
     def stop(*_: object) -> None:
@@ -109,6 +111,7 @@ def serve(
         tempfile.tempdir = temporary.name
         loop.start()
     finally:
+        close_engines()
         tempfile.tempdir = None
         temporary.cleanup()
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait

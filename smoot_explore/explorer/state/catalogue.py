@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from smoot_explore.data.images import ImageData
 from smoot_explore.engine.background import FILES
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.trainings import Prepared
 from smoot_explore.errors import reason
 from smoot_explore.explorer.kept_runs import kept_runs
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -39,7 +39,7 @@ class _Own(NamedTuple):
 
     label: str
     run: Run
-    prepared: Prepared
+    data: ImageData
 
 
 class Catalogue:
@@ -116,12 +116,12 @@ class Catalogue:
         """The key of a run trained on this page; None before it was added."""
         return next((key for key, own in self._own.items() if own.run.path == run.path), None)
 
-    def add(self, prepared: Prepared) -> str:
+    def add(self, run: Run, data: ImageData) -> str:
         """Offer a run trained on this page; its key."""
         self._trained += 1
         key = f"mine/{self._trained}"
-        method = METHOD_NAMES[prepared.run.start_config["method"]]
-        self._own[key] = _Own(f"{method}, trained here ({self._trained})", prepared.run, prepared)
+        method = METHOD_NAMES[run.start_config["method"]]
+        self._own[key] = _Own(f"{method}, trained here ({self._trained})", run, data)
         for old in list(self._own)[:-MOST_OWN_RUNS]:  # models and data are large
             forgotten = self._own.pop(old)
             self._own_opened.pop(old, None)
@@ -214,8 +214,7 @@ class Catalogue:
         if own is not None:
             opened = self._own_opened.get(key)
             if opened is None or opened.run.epochs != open_run(run.path).epochs:
-                model = own.prepared.model if run.description["model"]["name"] is None else None
-                opened = OpenedRun.open(key, label, run, data=own.prepared.data, model=model)
+                opened = OpenedRun.open(key, label, run, data=own.data, makers=self._makers)
                 if key in self._own:  # not forgotten meanwhile
                     self._own_opened[key] = opened
             return opened

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import param
 
 from smoot_explore.core.config import setting_names
 from smoot_explore.data.images import Split
-from smoot_explore.engine.background import Measurement
+from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.trainings import TrainingPool
+from smoot_explore.engine.measurement import Measurement
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import Address, Place
@@ -48,13 +49,15 @@ class SessionState(param.Parameterized):
     def __init__(
         self,
         settings: ServerSettings,
-        pool: TrainingPool,
+        engine: Engine,
         models: dict[str, ModelMaker] | None = None,
         runs: Sequence[Run] = (),
+        measuring: Engine | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
-        self.train = TrainState(settings, pool, models)
+        self._measuring = measuring or engine
+        self.train = TrainState(settings, engine, models)
         self.image = ImageState()
         self.images = ImagesState()
         self.whatif = WhatIfState()
@@ -95,12 +98,12 @@ class SessionState(param.Parameterized):
 
     def adopt_training(self) -> str | None:
         """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
-        training = self.train.training
-        if training is None or training.prepared is None or not self.train.history.scores:
+        run, data = self.train.run, self.train.data
+        if run is None or data is None or not self.train.history.scores:
             return None
-        key = self.catalogue.key_of(training.prepared.run)
+        key = self.catalogue.key_of(run)
         if key is None:
-            key = self.catalogue.add(training.prepared)
+            key = self.catalogue.add(run, data)
             self.compared = [*self.compared, key]
         return key
 
@@ -111,8 +114,9 @@ class SessionState(param.Parameterized):
         image, images, whatif, compare = self.image, self.images, self.whatif, self.compare
         if tab == "what-if" and whatif.opened is not None and whatif.lacks_landscape:
             self.measurement = Measurement(
-                f"k-landscape of {whatif.opened.label}", whatif.opened.measure_landscape
-            )
+                self._measuring, f"k-landscape of {whatif.opened.label}", whatif.opened.landscape_work(),
+                whatif.opened.take_landscape,
+            )  # fmt: skip
             return self.measurement
         lacking: tuple[OpenedRun, str, str] | None = None
         if tab == "image" and image.opened is not None and image.lacks_curves:
@@ -125,8 +129,9 @@ class SessionState(param.Parameterized):
             return None
         opened, fill, attribution = lacking
         self.measurement = Measurement(
-            f"masking curves of {opened.label}", lambda p: opened.measure_curves(fill, attribution, p)
-        )
+            self._measuring, f"masking curves of {opened.label}", opened.curves_work(fill, attribution),
+            partial(opened.take_curves, fill, attribution),
+        )  # fmt: skip
         return self.measurement
 
     def close(self) -> None:

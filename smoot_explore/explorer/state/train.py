@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 import shutil
 import tempfile
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -14,36 +15,28 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.core.bounds import Bounds, counted_bounds, moving_bounds
-from smoot_explore.core.classes import image_class
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.history import History
-from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import drop_of
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps
-from smoot_explore.data.images import ImageData, Split, balanced, limit_data
-from smoot_explore.engine.makers import ModelMaker, make
-from smoot_explore.engine.trainings import (
-    Prepared,
-    Training,
-    TrainingPool,
-    WatchReport,
-    classes_of,
-    effect_as_in_training,
-)
+from smoot_explore.data.images import ImageData
+from smoot_explore.engine.background import OPENING
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.makers import ModelMaker
+from smoot_explore.engine.recipe import Recipe
+from smoot_explore.engine.training_work import Ready
+from smoot_explore.engine.trainings import Training
+from smoot_explore.engine.watching import N_JUDGED, N_WATCHED, WATCH, WatchReport, choose, classes_of, look
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.opened_runs import OpenedRun, shared_data
+from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.runs.run import Run, bundled_reference
+from smoot_explore.runs.run import Run, bundled_reference, open_run
 from smoot_explore.views.flags import marked
 
 OWN_FOLDER = "a folder of images"
-N_WATCHED = 8
-WATCH = ("class I and class II", "one of each label", "k rose most", "k fell most", "at random")
-N_JUDGED = 40  # training images among which those of class II are looked for
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 
 
@@ -100,16 +93,17 @@ class TrainState(param.Parameterized):
     )
 
     def __init__(
-        self, settings: ServerSettings, pool: TrainingPool, models: dict[str, ModelMaker] | None = None
+        self, settings: ServerSettings, engine: Engine, models: dict[str, ModelMaker] | None = None
     ) -> None:
         super().__init__()
-        self.settings, self.pool, self.models = settings, pool, models or {}
+        self.settings, self.engine, self.models = settings, engine, models or {}
         self.config = TrainingConfig(epochs=10, batch_size=64)
         if self.models:
             self.param.model_name.doc += f" This server's own: {', '.join(self.models)}."
         names = installed_datasets(settings.root)
         self.param.data_name.objects = [*names, *([OWN_FOLDER] if settings.data_folders else [])]
         self.training: Training | None = None
+        self.run: Run | None = None  # of the training shown
         self.data: ImageData | None = None  # of the training shown
         self.started = TrainingConfig()  # the settings as they were when training started
         self.changes: list[Change] = []
@@ -120,6 +114,8 @@ class TrainState(param.Parameterized):
         self.images_per_second = float("nan")
         self.step = self.steps_per_epoch = 0
         self._folder: Path | None = None
+        self._numbers = itertools.count(1)  # of its runs: no two have one folder, whenever these are made
+        self._loading: Future[ImageData] | None = None  # the data of the training, for this process
 
     # Orders
 
@@ -139,7 +135,7 @@ class TrainState(param.Parameterized):
             When too many trainings wait already.
         """
         if self.training is not None and self.training.status == "paused":
-            self.pool.submit(self.training)
+            self.training.start()
             return
         if self.busy:
             return
@@ -149,12 +145,13 @@ class TrainState(param.Parameterized):
             self._check_model_name()
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
-        folder = self._folder
-        training = Training(self.config, lambda: self._prepare(source, folder), self.settings.max_minutes)
-        self.pool.submit(training)
+        recipe = self._recipe(source, self._folder / f"{self.config.method}-{next(self._numbers)}")
+        training = Training(self.engine, self.config, recipe, self.settings.max_minutes)
+        training.start()
         self.reset()  # only now: what is shown stays when the training is refused
         self.started = TrainingConfig(**self.config.to_dict())
         self.training = training
+        self._loading = OPENING.submit(recipe.data)
         self.status = "queued"
 
     def pause(self) -> None:
@@ -171,7 +168,7 @@ class TrainState(param.Parameterized):
         """Back to the initial weights and empty plots; the sliders stay where they are."""
         if self.training is not None:
             self.training.stop()
-        self.training, self.data, self.seen = None, None, None
+        self.training, self.run, self.data, self.seen, self._loading = None, None, None, None, None
         self.preview, self.history, self.changes = None, History(None), []
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
@@ -190,15 +187,13 @@ class TrainState(param.Parameterized):
         training = self.training
         if training is None:
             return False
+        if self._loading is not None and not self._loading.done():
+            return False
         reports = training.reports()
-        if self.data is None and training.prepared is not None:
-            self.data = training.prepared.data
-            # Sliders may have moved while it waited: what counts is the start of the run.
-            self.started = TrainingConfig.recorded(training.prepared.run.start_config)
-            self.history = History(self._k_start(len(self.data.train)), self.unit)
-            self.choose_watched()
         for report in reports:
-            if isinstance(report, WatchReport):
+            if isinstance(report, Ready):
+                self._begin(training, report)
+            elif isinstance(report, WatchReport):
                 self.seen = report
             elif isinstance(report, DropRecord):
                 self.history.add(report)
@@ -220,6 +215,22 @@ class TrainState(param.Parameterized):
         self.status = training.status
         return bool(reports) or changed
 
+    def _begin(self, training: Training, ready: Ready) -> None:
+        """Take over a run that a worker begins with, or goes on with in the place of one that was lost."""
+        self.run = open_run(training.recipe.path)
+        self.data = self._loading.result() if self._loading is not None else None
+        # Sliders may have moved while it waited: what counts is the start of the run.
+        self.started = TrainingConfig.recorded(ready.start_config)
+        self.steps_per_epoch = ready.steps_per_epoch
+        self.step = ready.epochs * ready.steps_per_epoch
+        self.changes = list(ready.changes)
+        if ready.epochs:
+            # More may be on the disk by now: that is told of next.
+            self.history = History.of(self.run.record().isel(epoch=slice(ready.epochs)))
+        else:
+            self.history = History(self._k_start(self.run.description["data"]["n_train"]), self.unit)
+        self.choose_watched()
+
     @property
     def problem(self) -> str:
         """Why training failed; empty when it did not."""
@@ -228,13 +239,14 @@ class TrainState(param.Parameterized):
     @property
     def place(self) -> int:
         """Place in the queue, from 1; 0 when not waiting."""
-        return self.pool.place(self.training) if self.training is not None else 0
+        return self.training.place if self.training is not None else 0
 
     @property
-    def run(self) -> Run | None:
-        """The run folder of the training shown."""
-        prepared = self.training.prepared if self.training is not None else None
-        return prepared.run if prepared is not None else None
+    def lost(self) -> str:
+        """What became of a training whose worker process was lost; empty while none was."""
+        if self.training is None or not self.training.lost or self.training.ready is None:
+            return ""
+        return f"Its worker process was lost: another went on after epoch {self.training.ready.epochs}"
 
     @property
     def reference(self) -> xr.Dataset | None:
@@ -309,7 +321,7 @@ class TrainState(param.Parameterized):
 
         `watch_now` looks at them then.
         """
-        if self.training is None or self.training.ended or self.training.status == "paused":
+        if self.training is None or self.training.ended:
             return False
         # Before the first epoch no model has classes worth telling.
         watch = WATCH[1] if self.watch == WATCH[0] and not self.history.scores else self.watch
@@ -318,25 +330,32 @@ class TrainState(param.Parameterized):
 
     def watch_now(self) -> WatchReport | None:
         """Choose and look without a worker: at the preview, or after training has ended. Takes up to a second."""
-        opened, prepared = self.preview, self.training.prepared if self.training is not None else None
+        opened = self.preview
         if self.data is None or self.history.k is None:
             return None
-        if prepared is not None:
-            return self._watched(
-                copy.deepcopy(prepared.model), self.data.train, self.history.k
-            )  # the worker may go on
         if opened is None:
-            return None
+            run = None if self.run is None else open_run(self.run.path)
+            if run is None or not run.epochs:
+                return None
+            model = run.load_model(self._own_model(run))
+            return self._watched(model.eval(), run.record().k[-1].values)
         if self.watch not in opened.watched:  # the same for every visitor
             with opened.lock:
-                opened.watched[self.watch] = self._watched(opened.model, self.data.train, self.history.k)
+                opened.watched[self.watch] = self._watched(opened.model, self.history.k)
         return opened.watched[self.watch]
 
-    def _watched(self, model: nn.Module, train: Split, k: np.ndarray) -> WatchReport:
+    def _own_model(self, run: Run) -> nn.Module | None:
+        """A module for the weights of a run of the operator's own model; None for others."""
+        maker = self.models.get(str(run.description["model"].get("maker")))
+        return None if maker is None or self.data is None else maker(self.data, run.start_config["seed"])
+
+    def _watched(self, model: nn.Module, k: np.ndarray) -> WatchReport | None:
+        if self.data is None:
+            return None
+        train = self.data.train
         positions = choose(self.watch, model, train, k, 5 * N_JUDGED)  # nobody trains meanwhile
-        watched = train[positions]
-        seen = effect_as_in_training(model, watched, k[positions], self.started)
-        return WatchReport(positions, self.step, k[positions], seen, classes_of(model, watched))
+        classes = classes_of(model, train[positions])
+        return look(model, train, positions, k, self.step, self.started, classes)
 
     def explain(self) -> str:
         """Why the k of the chosen watched image moves as it does, in words and numbers."""
@@ -378,58 +397,18 @@ class TrainState(param.Parameterized):
                 "model", self.model_name, accepted, "Also every name that timm knows: resnet18, …"
             )
 
-    def _prepare(self, source: tuple[str, int | None], folder: Path) -> Prepared:
-        """Called by the worker."""
+    def _recipe(self, source: tuple[str, int | None], path: Path) -> Recipe:
         name, image_size = source
-        options = {} if image_size is None else {"image_size": image_size}
-        if name == "shapes":  # generated: as many as are wanted
-            data = shared_data(name, self.train_images, TEST_IMAGES, root=self.settings.root)
-        else:
-            whole = shared_data(name, root=self.settings.root, **options)
-            data = limit_data(
-                whole, min(self.train_images, len(whole.train)), min(TEST_IMAGES, len(whole.test))
-            )
-        maker = self.models.get(self.model_name)
-        seed = self.config.seed
-        model = (
-            make(self.model_name, maker, data, seed)
-            if maker
-            else create_model(self.model_name, data, seed=seed)
-        )
-        number = 1 + sum(1 for _ in folder.iterdir())  # there is no folder any more when the page was closed
-        run = Run.create(folder / f"{self.config.method}-{number}", self.config, model, data)
-        return Prepared(model, data, run)
+        return Recipe(
+            path, name, self.train_images, TEST_IMAGES, self.model_name, self.settings.root, image_size,
+            self.models.get(self.model_name),
+        )  # fmt: skip
 
     def _k_start(self, n: int) -> np.ndarray | None:
         """k of n images before the first step; none for traditional training."""
         if self.started.method == "traditional" or self.data is None:
             return None
         return np.full(n, self.start_k)
-
-
-def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:
-    """Positions of the images to watch among the training images; one of `WATCH`.
-
-    By class, half of them are the images of class II that rise most among the first ``n_judged``, as far as there
-    are any; the others come from class I, a label each.
-    """
-    n = min(N_WATCHED, len(train))
-    if watch == "k rose most":
-        return np.argsort(-k, kind="stable")[:n]
-    if watch == "k fell most":
-        return np.argsort(k, kind="stable")[:n]
-    if watch == "at random":
-        return np.sort(np.random.default_rng().choice(len(train), n, replace=False))
-    if watch == "one of each label":
-        return balanced(train, n)
-    judged = balanced(train, min(n_judged, len(train)))
-    curves = masking_curves(model, train[judged], levels=10)  # coarse: it only has to find some
-    rise = (curves.probability.max("masked_fraction") - curves.probability.isel(masked_fraction=0)).values
-    second = image_class(curves).values == "II"
-    risen = judged[np.argsort(-rise, kind="stable")][: min(n // 2, int(second.sum()))]
-    first = judged[~second]
-    rest = first[balanced(train[first], min(n - len(risen), len(first)))] if len(first) else first
-    return np.concatenate([risen, rest])
 
 
 def explanation(

@@ -130,7 +130,8 @@ class Sidebar:
                 if state.images_per_second == state.images_per_second
                 else ""
             )
-            return f"{where}<br>{speed}, {time_left(state.seconds_left)} left" if where else "Starting"
+            lost = f"<br>{state.lost}" if state.lost else ""
+            return f"{where}<br>{speed}, {time_left(state.seconds_left)} left{lost}" if where else "Starting"
         if state.status == "paused":
             return f"Paused at {where}" if where else "Paused"
         if state.status == "stopped":

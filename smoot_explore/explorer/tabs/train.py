@@ -13,12 +13,12 @@ from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
-from smoot_explore.engine.trainings import WatchReport
+from smoot_explore.engine.watching import N_WATCHED, WatchReport
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
-from smoot_explore.explorer.state.train import N_WATCHED, TrainState
+from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.views.flags import change_text
 from smoot_explore.views.live import Kept, Live
 from smoot_explore.views.palette import METHOD_NAMES

@@ -1,0 +1,202 @@
+"""The engine: jobs that take long, in worker processes, with their reports and orders."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from smoot_explore.engine.workers import Ended, Failed, Heard, Started, Work
+from smoot_explore.errors import reason
+
+GRACE_SECONDS = 1.0  # that a job has to end by itself before its process is ended
+FRUITLESS = 3  # attempts without progress after which a job is given up
+_HOPELESS = (
+    f"its worker process was lost {FRUITLESS} times before anything was finished. It may need more memory than a "
+    "worker has: try fewer or smaller images, a smaller model or a smaller batch"
+)
+
+
+class Workers(Protocol):
+    """Who does the jobs; see `DaskWorkers`."""
+
+    n: int
+
+    def listen(self, heard: Heard, failed: Failed) -> None: ...
+    def submit(self, name: str, work: Work) -> None: ...
+    def deliver(self, worker: str, attempt: str, order: Any) -> None: ...
+    def forget(self, name: str) -> None: ...
+    def restart(self, worker: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Job:
+    """A piece of work for a worker process.
+
+    Parameters
+    ----------
+    work
+        Called in a worker with a `Channel`; picklable. It may be called again in another worker when the first is lost,
+        and must then go on from what is on the disk.
+    heard
+        Called with each of its reports, in order, by a thread of the engine.
+    begun
+        Called likewise at each attempt, with its number from 1: it may send orders.
+    ended
+        Called likewise at the end.
+    """
+
+    work: Work
+    heard: Callable[[Any], object] = lambda report: None
+    begun: Callable[[int], object] = lambda attempt: None
+    ended: Callable[[], object] = lambda: None
+    name: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex}")
+    status: str = "queued"  # queued, working, finished, failed, stopped
+    aside: bool = False  # whether others may have its place: see `Channel.aside`
+    result: Any = None
+    problem: str = ""  # why it failed
+    attempts: int = 0
+    fruitless: int = 0  # attempts since `progressed`
+    worker: str = ""  # its address, while the job is worked on
+    attempt: str = ""  # the name of the present one
+
+    @property
+    def over(self) -> bool:
+        """Whether it will never work again."""
+        return self.status in ("finished", "failed", "stopped")
+
+    def progressed(self) -> None:
+        """What was done so far will not be lost: another attempt goes on from it."""
+        self.fruitless = 0
+
+
+class Engine:
+    """Has jobs done by worker processes, first come, first served.
+
+    Parameters
+    ----------
+    workers
+        Who do them.
+    max_queue
+        How many jobs may wait; one more is refused with a ``RuntimeError``. None: any number.
+    """
+
+    def __init__(self, workers: Workers, *, max_queue: int | None = None) -> None:
+        self.max_queue = max_queue
+        self._workers = workers
+        self._jobs: dict[str, Job] = {}  # those that are not over, in the order they came
+        self._lock = threading.RLock()
+        self._hands = ThreadPoolExecutor(1, "engine")  # what the workers are asked may take seconds
+        self._closed = False
+        workers.listen(self._heard, self._failed)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. Nothing is waited for."""
+        with self._lock:
+            known = self._jobs.values()
+            waiting = sum(other.status == "queued" for other in known)
+            idle = self._workers.n - sum(other.status == "working" and not other.aside for other in known)
+            if self.max_queue is not None and waiting - idle >= self.max_queue:
+                raise RuntimeError(
+                    f"{self.max_queue} trainings are waiting already, the most that this server takes; "
+                    "try again when one has finished"
+                )
+            self._jobs[job.name] = job
+        self._ask(self._submit, job)
+
+    def order(self, job: Job, order: Any) -> None:
+        """Give a working job an order; one that waits gets none: ``begun`` is the time for these."""
+        if job.worker and not job.over:
+            self._ask(self._workers.deliver, job.worker, job.attempt, order)
+
+    def stop(self, job: Job, order: Any = None) -> None:
+        """End a job: by ``order``, if it takes it in time; otherwise with its process."""
+        if not job.worker:
+            self._finish(job, "stopped")
+            return
+        if order is not None:
+            self.order(job, order)
+        timer = threading.Timer(0 if order is None else GRACE_SECONDS, self._end_process, [job])
+        timer.daemon = True
+        timer.start()
+
+    def place(self, job: Job) -> int:
+        """1 for the job that starts next, 2 for the one after it, …; 0 when it does not wait."""
+        with self._lock:
+            waiting = [known.name for known in self._jobs.values() if known.status == "queued"]
+        return waiting.index(job.name) + 1 if job.name in waiting else 0
+
+    def close(self) -> None:
+        """End everything, the workers too where they are the engine's own."""
+        with self._lock:
+            jobs, self._closed = list(self._jobs.values()), True
+        for job in jobs:
+            self._finish(job, "stopped")
+        self._hands.shutdown(cancel_futures=True)
+        self._workers.close()
+
+    def _ask(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Have the thread that talks to the workers do something."""
+        with self._lock, suppress(RuntimeError):  # when the interpreter ends
+            if not self._closed:
+                self._hands.submit(function, *arguments)
+
+    def _submit(self, job: Job) -> None:
+        if job.over:
+            return
+        try:
+            self._workers.submit(job.name, job.work)
+        except Exception as error:
+            self._finish(job, "failed", reason(error))
+
+    def _end_process(self, job: Job) -> None:
+        if not job.over:
+            self._finish(job, "stopped")
+            self._ask(self._workers.restart, job.worker)
+
+    def _heard(self, name: str, attempt: str, report: Any) -> None:
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is None:
+            return
+        if isinstance(report, Started):
+            self._begun(job, attempt, report.worker)
+        elif attempt != job.attempt:  # of a worker that was given up
+            return
+        elif isinstance(report, Ended):
+            job.result = report.result
+            status = "stopped" if report.stopped else "failed" if report.problem else "finished"
+            self._finish(job, status, report.problem)
+        else:
+            job.heard(report)
+
+    def _begun(self, job: Job, attempt: str, worker: str) -> None:
+        with self._lock:
+            job.worker, job.attempt, job.status, job.aside = worker, attempt, "working", False
+            job.attempts += 1
+            job.fruitless += 1
+        if job.fruitless > FRUITLESS:
+            self._finish(job, "failed", _HOPELESS)
+            self._ask(self._workers.restart, worker)
+        else:
+            job.begun(job.attempts)
+
+    def _failed(self, name: str, problem: str) -> None:
+        with self._lock:
+            job = self._jobs.get(name)
+        if job is not None:
+            self._finish(job, "failed", problem)
+
+    def _finish(self, job: Job, status: str, problem: str = "") -> None:
+        with self._lock:
+            if job.over:
+                return
+            job.status, job.problem = status, problem
+            self._jobs.pop(job.name, None)
+        self._ask(self._workers.forget, job.name)  # a job whose result is lost would be done again
+        job.ended()

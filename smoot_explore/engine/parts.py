@@ -1,0 +1,118 @@
+"""Measurements of many images, in parts by the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+from torch import nn
+
+from smoot_explore.compute.device import hardware_of
+from smoot_explore.core.curves import masking_curves
+from smoot_explore.core.landscape import k_landscape
+from smoot_explore.core.levels import Progress, chunks_of
+from smoot_explore.core.saliency import untouched
+from smoot_explore.data.images import Split
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_PARTS_PER_WORKER = 4  # so that a slow one at the end keeps nobody waiting for long
+
+
+def curves_in_parts(
+    client: Client, model: nn.Module, split: Split, *, progress: Progress | None = None, **protocol: Any
+) -> xr.Dataset:
+    """`masking_curves`, with images shared out among the workers of a cluster.
+
+    In float32 the numbers are those of `masking_curves` on one worker, bit by bit where all compute with one kind of
+    processor and as many threads.
+
+    Parameters
+    ----------
+    client
+        Of the cluster; its workers have smoot_explore installed.
+    model, split, progress
+        As in `masking_curves`. Both must be picklable.
+    **protocol
+        The other parameters of `masking_curves`, but for ``first``.
+    """
+    return _in_parts(masking_curves, client, model, split, progress, protocol)
+
+
+def landscape_in_parts(
+    client: Client, model: nn.Module, split: Split, *, progress: Progress | None = None, **protocol: Any
+) -> xr.Dataset:
+    """`k_landscape`, with images shared out among the workers of a cluster; see `curves_in_parts`."""
+    return _in_parts(k_landscape, client, model, split, progress, protocol)
+
+
+def _in_parts(
+    measure: Callable[..., xr.Dataset],
+    client: Client,
+    model: nn.Module,
+    split: Split,
+    progress: Progress | None,
+    protocol: dict[str, Any],
+) -> xr.Dataset:
+    from distributed import as_completed
+
+    parts = _parts(client, model, split, protocol)
+    shared = client.scatter(_Whole(model), broadcast=True, hash=False)
+    futures = [
+        client.submit(_measure, measure, shared, split[part], part.start, _of(protocol, part), pure=False)
+        for part in parts
+    ]
+    done = 0
+    try:
+        for _, result in as_completed(futures, loop=client.loop, with_results=True):
+            done += result.sizes["image"]
+            if progress is not None:
+                progress(done, len(split))
+        return xr.concat(client.gather(futures), "image", combine_attrs="identical", data_vars="minimal")
+    finally:
+        client.cancel([*futures, shared])
+
+
+def _parts(client: Client, model: nn.Module, split: Split, protocol: dict[str, Any]) -> list[slice]:
+    """Slices of whole chunks: the model sees the same batches as if one process measured all."""
+    hardware = hardware_of(model, protocol.get("precision", "float32"))
+    with untouched(model), hardware.autocast():
+        chunks = list(chunks_of(model.eval(), split, hardware, protocol.get("memory_budget", 2**30)))
+    n = min(len(chunks), _PARTS_PER_WORKER * max(1, len(client.scheduler_info()["workers"])))
+    ends = [round(i * len(chunks) / n) for i in range(n + 1)]
+    return [slice(chunks[a].start, chunks[b - 1].stop) for a, b in itertools.pairwise(ends)]
+
+
+def _of(protocol: dict[str, Any], part: slice) -> dict[str, Any]:
+    """The protocol for a part: maps and targets of its images."""
+    own = dict(protocol)
+    for name in ("maps", "target"):
+        values = own.get(name)
+        if isinstance(values, dict):
+            own[name] = {key: one[part] for key, one in values.items()}
+        elif values is not None and not isinstance(values, str | int):
+            own[name] = values[part]
+    return own
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A model to be pickled whole: Dask takes bare modules apart, and puts them together with other containers."""
+
+    model: nn.Module
+
+
+def _measure(
+    measure: Callable[..., xr.Dataset], shared: _Whole, split: Split, first: int, protocol: dict[str, Any]
+) -> xr.Dataset:
+    import torch
+    from distributed import get_worker
+
+    torch.set_num_threads(get_worker().state.nthreads)
+    # A copy: the worker may be at two parts at once, and each sets modes and hooks.
+    return measure(copy.deepcopy(shared.model), split, first=first, **protocol)

@@ -1,0 +1,81 @@
+"""What a training is made from, so that any process can make it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.models import create_model
+from smoot_explore.data.images import ImageData, limit_data
+from smoot_explore.engine.makers import ModelMaker, make
+from smoot_explore.engine.shared_data import shared_data
+from smoot_explore.runs.run import Run, open_run
+
+
+class Prepared(NamedTuple):
+    """What a training needs before its first step."""
+
+    model: nn.Module
+    data: ImageData
+    run: Run
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Data and model by their names, and the folder of the run.
+
+    Parameters
+    ----------
+    path
+        Folder of the run: new, or that of a run to go on with. The folder that it lies in must be there.
+    data_name, n_train, n_test, root, image_size
+        As for `load_data`, which is given at most as many images as there are.
+    model_name
+        For `create_model`, with the seed of the settings.
+    maker
+        Makes the model in its place; its name is ``model_name``.
+    """
+
+    path: Path
+    data_name: str
+    n_train: int
+    n_test: int
+    model_name: str
+    root: Path | None = None
+    image_size: int | None = None
+    maker: ModelMaker | None = None
+
+    def data(self) -> ImageData:
+        """The images, shared with whatever else goes on in this process."""
+        if self.data_name == "shapes":  # generated: as many as are wanted
+            return shared_data("shapes", self.n_train, self.n_test, root=self.root)
+        options = {} if self.image_size is None else {"image_size": self.image_size}
+        whole = shared_data(self.data_name, root=self.root, **options)
+        return limit_data(whole, min(self.n_train, len(whole.train)), min(self.n_test, len(whole.test)))
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """A new run with these settings, or the run that the folder holds.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the folder that the run lies in is not seen.
+        """
+        data = self.data()
+        if self.maker is not None:
+            model = make(self.model_name, self.maker, data, config.seed)
+        else:
+            model = create_model(self.model_name, data, seed=config.seed)
+        if not self.path.parent.is_dir():  # deleted meanwhile, or not shared with this computer
+            raise FileNotFoundError(
+                f"the worker at {platform.node()} does not see the folder {self.path.parent}; name a folder that all "
+                "workers share"
+            )
+        if (self.path / "config.json").is_file():
+            return Prepared(model, data, open_run(self.path, model=model, data=data))
+        return Prepared(model, data, Run.create(self.path, config, model, data))

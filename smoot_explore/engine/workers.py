@@ -1,0 +1,201 @@
+"""Worker processes by Dask, as the engine uses them."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
+from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.errors import reason
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Queue
+
+Work = Callable[[Channel], Any]
+Heard = Callable[[str, str, Any], object]  # (job, attempt, report)
+Failed = Callable[[str, str], object]  # (job, why)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun with a job: the first report of an attempt."""
+
+    worker: str  # its address
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job has ended by itself: the last report of an attempt."""
+
+    result: Any = None
+    problem: str = ""
+    stopped: bool = False  # as it was ordered
+
+
+class DaskWorkers:
+    """Worker processes on this computer, started with the first job, or those of a cluster that is there.
+
+    All calls but of `listen` may take seconds, and come from one thread.
+
+    Parameters
+    ----------
+    n
+        Processes on this computer, a job each.
+    threads, memory
+        Of each, as for `start_workers`.
+    connect
+        Gives a client of a Dask cluster to compute on in their place.
+    """
+
+    def __init__(
+        self,
+        n: int = 1,
+        *,
+        threads: int | None = None,
+        memory: int | None = None,
+        connect: Callable[[], Client] | None = None,
+    ) -> None:
+        self.n = n
+        self._threads, self._memory, self._connect = threads, memory, connect
+        self._client: Client | None = None
+        self._reports: Queue | None = None
+        self._futures: dict[str, Future] = {}
+
+    def listen(self, heard: Heard, failed: Failed) -> None:
+        """Say who is told what jobs report, and that one of them, or its connection, has failed."""
+        self._heard, self._failed = heard, failed
+
+    def submit(self, name: str, work: Work) -> None:
+        """Have a job done, after those that were submitted before it."""
+        from dask._task_spec import Task
+
+        client = self._started()
+        # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
+        task = Task(name, carry_out, name, work, self._reports, self._threads, _data_producer=True)
+        future = client.get({name: task}, name, sync=False)
+        self._futures[name] = future
+        future.add_done_callback(lambda done: self._over(name, done))
+
+    def deliver(self, worker: str, attempt: str, order: Any) -> None:
+        """Give the job of an attempt an order. Where its worker is lost, nothing happens: another begins anew."""
+        client = self._client  # which would try for long to reach one that is lost
+        if client is not None and worker in client.scheduler_info(n_workers=-1)["workers"]:
+            client.run(_deliver, attempt, order, workers=[worker], on_error="ignore")
+
+    def forget(self, name: str) -> None:
+        """Do not want a job any more: it does not begin, and is not begun again."""
+        future = self._futures.pop(name, None)
+        if future is not None:
+            future.cancel()
+
+    def restart(self, worker: str) -> None:
+        """End the process of a worker, whatever it does; its other jobs are begun again. Nothing is waited for."""
+        client = self._client
+        if client is not None:
+            name = f"restart-{uuid.uuid4().hex}"
+            client.loop.add_callback(
+                client.scheduler.restart_workers,
+                workers=[worker], wait_for_workers=False, on_error="return", stimulus_id=name,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End the processes, where they were started here."""
+        client, self._client = self._client, None
+        if client is not None:
+            close_workers(client)
+
+    def _started(self) -> Client:
+        if self._client is None:
+            from distributed import Queue
+
+            if self._connect is not None:
+                client = self._connect()
+            else:
+                client = start_workers(self.n, threads=self._threads, memory=self._memory)
+            self._client, self._reports = client, Queue(f"reports-{uuid.uuid4().hex}", client=client)
+            threading.Thread(
+                target=self._hear, args=[client, self._reports], name="reports", daemon=True
+            ).start()
+        return self._client
+
+    def _hear(self, client: Client, reports: Queue) -> None:
+        while self._client is client:
+            try:
+                messages = reports.get(batch=True) or [reports.get()]
+            except (Exception, CancelledError) as error:
+                if self._client is client:
+                    for name in list(self._futures):
+                        self._failed(name, f"the connection to the workers is lost ({reason(error)})")
+                return
+            for message in messages:
+                self._heard(*pickle.loads(message))
+
+    def _over(self, name: str, future: Future) -> None:
+        """What a job itself cannot tell. Its own end comes with its reports, after the last of them."""
+        from distributed import KilledWorker
+
+        if future.status == "error" and isinstance(future.exception(), KilledWorker):
+            if name in self._futures:  # whether it is hopeless is the engine's to say
+                future.retry()
+                future.add_done_callback(lambda done: self._over(name, done))
+        elif future.status == "error":
+            self._failed(name, reason(future.exception()))
+        elif future.status in ("cancelled", "lost"):
+            self._failed(name, "the worker processes are no longer there")
+
+
+_channels: dict[str, Channel] = {}  # of the attempts that this process is at
+
+
+def carry_out(name: str, work: Work, reports: Queue, threads: int | None) -> None:
+    """Do a job, in a worker."""
+    import torch
+    from distributed import get_worker
+
+    worker, attempt = get_worker(), uuid.uuid4().hex
+    torch.set_num_threads(threads or worker.state.nthreads)
+
+    def send(report: Any) -> None:
+        reports.put(pickle.dumps((name, attempt, report)))  # the scheduler only passes it on
+
+    def wanted() -> bool:
+        task = worker.state.tasks.get(name)
+        return task is not None and task.state != "cancelled"
+
+    _channels[attempt] = channel = _OnWorker(send, wanted)
+    try:
+        send(Started(worker.address))
+        end = Ended(work(channel))
+    except JobStopped:
+        end = Ended(stopped=True)
+    except JobEnded:
+        return
+    except Exception as error:  # whatever it is, the one who gave the job reads it
+        end = Ended(problem=reason(error))
+    finally:
+        del _channels[attempt]
+    send(end)
+
+
+class _OnWorker(Channel):
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        from distributed import rejoin, secede
+
+        secede()
+        yield
+        rejoin()  # not after an error: nobody waits for a place to end at
+
+
+def _deliver(attempt: str, order: Any) -> None:
+    """Called in the worker, beside its job."""
+    channel = _channels.get(attempt)
+    if channel is not None:
+        channel.deliver(order)
