@@ -24,6 +24,7 @@ from smoot_explore import (
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.history import History
 from smoot_explore.core.masking import order_pixels
+from smoot_explore.engine.channel import Channel
 from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
@@ -102,7 +103,7 @@ def test_the_effect_of_masking_is_that_of_whole_patches(data, linear):
 
 
 def test_pictures_say_patches_with_both_backends(run, opened):
-    record, landscape = run.record(), opened.measure_landscape()
+    record, landscape = run.record(), opened.landscape_work()(Channel(list))
     one = landscape.isel(image=[0])
     way = simulate_k(one, alpha=5, beta=1, k_init=0.5, k_min=0.2, k_max=0.8, epochs=4).values[:, 0]
     pictures = [
