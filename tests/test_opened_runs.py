@@ -260,8 +260,9 @@ def test_a_run_whose_names_are_not_registered_opens_in_every_tab(trained, data, 
         train_state.watch_now()
     whatif = WhatIfState()
     whatif.show(opened)
-    with pytest.raises(ValueError, match="unknown fill 'lost'"):
-        opened.measure_landscape()
+    with pytest.raises(ValueError, match="unknown fill 'lost'") as error:
+        opened.landscape_work()(Channel(list))
+    opened.take_landscape(None, str(error.value))
     assert "unknown fill 'lost'" in whatif.problem
     with pytest.raises(ValueError, match=r"unknown rule of k 'lost-rule'.*register_k_rule"):
         train(linear, data, opened.run.config, run=opened.run)

@@ -155,7 +155,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
     assert "patches" in sketches["watched"].title
 
     whatif = WhatIfState()
-    opened.measure_landscape()
+    opened.take_landscape(opened.landscape_work()(Channel(list)))
     whatif.show(opened)
     page = WhatIfTab(whatif, lambda act: act())
     page.refresh()
