@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from smoot_explore import Run, align_images, bundled_runs, create_model, masking_curves, train
+from smoot_explore.cli.commands import main
 from smoot_explore.runs.compare import compare_measured, compare_runs
 from smoot_explore.runs.table import columns, notes, varying
 
@@ -86,3 +88,13 @@ def test_a_run_that_was_resumed_in_another_number_format_names_both(small, data)
     config.epochs, config.precision = 2, "bfloat16"
     list(train(small.load_model(), data, config, run=small))
     assert compare_measured([(small, [])]).trained_in.item() == "float32, then bfloat16"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_terminal_is_told_of_curves_left_out_in_one_line(small, data):
+    config = small.config
+    config.epochs = 2
+    list(train(small.load_model(), data, config, run=small))
+    output = CliRunner().invoke(main, ["compare", str(small.path)]).output
+    (line,) = [line for line in output.splitlines() if "left out" in line]
+    assert line.startswith("warning: the curves 'test' of small are left out")
