@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from smoot_explore.core.levels import (
     saliency_and_logits,
 )
 from smoot_explore.core.masking import order_pixels
+from smoot_explore.core.models import plain_name
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.errors import unknown_name
@@ -73,7 +75,8 @@ def masking_curves(
         class of the clean image), a class, or one for each image. ``correct`` always judges the label.
     maps
         Saliency of one's own, ``(N, H, W)`` in the order of ``split``, instead of an attribution method; it is called
-        ``"own"``. Several by name add the dimension ``attribution``. With ``signed=False`` their magnitude ranks.
+        ``"own"``. Several by name, none that of a method, add the dimension ``attribution``. With ``signed=False``
+        their magnitude ranks.
     precision
         ``"float32"``, ``"bfloat16"`` or ``"auto"``, of the forward passes.
     memory_budget
@@ -90,7 +93,8 @@ def masking_curves(
     -------
     xr.Dataset
         ``probability`` and ``correct``, ``(image, masked_fraction)``; see docs/schema.md. Its attribute ``ranking``
-        names a target and options that are not the defaults.
+        names a target and options that are not the defaults: a layer by its name in the model, the array of a baseline
+        by a digest, or as black where it is that.
 
     Warns
     -----
@@ -110,6 +114,10 @@ def masking_curves(
     if maps is None:
         attributions, own = checked_names(attribution, "attribution method", names("attribution")), {}
     else:
+        if attribution != "gradient":
+            raise ValueError(
+                f"give maps or an attribution, not both: maps are ranked instead of attribution={attribution!r}"
+            )
         own = _own_maps(maps, split, options)
         attributions, attribution = list(own), list(own) if isinstance(maps, Mapping) else "own"
     targets = _targets(target, split)
@@ -161,7 +169,7 @@ def masking_curves(
         },
         {
             "order": order,
-            "ranking": _ranking(signed, target, options),
+            "ranking": _ranking(signed, target, options, model, split.black),
             "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
@@ -180,6 +188,11 @@ def _own_maps(
     shape = (len(split), *split.image_shape[1:])
     found = {}
     for name, values in (maps if isinstance(maps, Mapping) else {"own": maps}).items():
+        if name in names("attribution"):
+            raise ValueError(
+                f"maps of one's own cannot be called {name!r}, as an attribution method is: their areas would stand "
+                "beside its; choose another name"
+            )
         found[name] = torch.as_tensor(values, dtype=torch.float32).detach()
         if found[name].shape != shape or not found[name].isfinite().all():
             raise ValueError(
@@ -207,17 +220,32 @@ def _targets(target: str | int | Sequence[int] | np.ndarray | Tensor, split: Spl
     return classes.long().expand(len(split))
 
 
-def _ranking(signed: bool, target: object, options: Mapping[str, Any]) -> str:
+def _ranking(
+    signed: bool, target: object, options: Mapping[str, Any], model: nn.Module, black: Tensor
+) -> str:
     """How pixels were ranked, with what is not the default."""
     words = ["signed" if signed else "magnitude"]
     if not isinstance(target, str):
         words.append("target given")
     elif target != "label":
         words.append(f"target {target}")
-    told = (
-        f"{name}={value}" if isinstance(value, int | float | str) else name for name, value in options.items()
-    )
-    return ", ".join([*words, *told])
+    return ", ".join([*words, *(f"{name}{_told(value, model, black)}" for name, value in options.items())])
+
+
+def _told(value: Any, model: nn.Module, black: Tensor) -> str:
+    """The value of an option in short, so that two that differ read differently."""
+    if isinstance(value, int | float | str):
+        return f"={value}"
+    if isinstance(value, nn.Module):
+        found = [plain_name(name) for name, module in model.named_modules() if module is value]
+        return f"={found[0] if found else type(value).__name__}"
+    try:
+        numbers = torch.as_tensor(value).detach().cpu().float().contiguous()
+    except (TypeError, ValueError, RuntimeError):
+        return " given"
+    if numbers.shape == black.shape and torch.equal(numbers, black.cpu()):
+        return "=black"
+    return f" given ({hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:6]})"
 
 
 def _count_constant(maps: Tensor) -> int:
