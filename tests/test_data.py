@@ -364,3 +364,11 @@ def test_test_labels_are_those_of_the_training_images_by_name():
         ImageData.from_dataset(train, Named(["fox", "cat"], [0, 1]))
     with pytest.raises(ValueError, match="label 2 of the test images has no name"):
         ImageData.from_dataset(train, Named(["dog", "cat"], [0, 2]))
+
+
+def test_holding_out_a_whole_class_is_refused(data):
+    circles = (data.train.labels == 0).nonzero().flatten().tolist()
+    few = np.setdiff1d(np.arange(60), circles[2:])
+    unbalanced = ImageData(data.train[few], data.test)
+    with pytest.raises(ValueError, match="leaves none of circle to train on; hold out fewer"):
+        unbalanced.hold_out(20)

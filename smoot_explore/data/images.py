@@ -319,6 +319,12 @@ class ImageData:
             )
         chosen = _drawn(self.train.labels.numpy(), n, np.random.default_rng([seed, 2]))
         left = self.train[np.setdiff1d(np.arange(len(self.train)), chosen)]
+        lost = sorted(set(self.train.labels.tolist()) - set(left.labels.tolist()))
+        if lost:
+            names = ", ".join(self.class_names[label] for label in lost)
+            raise ValueError(
+                f"holding out {n} balanced images leaves none of {names} to train on; hold out fewer"
+            )
         left = _normalised_as(self.train, left)
         asked = {"n": int(n), "seed": int(seed), **({"as_test": True} if as_test else {})}
         source = {**self.source, "hold_out": asked} if self.source else {}

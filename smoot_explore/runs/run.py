@@ -315,7 +315,7 @@ class Run:
         return {name: values for name, values in own.items() if not torch.equal(values, getattr(data, name))}
 
     def load_model(self, model: nn.Module | None = None) -> nn.Module:
-        """The model with its latest weights.
+        """The model with its latest weights, in train mode as training left it: call ``.eval()`` to look at it.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class Run:
         return self.model_at(self.epochs, model)
 
     def model_at(self, epoch: int, model: nn.Module | None = None) -> nn.Module:
-        """The model with its weights after an epoch, 0 for the initial ones.
+        """The model with its weights after an epoch, 0 for the initial ones; in train mode, as of `load_model`.
 
         Parameters
         ----------
