@@ -449,3 +449,21 @@ def test_a_model_that_gives_no_logits_is_refused(linear, data, last, error, said
         model.register_forward_hook(lambda module, inputs, output: (output,))
     with pytest.raises(error, match=said):
         masking_curves(model, data.test, 2)
+
+
+def test_curves_by_patches_mask_whole_patches_of_the_highest_mean(linear, data):
+    split = data.test[:3]
+    found = masking_curves(linear, split, 4, patch=8)
+    assert found.attrs["ranking"] == "signed, patches of 8×8"
+    images = split.normalize()
+    means = saliency(linear, images, split.labels).reshape(3, 4, 8, 4, 8).mean((2, 4)).flatten(1)
+    for level, n in enumerate((0, 4, 8, 12, 16)):
+        masked = images.clone()
+        for image, order in zip(masked, means.argsort(1, descending=True), strict=True):
+            for place in order[:n].tolist():
+                row, column = 8 * (place // 4), 8 * (place % 4)
+                image[:, row : row + 8, column : column + 8] = split.black.view(-1, 1, 1)
+        expected = linear(masked).softmax(1).gather(1, split.labels.unsqueeze(1)).squeeze(1)
+        np.testing.assert_allclose(found.probability[:, level], expected.detach(), atol=1e-5)
+    with pytest.raises(ValueError, match="not made of whole patches of 5×5"):
+        masking_curves(linear, split, 2, patch=5)

@@ -44,6 +44,7 @@ def masking_curves(
     attribution: str | Sequence[str] = "gradient",
     *,
     signed: bool = True,
+    patch: int = 1,
     target: str | int | Sequence[int] | np.ndarray | Tensor = "label",
     maps: Mapping[str, np.ndarray | Tensor] | np.ndarray | Tensor | None = None,
     precision: str = "float32",
@@ -70,6 +71,8 @@ def masking_curves(
         As in `rank_pixels` and `mask_pixels`. A list of fills adds the dimension ``fill``.
     attribution, signed
         As in `saliency`. A list of attributions adds the dimension ``attribution``.
+    patch
+        Mask whole squares of this side, as in `rank_pixels`: at m, round(m·patches) of them.
     target
         The class that is explained, and whose probability is followed: ``"label"``, ``"predicted"`` (the most probable
         class of the clean image), a class, or one for each image. ``correct`` always judges the label.
@@ -121,7 +124,8 @@ def masking_curves(
         own = _own_maps(maps, split, options)
         attributions, attribution = list(own), list(own) if isinstance(maps, Mapping) else "own"
     targets = _targets(target, split)
-    pixels = np.rint(fractions * split.n_pixels).astype(int).tolist()
+    check_patch(patch, *split.image_shape[1:])
+    pixels = (np.rint(fractions * (split.n_pixels // patch**2)).astype(int) * patch**2).tolist()
     hardware = hardware_of(model, precision)
     shape = (len(attributions), len(fills), len(split), len(fractions))
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
@@ -144,7 +148,7 @@ def masking_curves(
                         model, images, explained, name, signed, derived_seed(seed, chunk.start), **options
                     )
                 constant[name] += _count_constant(ranked)
-                ordered = order_pixels(ranked, order)
+                ordered = order_pixels(ranked, order, patch)
                 for j, fill_name in enumerate(fills):
                     batches = masked_batches(images, ordered, pixels, fill_name, noise, split.black)
                     levels_p, levels_correct = [], []
@@ -169,7 +173,7 @@ def masking_curves(
         },
         {
             "order": order,
-            "ranking": _ranking(signed, target, options, model, split.black),
+            "ranking": _ranking(signed, patch, target, options, model, split.black),
             "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
@@ -221,10 +225,12 @@ def _targets(target: str | int | Sequence[int] | np.ndarray | Tensor, split: Spl
 
 
 def _ranking(
-    signed: bool, target: object, options: Mapping[str, Any], model: nn.Module, black: Tensor
+    signed: bool, patch: int, target: object, options: Mapping[str, Any], model: nn.Module, black: Tensor
 ) -> str:
     """How pixels were ranked, with what is not the default."""
     words = ["signed" if signed else "magnitude"]
+    if patch > 1:
+        words.append(f"patches of {patch}×{patch}")
     if not isinstance(target, str):
         words.append("target given")
     elif target != "label":
