@@ -138,6 +138,24 @@ def test_a_masked_pass_leaves_running_statistics_alone(batch, norm):
     assert guided_model[1].track_running_stats
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_batch_norm_inside_checkpointing_is_refused_and_right_with_both(batch, reentrant):
+    class Checkpointed(nn.Sequential):
+        def forward(self, images):
+            return torch.utils.checkpoint.checkpoint(super().forward, images, use_reentrant=reentrant)
+
+    plain = small_model(nn.BatchNorm2d(4))
+    model = Checkpointed(*copy.deepcopy(plain))
+    with pytest.raises(ValueError, match="BatchNorm2d inside activation .* set batch_norm='both'"):
+        guided(model, batch_norm="clean")(*batch)
+    assert not model[1]._forward_pre_hooks
+    if not reentrant:  # which goes with no gradient of the images
+        for one in (plain, model):
+            guided(one, fill="mean", batch_norm="both")(*batch).loss.backward()
+        for one, two in zip(plain.parameters(), model.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, two.grad)
+
+
 def test_with_both_the_masked_pass_is_recorded_too(batch):
     model = small_model(nn.BatchNorm2d(4))
     guided(model, batch_norm="both")(*batch)

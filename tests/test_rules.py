@@ -138,13 +138,13 @@ def test_curves_mask_with_a_fill_of_ones_own_as_mask_pixels_does(data, linear):
 def test_a_fraction_given_for_pixels_is_refused(k):
     images = torch.rand(1, 1, 4, 4)
     ranks = rank_pixels(images[:, 0])
-    for given in (k, np.float32(k), np.array(k), torch.tensor(k), [k]):
+    for fraction in (k, np.float32(k), np.array(k), torch.tensor(k), [k]):
         with pytest.raises(ValueError, match=r"k is a number of pixels, given .*; .* multiply it by 16"):
-            mask_pixels(images, ranks, given)
+            mask_pixels(images, ranks, fraction)
     p = torch.tensor([[0.5, 0.5]])
-    for given in (k, np.float32(k), torch.tensor(k)):
+    for fraction in (k, np.float32(k), torch.tensor(k)):
         with pytest.raises(ValueError, match=rf"k_max is a number of pixels, given {k}"):
-            update_k(torch.tensor([5.0]), p, p, torch.tensor([0]), alpha=1, beta=1, k_min=0, k_max=given)
+            update_k(torch.tensor([5.0]), p, p, torch.tensor([0]), alpha=1, beta=1, k_min=0, k_max=fraction)
 
 
 def test_a_k_of_an_image_may_be_below_one_pixel():

@@ -19,6 +19,7 @@ from smoot_explore.core.models import (
     clean_statistics,
     is_compiled,
     kept_modes,
+    no_checkpointed_statistics,
 )
 from smoot_explore.core.rules import KSettings, checked_k, k_rule, most_k, start_k
 from smoot_explore.core.saliency import check_images, input_gradient
@@ -183,7 +184,9 @@ class GuidedLoss(nn.Module):
             self._check(images, labels, ids)
         images = images.detach().requires_grad_(guided and not own_pass)
         with _kept_for_two_passes(model):
-            logits = model(images)
+            look = guided and not self._checked and config.batch_norm == "clean" and not is_compiled(model)
+            with no_checkpointed_statistics(model) if look else contextlib.nullcontext():
+                logits = model(images)
             if not self._checked:
                 check_logits(logits, len(images))
                 if not logits.is_meta:

@@ -280,8 +280,8 @@ def _whole_pixels(k: Tensor | float | Sequence[float], ranks: Tensor) -> Tensor:
 def check_pixels(name: str, given: Any, n_pixels: int | str) -> None:
     """Raise ``ValueError`` where a fraction, or a list of them, is given for a number of pixels.
 
-    Arrays and tensors with a value for each image are taken as they are, as k is real; so is what lies on an accelerator,
-    because looking would wait for it.
+    Arrays and tensors with a value for each image are taken as they are, as k is real; so is what lies on an
+    accelerator, because looking would wait for it.
     """
     if getattr(given, "ndim", 0) or (isinstance(given, Tensor) and given.device.type != "cpu"):
         return

@@ -94,8 +94,9 @@ def train(
     be set: they take effect at the next step and are kept in the record. (While k_min is above k_max, as
     when one is set before the other, the last bounds in order stay in force.)
 
-    The same seed gives the same numbers on the same CPU with the same number of threads, whatever else draws random
-    numbers in the process (see `OwnDraws`). Layers that are in eval mode, to freeze their statistics, stay in it,
+    The same seed gives the same numbers on the same CPU with the same number of threads, also where other threads draw
+    random numbers (`OwnDraws` says in which models these must wait). To know how the model draws, a copy of it takes
+    one step with two images first. Layers that are in eval mode, to freeze their statistics, stay in it,
     unless the whole model is. A last batch of one image joins the batch before it, because BatchNorm cannot
     normalise one image.
 
@@ -115,7 +116,8 @@ def train(
     augment
         Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
         a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
-        what it gives. None trains on the images as they are. A run records its name, and goes on with the same alone.
+        what it gives. What it draws from PyTorch are the training's numbers. None trains on the images as they are. A
+        run records its name, and goes on with the same alone. Not with ``saliency_pass="harvested"``.
     log
         Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
