@@ -408,6 +408,7 @@ def _process(rank, folder, port, name):
     _train(nn.parallel.DistributedDataParallel(loss), slice(rank, None, 2))
     loss.share_maps()
     torch.save(loss.state_dict(), folder / f"{rank}.pt")
+    torch.distributed.barrier()  # gloo aborts a process that leaves while another still reads from it
     torch.distributed.destroy_process_group()
 
 

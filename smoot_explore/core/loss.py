@@ -71,6 +71,11 @@ class GuidedLoss(nn.Module):
     generator
         Source of the random fills, on the images' device; None is PyTorch's global one.
 
+    Raises
+    ------
+    ValueError
+        For settings that do not go together, also at a call: k_min above k_max.
+
     Attributes
     ----------
     k, delta, probability
@@ -84,11 +89,6 @@ class GuidedLoss(nn.Module):
         With ``saliency_pass="harvested"``: True spares the gradient that images need at their first visit. None, the
         default, looks at ``visits`` on a CPU; elsewhere, where looking would wait for the device, it takes the gradient
         always. Set it to True once every image has been visited.
-
-    Raises
-    ------
-    ValueError
-        For settings that do not go together, also at a call: k_min above k_max.
 
     Examples
     --------
