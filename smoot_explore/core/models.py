@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -212,6 +213,32 @@ def clean_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.track_running_stats, layer.momentum = True, momentum
+
+
+@contextmanager
+def no_checkpointed_statistics(model: nn.Module) -> Iterator[None]:
+    """Raise ``ValueError`` where BatchNorm runs inside activation checkpointing.
+
+    What is computed again on the way back is computed outside `clean_statistics`: the gradients would be wrong.
+    """
+
+    def check(layer: nn.Module, inputs: object) -> None:
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+                raise ValueError(
+                    f"{type(layer).__name__} inside activation checkpointing cannot record the clean images alone: set "
+                    "batch_norm='both', or leave it out of what is checkpointed"
+                )
+            frame = frame.f_back
+
+    layers = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    hooks = [layer.register_forward_pre_hook(check) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def training_modes(model: nn.Module) -> list[tuple[nn.Module, bool]]:
