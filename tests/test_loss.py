@@ -446,3 +446,16 @@ def test_two_processes_equal_one(tmp_path, name):
                 continue
             torch.testing.assert_close(one[key], value, rtol=2e-5, atol=2e-5)
     assert (one["visits"] > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (1, 4, 4), (3, 8, 8)])
+def test_another_shape_than_the_images_have_is_refused(batch, shape):
+    loss = GuidedLoss(small_model(), n_images=10, image_shape=shape)
+    with pytest.raises(ValueError, match=r"shape \(C, H, W\) \(1, 8, 8\), but image_shape is"):
+        loss(*batch)
+
+
+def test_an_image_that_a_batch_holds_twice_is_refused(batch):
+    images, labels, ids = batch
+    with pytest.raises(ValueError, match="a batch holds an image twice"):
+        guided(small_model())(images, labels, ids.clamp(max=5))

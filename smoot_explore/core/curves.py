@@ -27,7 +27,7 @@ from smoot_explore.core.levels import (
     masked_fractions,
     saliency_and_logits,
 )
-from smoot_explore.core.masking import order_pixels
+from smoot_explore.core.masking import check_patch, order_pixels
 from smoot_explore.core.models import plain_name
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split

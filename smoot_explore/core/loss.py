@@ -142,7 +142,7 @@ class GuidedLoss(nn.Module):
         self._harvested: list[tuple[Tensor, Tensor, list[int] | None]] = []
         self._move = k_rule(config.k_rule) if config.method == "smoot" else None
         self._checked = False
-        _, height, width = image_shape
+        self.image_shape = _, height, width = tuple(image_shape)
         check_patch(config.patch, height, width)
         self.n_pixels = most_k(config.to_dict(), height * width)  # or patches
         device = next((weights.device for weights in model.parameters()), None)
@@ -305,6 +305,11 @@ class GuidedLoss(nn.Module):
     def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
         """Raise a clear error for a first batch that cannot be what it should."""
         check_images(images, labels)
+        if tuple(images.shape[1:]) != self.image_shape:
+            raise ValueError(
+                f"the images have the shape (C, H, W) {tuple(images.shape[1:])}, but image_shape is {self.image_shape}; "
+                "k counts the pixels of image_shape: give that of the images"
+            )
         if labels.dtype != torch.int64 or ids.dtype != torch.int64 or ids.shape != labels.shape:
             raise TypeError(
                 "labels and ids must be int64 (B,): the class of each image, and its position among the n_images; "
@@ -313,6 +318,8 @@ class GuidedLoss(nn.Module):
             )
         if ids.device.type == "cpu" and not ((ids >= 0) & (ids < len(self.k))).all():
             raise ValueError(f"ids must lie in 0 … {len(self.k) - 1}, given {ids.min()} to {ids.max()}")
+        if ids.device.type == "cpu" and len(ids.unique()) < len(ids):
+            raise ValueError("a batch holds an image twice: ids must be different, for k of each moves once")
         if not torch.is_grad_enabled() and self.config.method != "traditional":
             raise RuntimeError("GuidedLoss takes gradients: call it outside torch.no_grad()")
 
