@@ -305,10 +305,10 @@ class GuidedLoss(nn.Module):
     def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
         """Raise a clear error for a first batch that cannot be what it should."""
         check_images(images, labels)
-        if tuple(images.shape[1:]) != self.image_shape:
+        if (shape := tuple(images.shape[1:])) != self.image_shape:
             raise ValueError(
-                f"the images have the shape (C, H, W) {tuple(images.shape[1:])}, but image_shape is {self.image_shape}; "
-                "k counts the pixels of image_shape: give that of the images"
+                f"the images have the shape (C, H, W) {shape}, but image_shape is {self.image_shape}, whose pixels "
+                "k counts: give the shape of the images"
             )
         if labels.dtype != torch.int64 or ids.dtype != torch.int64 or ids.shape != labels.shape:
             raise TypeError(
