@@ -96,7 +96,7 @@ def our_step(
         model, config, n_images=len(images), image_shape=data.image_shape, black=data.black,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
-    loss.seen = len(images)  # the first epoch of harvested saliency is another step
+    loss.all_visited = True  # the first epoch of harvested saliency is another step
     ids = torch.arange(len(images))
 
     def step() -> None:

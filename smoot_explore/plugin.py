@@ -22,3 +22,6 @@ def load_plugin(name: str) -> ModuleType:
         raise ValueError(
             f"the module {name} cannot be loaded ({error}); install its package, or name its folder in PYTHONPATH"
         ) from error
+    except Exception as error:  # whatever its own code brings about
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"the module {name} cannot be loaded: its code raises {told}") from error

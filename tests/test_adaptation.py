@@ -82,6 +82,7 @@ def test_beta_one_with_top_one_looks_at_the_label_alone():
     ("changes", "message"),
     [
         ({"k_min": 9, "k_max": 3}, "k_min=9 is above k_max=3"),
+        ({"k_min": torch.tensor(9.0), "k_max": torch.tensor(3.0)}, "k_min=9.0 is above k_max=3.0"),
         ({"top_n": 0}, "top_n must be at least 1, given 0"),
         ({"labels": torch.zeros(3, dtype=torch.int64)}, r"labels must have shape \(2,\)"),
         ({"masked_probabilities": torch.rand(2, 4)}, r"\(2, 3\) and \(2, 4\)"),

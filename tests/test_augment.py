@@ -70,6 +70,53 @@ def test_an_augmentation_is_named_without_addresses(augment, name):
     assert augment_name(augment) == name
 
 
+class Roll(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, images):
+        return images.roll(self.by, 3)
+
+
+class ToldRoll(Roll):
+    def extra_repr(self):
+        return f"by={self.by}"
+
+
+class Held(Shift):
+    def __init__(self, by):
+        self.by = by
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (lambda images: images, "all lambdas have one name.*define a function"),
+        (partial(lambda images, by: images, by=2), "all lambdas have one name"),
+        (Roll(2), "does not tell what Roll holds; give Roll an extra_repr"),
+        (nn.Sequential(nn.Identity(), Roll(2)), "give Roll an extra_repr"),
+        (Held(2), "give Held a __repr__"),
+    ],
+)
+def test_an_augmentation_whose_name_says_nothing_is_refused_with_a_run_alone(
+    data, config, tmp_path, augment, message
+):
+    model, chosen = create_model("cnn", data), config(epochs=1)
+    run = Run.create(tmp_path / "run", chosen, model, data)
+    with pytest.raises(ValueError, match=message):
+        next(train(model, data, chosen, run=run, augment=augment))
+    assert open_run(run.path).augment is None
+
+
+def test_modules_that_tell_what_they_hold_are_told_apart():
+    assert augment_name(ToldRoll(2)) == "ToldRoll(by=2)"
+    assert (
+        augment_name(nn.Sequential(nn.Identity(), ToldRoll(3)))
+        == "Sequential( (0): Identity() (1): ToldRoll(by=3) )"
+    )
+
+
 def test_a_transform_of_several_lines_is_named_in_one():
     assert augment_name(RANDOM).startswith("Compose( RandomHorizontalFlip(p=0.5) RandomCrop(size=(32, 32)")
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from torch import nn
 from waiting import in_a_thread
 
 import smoot_explore.runs.run as runs_module
-from smoot_explore import Run, RunError, bundled_runs, create_model, open_run, train, validate
+from smoot_explore import Run, RunError, bundled_runs, create_model, open_run, replay, train, validate
 
 
 @pytest.fixture
@@ -261,8 +263,6 @@ def test_a_model_and_data_that_cannot_be_made_again_are_remembered_or_given(data
 
 
 def test_data_normalised_in_another_way_come_back_so(data, config, tmp_path):
-    from dataclasses import replace
-
     half = torch.full((3,), 0.5)
     other = replace(data, train=replace(data.train, mean=half, std=half / 2))
     run = Run.create(tmp_path / "run", config(), create_model("cnn", other), other)
@@ -271,3 +271,123 @@ def test_data_normalised_in_another_way_come_back_so(data, config, tmp_path):
     assert not torch.equal(again.test.normalize(), data.test.normalize())
     with pytest.raises(RunError, match="normalised by another mean or std"):
         open_run(run.path, data=data)
+
+
+def test_training_does_not_go_on_with_data_normalised_otherwise(start, data):
+    run, _ = start(records=4)
+    other = replace(data, train=replace(data.train, mean=data.mean / 2, std=data.std))
+    with pytest.raises(RunError, match="normalised by another mean or std"):
+        list(train(run.load_model(), other, run.config, run=run))
+    assert open_run(run.path).epochs == run.epochs
+
+
+def test_a_compiled_model_makes_a_run_like_any_other(data, config, tmp_path):
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6))
+    compiled = torch.compile(plain, backend="eager")
+    run = Run.create(tmp_path / "run", config(), compiled, data, "all")
+    going = train(compiled, data, run.config, run=run)
+    next(going)
+    going.close()
+    opened = open_run(run.path, model=deepcopy(plain))
+    for one in (run, opened):
+        assert_equal(one.load_model().state_dict(), plain.state_dict())
+    assert run.description["model"]["class"].endswith("Sequential")
+    again = torch.compile(opened.load_model(), backend="eager")
+    list(train(again, data, opened.config, run=opened))
+    assert_equal(opened.model_at(2).state_dict(), again._orig_mod.state_dict())
+
+
+def test_a_compiled_model_of_a_name_is_made_again_by_it(data, config, tmp_path):
+    model = create_model("cnn", data)
+    model.dropout1.eval()
+    Run.create(tmp_path / "run", config(), torch.compile(model, backend="eager"), data)
+    again = open_run(tmp_path / "run").load_model()
+    assert_equal(again.state_dict(), model.state_dict())
+    assert [name for name, module in again.named_modules() if not module.training] == ["dropout1"]
+
+
+def test_weights_that_were_written_with_the_names_of_a_compiled_model_load(start, data):
+    run, _ = start(records=4)
+    file = run.path / "model.safetensors"
+    tensors = {f"_orig_mod.{name}": tensor for name, tensor in runs_module.read_tensors(file).items()}
+    runs_module.write_tensors(file, tensors, 1)
+    assert_equal(open_run(run.path).load_model().state_dict(), run.model_at(1).state_dict())
+
+
+@pytest.fixture
+def frozen_run(data, config, tmp_path):
+    """A run of a model with a layer in eval mode and another without gradients, after one of two epochs."""
+    model = create_model("cnn", data)
+    run = Run.create(tmp_path / "frozen", config(), model, data, "all")
+    model.dropout1.eval()
+    model.convolution1.requires_grad_(False)
+    whole, half = deepcopy(model), Run.create(tmp_path / "half", config(), model, data, "all")
+
+    def work():
+        list(train(whole, data, run.config, run=run))
+        going = train(model, data, half.config, run=half)
+        next(going)
+        going.close()
+
+    in_a_thread(work)()
+    return run, half
+
+
+def test_frozen_parts_stay_frozen_when_training_goes_on_branches_off_and_is_done_again(
+    frozen_run, data, tmp_path
+):
+    run, half = frozen_run
+    frozen = {"modules": ["dropout1"], "weights": ["convolution1.bias", "convolution1.weight"]}
+    assert open_run(run.path).frozen == frozen
+    expected = run.load_model().state_dict()
+    assert torch.equal(run.model_at(0).convolution1.weight, expected["convolution1.weight"])
+    branch = run.branch(1, tmp_path / "branch")
+    for other in (open_run(half.path), branch):
+        _, weights = go_on(other, data)
+        assert_equal(weights, expected)
+    again = in_a_thread(lambda: replay(run, tmp_path / "again"))()
+    assert_equal(again.load_model().state_dict(), expected)
+
+
+def test_a_model_that_is_frozen_otherwise_is_refused(frozen_run, data):
+    _, half = frozen_run
+    model = half.load_model()
+    model.dropout1.train()
+    model.dense1.bias.requires_grad_(False)
+    message = r"frozen in the run alone: dropout1; in the model given alone: dense1\.bias"
+    with pytest.raises(RunError, match=message):
+        list(train(model, data, half.config, run=half))
+
+
+def test_runs_of_before_frozen_parts_were_recorded_go_on(frozen_run, data):
+    _, half = frozen_run
+    journal = json.loads((half.path / "journal.json").read_text())
+    del journal["frozen"]
+    (half.path / "journal.json").write_text(json.dumps(journal))
+    old = open_run(half.path)
+    model = old.load_model()
+    assert (old.frozen, model.dropout1.training) == (None, True)
+    model.convolution1.requires_grad_(False)
+    list(train(model, data, old.config, run=old))
+    assert open_run(half.path).finished
+
+
+def test_an_epoch_may_be_an_integer_of_numpy_and_is_no_other_number(start, tmp_path):
+    run, _ = start()
+    branch = run.branch(np.int64(1), tmp_path / "branch")
+    assert open_run(branch.path).origin["epoch"] == 1
+    for epoch in (1.0, True, "1"):
+        with pytest.raises(TypeError, match="epoch must be a whole number"):
+            run.branch(epoch, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_run_finished_as_it_is_stays_finished(start, data):
+    run, _ = start(records=4)
+    config = run.config
+    config.epochs = run.epochs
+    in_a_thread(lambda: list(train(run.load_model(), data, config, run=run)))()
+    opened = open_run(run.path)
+    assert (opened.finished, opened.epochs, opened.config.epochs) == (True, 1, 1)
+    list(train(opened.load_model(), data, opened.config, run=opened))
+    assert opened.epochs == 1

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from smoot_explore import align_images, bundled_runs
-from smoot_explore.runs.compare import compare_measured
+from smoot_explore import Run, align_images, bundled_runs, create_model, masking_curves, train
+from smoot_explore.cli.commands import main
+from smoot_explore.runs.compare import compare_measured, compare_runs
+from smoot_explore.runs.table import columns, notes, varying
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +46,55 @@ def test_areas_of_other_images_are_warned_of_and_of_the_same_in_another_order_ar
     np.testing.assert_allclose(expected.drop_auc, reversed_.drop_auc)
     with pytest.warns(UserWarning, match=f"{other.name} was measured on other test images than {run.name}"):
         compare_measured([(run, [one.isel(image=slice(500))]), (other, [two.isel(image=slice(500, 1000))])])
+
+
+@pytest.fixture
+def small(tmp_path, data, config):
+    """A run of one epoch, with curves that were measured then."""
+    model = create_model("cnn", data)
+    run = Run.create(tmp_path / "small", config(epochs=1), model, data)
+    list(train(model, data, run.config, run=run))
+    run.save_curves(masking_curves(model, data.test, 4))
+    return run
+
+
+def test_areas_over_other_levels_are_other_areas(small, data):
+    model = small.load_model()
+    few, many = small.curves(), masking_curves(model, data.test, 6)
+    table = compare_measured([(small, [few, many])])
+    assert (table.levels.values.tolist(), varying(table)) == ([4, 6], ["levels"])
+    assert [c.of for c in columns(table, ["fill", "levels"]) if c.quantity == "AUC"] == [
+        ("black", "4"),
+        ("black", "6"),
+    ]
+    assert "levels 4" in notes(compare_measured([(small, [few])]))[-2]
+
+
+def test_curves_of_an_earlier_epoch_stand_beside_no_later_accuracy(small, data):
+    assert compare_runs([small]).drop_auc.notnull().all()
+    config = small.config
+    config.epochs = 2
+    list(train(small.load_model(), data, config, run=small))
+    with pytest.warns(
+        UserWarning, match="'test' of small are left out: they were measured after epoch 1, .* 2 now"
+    ):
+        table = compare_runs([small])
+    assert table.sizes["protocol"] == 0
+
+
+def test_a_run_that_was_resumed_in_another_number_format_names_both(small, data):
+    assert compare_runs([small]).trained_in.item() == "float32"
+    config = small.config
+    config.epochs, config.precision = 2, "bfloat16"
+    list(train(small.load_model(), data, config, run=small))
+    assert compare_measured([(small, [])]).trained_in.item() == "float32, then bfloat16"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_terminal_is_told_of_curves_left_out_in_one_line(small, data):
+    config = small.config
+    config.epochs = 2
+    list(train(small.load_model(), data, config, run=small))
+    output = CliRunner().invoke(main, ["compare", str(small.path)]).output
+    (line,) = [line for line in output.splitlines() if "left out" in line]
+    assert line.startswith("warning: the curves 'test' of small are left out")

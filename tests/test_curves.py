@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -96,7 +98,8 @@ def test_own_maps_that_are_an_attributions_give_its_curves(data, model):
     images = split.normalize()
     maps = {name: saliency(model, images, split.labels, name) for name in ("gradient", "input_x_gradient")}
     expected = masking_curves(model, split, 4, attribution=list(maps))
-    given = masking_curves(model, split, 4, maps=maps, memory_budget=1)
+    given = masking_curves(model, split, 4, maps={f"my {n}": m for n, m in maps.items()}, memory_budget=1)
+    assert given.attribution.values.tolist() == ["my gradient", "my input_x_gradient"]
     np.testing.assert_allclose(given.probability, expected.probability, atol=1e-5)
     one = masking_curves(model, split, 4, maps=maps["gradient"].numpy())
     assert one.attribution.item() == "own"
@@ -136,8 +139,25 @@ def test_options_reach_the_attribution_and_are_recorded(data, model):
     np.testing.assert_allclose(
         curves.probability, masking_curves(model, split, 4, maps=maps).probability, atol=1e-5
     )
-    assert curves.attrs["ranking"] == "signed, n_steps=4, baseline"
+    assert curves.attrs["ranking"] == "signed, n_steps=4, baseline=black"
     assert validate(curves) is curves
+
+
+def test_what_changes_the_ranking_is_told_apart(data, model):
+    def ranking(attribution, **options):
+        curves = masking_curves(model, data.test[:2], 2, attribution=attribution, **options)
+        return curves.attrs["ranking"]
+
+    first = ranking("grad_cam", layer=model.convolution1)
+    assert first == "signed, layer=convolution1"
+    assert ranking("grad_cam", layer=model.convolution2) == "signed, layer=convolution2"
+    one, two, again = (
+        ranking("integrated_gradients", n_steps=2, baseline=torch.full((3,), value))
+        for value in (0.5, 0.25, 0.5)
+    )
+    assert one == again != two
+    assert re.fullmatch(r"signed, n_steps=2, baseline given \([0-9a-f]{6}\)", one)
+    assert ranking("integrated_gradients", n_steps=2, baseline=-0.5) == "signed, n_steps=2, baseline=-0.5"
 
 
 def test_constant_maps_are_warned_of(data, model):
@@ -386,6 +406,8 @@ def test_a_trajectory_settles_where_delta_crosses_zero():
         (lambda m, s: masking_curves(m, s, 2, maps=torch.zeros(2, 32, 31)), r"shape \(2, 32, 32\).* given \(2, 32, 31"),
         (lambda m, s: masking_curves(m, s, 2, maps=torch.full((2, 32, 32), torch.nan)), "must be finite numbers"),
         (lambda m, s: masking_curves(m, s, 2, maps={}), "maps holds no map"),
+        (lambda m, s: masking_curves(m, s, 2, maps={"grad_cam": torch.ones(2, 32, 32)}), "cannot be called 'grad_cam'"),
+        (lambda m, s: masking_curves(m, s, 2, attribution="random", maps=torch.ones(2, 32, 32)), "maps or an attri"),
         (lambda m, s: masking_curves(m, s, 2, maps=torch.ones(2, 32, 32), n_steps=3), "the options n_steps are of"),
         (lambda m, s: masking_curves(m, s, 2, n_steps=3), "gradient does not take these options"),
         (lambda m, s: masking_curves(m, s, 2, target="lable"), "did you mean 'label'"),
@@ -427,3 +449,21 @@ def test_a_model_that_gives_no_logits_is_refused(linear, data, last, error, said
         model.register_forward_hook(lambda module, inputs, output: (output,))
     with pytest.raises(error, match=said):
         masking_curves(model, data.test, 2)
+
+
+def test_curves_by_patches_mask_whole_patches_of_the_highest_mean(linear, data):
+    split = data.test[:3]
+    found = masking_curves(linear, split, 4, patch=8)
+    assert found.attrs["ranking"] == "signed, patches of 8×8"
+    images = split.normalize()
+    means = saliency(linear, images, split.labels).reshape(3, 4, 8, 4, 8).mean((2, 4)).flatten(1)
+    for level, n in enumerate((0, 4, 8, 12, 16)):
+        masked = images.clone()
+        for image, order in zip(masked, means.argsort(1, descending=True), strict=True):
+            for place in order[:n].tolist():
+                row, column = 8 * (place // 4), 8 * (place % 4)
+                image[:, row : row + 8, column : column + 8] = split.black.view(-1, 1, 1)
+        expected = linear(masked).softmax(1).gather(1, split.labels.unsqueeze(1)).squeeze(1)
+        np.testing.assert_allclose(found.probability[:, level], expected.detach(), atol=1e-5)
+    with pytest.raises(ValueError, match="not made of whole patches of 5×5"):
+        masking_curves(linear, split, 2, patch=5)

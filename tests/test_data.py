@@ -1,6 +1,7 @@
 import gzip
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from smoot_explore import ImageData, Split, load_data
-from smoot_explore.data.images import channel_statistics, first_images
+from smoot_explore.data.images import channel_statistics, first_images, limit_data
 
 
 def test_the_bundled_sample_is_balanced_and_is_the_one_described():
@@ -330,3 +331,44 @@ def test_held_out_images_may_take_the_place_of_the_test_images(data):
 def test_limits_may_be_numpys_numbers():
     data = load_data("shapes", train=np.int64(12), test=np.int32(6), seed=np.int64(0))
     assert json.loads(json.dumps(data.source))["train"] == 12
+
+
+def test_a_mean_and_std_that_were_given_outlast_holding_out_and_limiting(data):
+    given = {"mean": torch.full((3,), 0.5), "std": torch.full((3,), 0.25)}
+    named = replace(data, train=replace(data.train, **given))
+    for part in (named.hold_out(12), named.hold_out(12, as_test=True), limit_data(named, 30, 6)):
+        for split in filter(None, (part.train, part.validation, part.test)):
+            assert torch.equal(split.mean, given["mean"])
+            assert torch.equal(split.std, given["std"])
+
+
+class Named(list):
+    """Pairs (image, label), with the names of the classes as torchvision's data sets have them."""
+
+    def __init__(self, classes, labels):
+        super().__init__((torch.full((1, 4, 4), label / 10), label) for label in labels)
+        self.classes = classes
+
+
+def test_test_labels_are_those_of_the_training_images_by_name():
+    train = Named(["cat", "cow", "dog"], [0, 1, 2])
+    data = ImageData.from_dataset(train, Named(["dog", "cat"], [0, 1, 0]))
+    assert data.class_names == ("cat", "cow", "dog")
+    assert data.test.labels.tolist() == [2, 0, 2]
+    called = ImageData.from_dataset(train, Named(["dog", "cat"], [0]), ["Katze", "Kuh", "Hund"])
+    assert called.test.class_names[called.test.labels[0]] == "Hund"
+    assert ImageData.from_dataset(train, [*Named([], [0, 1])]).test.labels.tolist() == [0, 1]
+    with pytest.raises(
+        ValueError, match=r"among those of the training images, \['cat', .* given \['fox', 'cat'\]"
+    ):
+        ImageData.from_dataset(train, Named(["fox", "cat"], [0, 1]))
+    with pytest.raises(ValueError, match="label 2 of the test images has no name"):
+        ImageData.from_dataset(train, Named(["dog", "cat"], [0, 2]))
+
+
+def test_holding_out_a_whole_class_is_refused(data):
+    circles = (data.train.labels == 0).nonzero().flatten().tolist()
+    few = np.setdiff1d(np.arange(60), circles[2:])
+    unbalanced = ImageData(data.train[few], data.test)
+    with pytest.raises(ValueError, match="leaves none of circle to train on; hold out fewer"):
+        unbalanced.hold_out(20)

@@ -169,6 +169,11 @@ def test_the_same_generator_state_gives_the_same_fill():
         (lambda: rank_pixels(torch.rand(1, 3, 3), "higest"), ValueError, "did you mean 'highest'"),
         (lambda: mask(fill="blck"), ValueError, "did you mean 'black'"),
         (lambda: mask(k=10), ValueError, r"between 0 and the number of pixels, 9; .* 10"),
+        (
+            lambda: mask_pixels(torch.rand(1, 1, 8, 8), rank_pixels(torch.rand(1, 8, 8), patch=2), 60),
+            ValueError,
+            "between 0 and the number of patches, 16; .* 60",
+        ),
         (lambda: mask(k=-1), ValueError, "between 0 and the number of pixels"),
         (lambda: mask(k=float("nan")), ValueError, "between 0 and the number of pixels"),
         (lambda: mask(k=torch.ones(3)), ValueError, r"have shape \(2,\), given shape \(3,\)"),

@@ -1,12 +1,23 @@
 """What a user registers can be chosen wherever such things are chosen."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
+from smoot_explore.explorer.makers import load_makers
 
-from smoot_explore import TrainingConfig, open_run, register_attribution, register_fill
+from smoot_explore import (
+    Run,
+    TrainingConfig,
+    create_model,
+    open_run,
+    register_attribution,
+    register_fill,
+    register_k_rule,
+    train,
+)
 from smoot_explore.cli.commands import main
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, REGISTERED
 from smoot_explore.explorer.controls import control
@@ -101,6 +112,40 @@ def test_a_plugin_that_is_no_module_is_refused(call, name, message):
     result = call("--plugin", name, "compare", ".")
     assert result.exit_code == 2
     assert "Invalid value for '--plugin'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("lab_name", "its code raises NameError: name 'lab_name' is not defined"),
+        ("raise RuntimeError('no\\nlicence')", "its code raises RuntimeError: no licence"),
+        ("def", "its code raises SyntaxError: invalid syntax"),
+        ("import lab_nothing", "No module named 'lab_nothing'"),
+    ],
+)
+def test_a_plugin_whose_code_fails_is_told_in_one_line(call, tmp_path, monkeypatch, code, message):
+    (tmp_path / "lab_broken.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"^the module lab_broken cannot be loaded.*{message}"):
+        load_plugin("lab_broken")
+    with pytest.raises(
+        ValueError, match=r"^the model lab_broken:make cannot be loaded: the module lab_broken"
+    ):
+        load_makers(["lab_broken:make"])
+    assert call("--plugin", "lab_broken", "compare", ".").exit_code == 2
+
+
+def test_where_an_own_rule_of_k_begins_is_on_record_for_whoever_lacks_the_rule(tmp_path, data, config):
+    register_k_rule("plugin-late", lambda k, *rest: k, start=0.25)
+    model = create_model("cnn", data)
+    run = Run.create(tmp_path / "run", config(k_rule="plugin-late"), model, data)
+    plain = Run.create(tmp_path / "plain", config(), model, data)
+    assert "k_start" not in plain.start_config
+    list(train(model, data, run.config, run=run))
+    opened = open_run(run.path)
+    assert opened.start_config["k_start"] == 0.25
+    assert json.loads(opened.record().attrs["config"])["start"]["k_start"] == 0.25
+    assert opened.config == run.config
 
 
 def test_the_pages_that_are_made_later_offer_what_was_registered():

@@ -1,6 +1,7 @@
 """Random numbers of one training, whatever else runs in the process."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from waiting import in_a_thread
 
 from smoot_explore import create_model, saliency, train
-from smoot_explore.compute.randomness import OwnDraws, _one_at_a_time
+from smoot_explore.compute.randomness import OwnDraws, _one_at_a_time, can_go_apart
 
 CPU = torch.device("cpu")
 
@@ -43,18 +44,15 @@ def test_draws_that_go_apart_have_the_numbers_of_the_global_state():
     torch.manual_seed(7)
     x = torch.linspace(0, 1, 120).view(2, 60)
     expected = [value for _ in range(3) for value in draw(x)]
-    draws = OwnDraws(CPU)
-    for found in (numbers(draws, 3), numbers(draws, 3)):  # the first watches its first step
-        for one, two in zip(found, expected, strict=True):
-            assert torch.equal(one, two)
-    held = numbers(OwnDraws(CPU, apart=False), 3)
-    assert all(torch.equal(one, two) for one, two in zip(held, expected, strict=True))
+    for draws in (OwnDraws(CPU, apart=True), OwnDraws(CPU, apart=False)):
+        for found in (numbers(draws, 3), numbers(draws, 3)):
+            assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))
 
 
 def test_the_global_state_is_left_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    numbers(OwnDraws(CPU), 3)
+    numbers(OwnDraws(CPU, apart=True), 3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -75,31 +73,91 @@ def waits(draws):
     return found
 
 
-def step_of(draws, function):
-    with draws:
-        function()
+def checkpointed():
+    checkpoint(F.dropout, torch.ones(5, requires_grad=True), use_reentrant=False).sum().backward()
 
 
 @pytest.mark.parametrize(
     ("function", "apart"),
     [
         (lambda: F.dropout(torch.ones(5)), True),
+        (lambda: list(draw(torch.linspace(0, 1, 120).view(2, 60))), True),
         (lambda: torch.ones(3) + 1, True),
         (lambda: nn.LSTM(3, 3, 2, dropout=0.5)(torch.ones(2, 1, 3)), False),
-        (
-            lambda: (
-                checkpoint(F.dropout, torch.ones(5, requires_grad=True), use_reentrant=False).sum().backward()
-            ),
-            False,
-        ),
+        (lambda: torch.distributions.Gamma(1.0, 1.0).sample(), False),
+        (checkpointed, False),
+        (lambda: torch.ones(2) + torch.ones(3), False),
     ],
-    ids=["dropout", "nothing", "lstm", "checkpoint"],
+    ids=["dropout", "all", "nothing", "lstm", "gamma", "checkpoint", "error"],
 )
 def test_only_what_cannot_be_told_apart_holds_the_global_state_for_whole_steps(function, apart):
-    assert waits(OwnDraws(CPU).start(1))  # the first step is watched
-    draws = OwnDraws(CPU).start(1)
-    step_of(draws, function)
-    assert waits(draws) is not apart
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    assert can_go_apart(function) is apart
+    assert torch.equal(torch.get_rng_state(), before)
+    assert waits(OwnDraws(CPU, apart=apart).start(1)) is not apart
+
+
+@pytest.fixture
+def drawing_thread():
+    """Another thread that draws from the global state all the time, and waits for nobody."""
+    over = threading.Event()
+
+    def draw_on():
+        while not over.wait(1e-4):
+            torch.rand(1)
+
+    thread = threading.Thread(target=draw_on)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def test_what_another_thread_draws_does_not_look_like_the_models(drawing_thread):
+    def step():
+        for _ in range(20):
+            F.dropout(torch.ones(5))
+            time.sleep(1e-3)
+
+    assert can_go_apart(step)
+
+
+def trained(data, config, model=None, **options):
+    model = model or create_model("cnn", data, seed=1)
+    (*_, last) = train(model, data, config(seed=1), **options)
+    return torch.cat([weights.detach().flatten() for weights in model.parameters()]), last.k
+
+
+def test_a_training_has_its_numbers_while_another_thread_draws(data, config, request):
+    expected = in_a_thread(lambda: trained(data, config))()
+    model = create_model("cnn", data, seed=1)  # its first weights come from the global state
+    request.getfixturevalue("drawing_thread")
+    found = in_a_thread(lambda: trained(data, config, model))()
+    assert torch.equal(found[0], expected[0])
+    assert (found[1] == expected[1]).all()
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_an_augmentation_that_draws_by_other_ways_later_on_draws_from_the_training(data, config, seed):
+    calls, drawn = [], []
+
+    def mixed(images):
+        calls.append(len(images))
+        if len(calls) > 1:
+            drawn.append(float(torch.distributions.Beta(0.4, 0.4).sample()))
+        return images
+
+    torch.manual_seed(seed)
+    before = torch.get_rng_state()
+    in_a_thread(lambda: trained(data, config, augment=mixed))()
+    assert torch.equal(torch.get_rng_state(), before)
+    first, drawn[:] = list(drawn), []
+    calls.clear()
+    torch.manual_seed(seed + 1)
+    in_a_thread(lambda: trained(data, config, augment=mixed))()
+    assert first == drawn
+    assert len(set(first)) > 1
 
 
 def test_two_trainings_at_once_have_the_numbers_of_one_after_the_other(data, config):

@@ -88,6 +88,13 @@ def test_the_start_is_the_rules_own_or_k_init():
     assert start_k({"method": "sgt", "k_init": 0.4, "k_rule": "magnitude"}, 1) == 0.4
 
 
+def test_a_recorded_start_holds_where_the_rule_is_not_registered():
+    settings = {"method": "smoot", "k_init": 0.5, "k_rule": "test-not-registered"}
+    assert start_k({**settings, "k_start": 0.25}, 64) == 16
+    assert start_k({**settings, "k_start": None}, 64) == 32
+    assert start_k({**settings, "k_start": 0.25, "method": "sgt"}, 64) == 32
+
+
 def test_a_run_whose_rule_is_not_registered_opens_and_says_what_is_missing_when_it_is_to_go_on(
     data, config, tmp_path
 ):
@@ -130,11 +137,22 @@ def test_curves_mask_with_a_fill_of_ones_own_as_mask_pixels_does(data, linear):
 @pytest.mark.parametrize("k", [0.3, 0.999])
 def test_a_fraction_given_for_pixels_is_refused(k):
     images = torch.rand(1, 1, 4, 4)
-    with pytest.raises(ValueError, match=rf"number of pixels, given {k}; .* pass {k} \* 16"):
-        mask_pixels(images, rank_pixels(images[:, 0]), k)
+    ranks = rank_pixels(images[:, 0])
+    for fraction in (k, np.float32(k), np.array(k), torch.tensor(k), [k]):
+        with pytest.raises(ValueError, match=r"k is a number of pixels, given .*; .* multiply it by 16"):
+            mask_pixels(images, ranks, fraction)
     p = torch.tensor([[0.5, 0.5]])
-    with pytest.raises(ValueError, match=rf"k_max is a number of pixels, given {k}"):
-        update_k(torch.tensor([5.0]), p, p, torch.tensor([0]), alpha=1, beta=1, k_min=0, k_max=k)
+    for fraction in (k, np.float32(k), torch.tensor(k)):
+        with pytest.raises(ValueError, match=rf"k_max is a number of pixels, given {k}"):
+            update_k(torch.tensor([5.0]), p, p, torch.tensor([0]), alpha=1, beta=1, k_min=0, k_max=fraction)
+
+
+def test_a_k_of_an_image_may_be_below_one_pixel():
+    images = torch.rand(2, 1, 4, 4)
+    for k in (torch.tensor([0.6, 0.4]), np.array([0.6, 0.4]), [0.6, 2.0]):
+        masked = mask_pixels(images, rank_pixels(images[:, 0]), k, "black") == 0
+        assert masked[0].sum() == 1
+    assert torch.equal(mask_pixels(images, rank_pixels(images[:, 0]), 0.0), images)
 
 
 def test_settings_of_the_optimiser_equal_a_plain_loop(data, config):
@@ -191,7 +209,7 @@ def test_augmented_images_are_what_training_sees(data, config):
         lambda module, inputs: seen.append(inputs[0].detach()) if module.training else None
     )
     list(train(model, data, config(epochs=1, batch_size=60, method="traditional"), augment=flipped))
-    (images,) = seen
+    images = seen[-1]
     expected = data.train.normalize().flip(3)
     torch.testing.assert_close(images.sum((1, 2, 3)).sort().values, expected.sum((1, 2, 3)).sort().values)
     assert float(images[..., :16].sum()) == pytest.approx(float(expected[..., :16].sum()), abs=0.1)

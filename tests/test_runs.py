@@ -290,7 +290,7 @@ def test_resuming_with_other_data_or_settings_is_refused(finished, data):
             )
         )
     other = load_data("shapes", 60, 24, seed=1)
-    with pytest.raises(RunError, match="was started on other data"):
+    with pytest.raises(RunError, match="the data given are others than those of .*other fingerprint"):
         list(train(create_model("cnn", other), other, finished.config, run=finished))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = _tell
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             stderr.print("interrupted")
             ctx.exit(INTERRUPTED)
@@ -41,6 +44,10 @@ class Commands(click.Group):
             raise
         except _FAILURES as error:
             raise click.ClickException(str(error)) from error
+
+
+def _tell(message: Warning | str, *_: Any, **__: Any) -> None:
+    stderr.print(f"warning: {message}", highlight=False, markup=False, soft_wrap=True)
 
 
 class Names(click.Choice):

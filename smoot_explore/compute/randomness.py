@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 _one_at_a_time = threading.RLock()  # PyTorch has one random state for all threads
 
@@ -77,93 +78,77 @@ def derived_seed(seed: int, *path: int) -> int:
 
 
 class OwnDraws:
-    """The random numbers of one training's steps: its own, whatever else runs in the process.
+    """The random numbers of one training's steps.
 
-    A ``with`` block is a step. On a CPU, dropout and other draws in it take their numbers from a generator of the
-    training's; what takes none borrows PyTorch's global state for as long as it draws. So trainings in several
-    threads hardly wait for each other. The first step is watched: a model that also draws in ways that cannot be
-    told apart (compiled code, an LSTM's dropout, activation checkpointing), and one on another device, holds
-    the global state for its whole steps. Which way it goes changes no number.
+    A ``with`` block is a step. Apart, dropout and other draws in it take their numbers from a generator of the
+    training's, which no other thread knows; what takes none borrows PyTorch's global state for as long as it draws. So
+    trainings in several threads hardly wait for each other. Otherwise the training holds the global state for
+    its whole steps. Which way it goes changes no number.
+
+    While the global state is lent or held, others that go through this module wait. A thread of somebody else's that
+    draws from it in that very time gets a number of the training's, and changes its next ones: for lent functions
+    (``dropout2d``, attention with dropout, …) that time is the call, for a step that holds it the whole step. NumPy's
+    and Python's random numbers are left to whoever draws them.
 
     Parameters
     ----------
     device
         Of the training.
     apart
-        False holds the global state from the start, for models whose code must not be looked into.
+        Whether draws go apart, which `can_go_apart` finds out; only on a CPU.
     """
 
-    def __init__(self, device: torch.device, *, apart: bool = True) -> None:
+    def __init__(self, device: torch.device, *, apart: bool) -> None:
         self._device = device
-        self._watched = apart and device.type == "cpu"
-        self._generator: torch.Generator | None = None  # from when draws go apart
+        self._generator = torch.Generator() if apart else None
 
     def start(self, seed: int) -> OwnDraws:
         """Begin a new sequence of numbers."""
         if self._generator is not None:
             self._generator.manual_seed(seed)
+            self._source: RandomStream | _Redirected = _Redirected(self._generator)
         else:
-            self._stream = RandomStream(seed, self._device)
+            self._source = RandomStream(seed, self._device)
         return self
 
     def __enter__(self) -> OwnDraws:
-        if self._generator is not None:
-            self._mode: TorchFunctionMode | None = _Redirected(self._generator)
-        else:
-            self._stream.__enter__()
-            self._mode = _Watched() if self._watched else None
-        if self._mode is not None:
-            self._mode.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        mode = self._mode
-        if mode is not None:
-            mode.__exit__(None, None, None)
-        if self._generator is not None:
-            return
-        apart = isinstance(mode, _Watched) and mode.all_seen()
-        self._watched = False
-        self._stream.__exit__()
-        if apart:
-            self._generator = torch.Generator()
-            self._generator.set_state(self._stream.states[0])
-
-
-class _Watched(TorchFunctionMode):
-    """Finds out whether all draws from PyTorch's global state are those that `_Redirected` knows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._state, self._apart = torch.default_generator.get_state(), True
-        self._thread = threading.get_ident()
-
-    def _note(self) -> Tensor:
-        # Activation checkpointing notes the global state, to draw the same again in the backward pass.
-        if threading.get_ident() == self._thread:
-            self._apart = False
-        return torch.default_generator.get_state()
-
-    def __enter__(self) -> _Watched:
-        self._read = torch.get_rng_state
-        torch.get_rng_state = self._note
-        super().__enter__()
+        self._source.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        super().__exit__(*exception)
-        torch.get_rng_state = self._read
+        self._source.__exit__(*exception)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func not in _DRAWS:
-            return func(*args, **(kwargs or {}))
-        seen = self.all_seen()
-        result = func(*args, **(kwargs or {}))
-        self._apart, self._state = seen and self._apart, torch.default_generator.get_state()
-        return result
+    def lent_to(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """The function, to be called in a step, with the training's numbers in whatever way it draws."""
+        generator = self._generator
+        if generator is None:
+            return function
 
-    def all_seen(self) -> bool:
-        return self._apart and torch.equal(self._state, torch.default_generator.get_state())
+        def lent(given: Tensor) -> Tensor:
+            self._source.__exit__(None, None, None)
+            try:
+                return _lent(generator, function, (given,), {})
+            finally:
+                self._source.__enter__()
+
+        return lent
+
+
+def can_go_apart(step: Callable[[], object]) -> bool:
+    """Whether all that a step on the CPU draws comes from functions that can be told where to draw.
+
+    Not so with an LSTM's dropout, a scripted model, or activation checkpointing, which puts back PyTorch's global state
+    to draw the same again. The step is carried out once, with other numbers, and must change nothing that matters. Its
+    operators are looked at, not the global state: what other threads draw meanwhile makes no difference. Compiled code
+    cannot be looked into, and an operator of somebody else's must say that it draws (`torch.Tag`).
+    """
+    watched = _Watched()
+    try:
+        with _one_at_a_time, watched:
+            step()
+    except Exception:  # the training fails in the same way, and says so
+        return False
+    return watched.apart
 
 
 class _Redirected(TorchFunctionMode):
@@ -180,6 +165,60 @@ class _Redirected(TorchFunctionMode):
         return draw(self._generator, func, args, kwargs or {})
 
 
+class _Watched(_Redirected):
+    """Finds draws from PyTorch's global state that `_Redirected` does not know."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.Generator())
+        self.apart = True
+        self._known = False  # within a function that is redirected
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> _Watched:
+        self._read = torch.get_rng_state
+        torch.get_rng_state = self._note
+        self._operators = _Operators(self._draw)
+        self._operators.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._operators.__exit__(*exception)
+        torch.get_rng_state = self._read
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._known = func in _DRAWS
+        try:
+            return super().__torch_function__(func, types, args, kwargs)
+        finally:
+            self._known = False
+
+    def _note(self) -> Tensor:
+        if threading.get_ident() == self._thread:  # to put it back later
+            self.apart = False
+        return self._read()
+
+    def _draw(self, operator: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
+        if self._known or kwargs.get("generator") is not None:
+            return operator(*args, **kwargs)
+        self.apart = False
+        return _lent(self._generator, operator, args, kwargs)
+
+
+class _Operators(TorchDispatchMode):
+    """Calls ``draw`` in the place of each operator of this thread that may draw."""
+
+    def __init__(self, draw: Callable[[Callable, Any, dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self._draw = draw
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return self._draw(func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+
 def _given(generator: torch.Generator, func: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
     """For functions that take a generator."""
     device = args[0].device if args and isinstance(args[0], Tensor) else kwargs.get("device")
@@ -191,13 +230,13 @@ def _given(generator: torch.Generator, func: Callable, args: Any, kwargs: dict[s
 def _lent(generator: torch.Generator, func: Callable, args: Any, kwargs: dict[str, Any]) -> Any:
     """For functions that draw from the global state and take no generator: it is lent to them."""
     with _one_at_a_time:
-        outside = torch.get_rng_state()
-        torch.set_rng_state(generator.get_state())
+        outside = torch.default_generator.get_state()
+        torch.default_generator.set_state(generator.get_state())
         try:
             return func(*args, **kwargs)
         finally:
-            generator.set_state(torch.get_rng_state())
-            torch.set_rng_state(outside)
+            generator.set_state(torch.default_generator.get_state())
+            torch.default_generator.set_state(outside)
 
 
 def _lent_for_dropout(generator: torch.Generator, func: Callable, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from smoot_explore.core.masking import check_pixels
 from smoot_explore.core.rules import KChange, KSettings, move_by_delta
 
 
@@ -113,8 +114,8 @@ def update_k(
         β, 0 … 1.
     k_min, k_max
         Bounds on k **in pixels**, k_min ≤ k_max (`TrainingConfig` and `simulate_k` take fractions of the pixels).
-        All four may also be tensors ``()`` on the device of ``k``; such bounds are not checked, because that
-        would wait for the device.
+        All four may also be tensors ``()`` on the device of ``k``; on an accelerator such bounds are not checked,
+        because that would wait for the device.
 
     Returns
     -------
@@ -129,12 +130,11 @@ def update_k(
     >>> round(k.item(), 4), round(delta.item(), 4)
     (52.0, 0.2)
     """
-    for name, bound in {"k_min": k_min, "k_max": k_max}.items():
-        if not isinstance(bound, Tensor) and 0 < bound < 1:
-            raise ValueError(
-                f"{name} is a number of pixels, given {bound}; for a fraction of the pixels pass {bound} * n_pixels"
-            )
-    if not isinstance(k_min, Tensor) and not isinstance(k_max, Tensor) and k_min > k_max:
+    bounds = {"k_min": k_min, "k_max": k_max}
+    for name, bound in bounds.items():
+        check_pixels(name, bound, "n_pixels")
+    known = all(not isinstance(bound, Tensor) or bound.device.type == "cpu" for bound in bounds.values())
+    if known and k_min > k_max:
         raise ValueError(f"k_min={k_min} is above k_max={k_max}; both are numbers of pixels")
     change = k_change(clean_probabilities, masked_probabilities, labels, beta=beta, top_n=top_n)
     # Equation (4) looks neither at the epoch nor at the number of pixels.

@@ -291,8 +291,11 @@ class TrainingConfig(param.Parameterized):
 
     @classmethod
     def recorded(cls, settings: Mapping[str, Any]) -> TrainingConfig:
-        """The settings of a training on record, which may name rules and fills that are not registered here."""
-        known = {name: value for name, value in settings.items() if name not in REGISTERED}
+        """The settings of a training on record, which may name rules and fills that are not registered here.
+
+        ``k_start``, where an own rule of k began, is no setting and left out.
+        """
+        known = {name: settings[name] for name in settings if name not in {*REGISTERED, "k_start"}}
         config = cls(**known)
         for name in REGISTERED.keys() & settings.keys():
             if not isinstance(settings[name], str):

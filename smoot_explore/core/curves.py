@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +28,8 @@ from smoot_explore.core.levels import (
     saliency_and_logits,
     skip_noise,
 )
-from smoot_explore.core.masking import order_pixels
+from smoot_explore.core.masking import check_patch, order_pixels
+from smoot_explore.core.models import plain_name
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.errors import unknown_name
@@ -43,6 +45,7 @@ def masking_curves(
     attribution: str | Sequence[str] = "gradient",
     *,
     signed: bool = True,
+    patch: int = 1,
     target: str | int | Sequence[int] | np.ndarray | Tensor = "label",
     maps: Mapping[str, np.ndarray | Tensor] | np.ndarray | Tensor | None = None,
     precision: str = "float32",
@@ -70,12 +73,15 @@ def masking_curves(
         As in `rank_pixels` and `mask_pixels`. A list of fills adds the dimension ``fill``.
     attribution, signed
         As in `saliency`. A list of attributions adds the dimension ``attribution``.
+    patch
+        Mask whole squares of this side, as in `rank_pixels`: at m, round(m·patches) of them.
     target
         The class that is explained, and whose probability is followed: ``"label"``, ``"predicted"`` (the most probable
         class of the clean image), a class, or one for each image. ``correct`` always judges the label.
     maps
         Saliency of one's own, ``(N, H, W)`` in the order of ``split``, instead of an attribution method; it is called
-        ``"own"``. Several by name add the dimension ``attribution``. With ``signed=False`` their magnitude ranks.
+        ``"own"``. Several by name, none that of a method, add the dimension ``attribution``. With ``signed=False``
+        their magnitude ranks.
     precision
         ``"float32"``, ``"bfloat16"`` or ``"auto"``, of the forward passes.
     memory_budget
@@ -94,7 +100,8 @@ def masking_curves(
     -------
     xr.Dataset
         ``probability`` and ``correct``, ``(image, masked_fraction)``; see docs/schema.md. Its attribute ``ranking``
-        names a target and options that are not the defaults.
+        names a target and options that are not the defaults: a layer by its name in the model, the array of a baseline
+        by a digest, or as black where it is that.
 
     Warns
     -----
@@ -114,10 +121,15 @@ def masking_curves(
     if maps is None:
         attributions, own = checked_names(attribution, "attribution method", names("attribution")), {}
     else:
+        if attribution != "gradient":
+            raise ValueError(
+                f"give maps or an attribution, not both: maps are ranked instead of attribution={attribution!r}"
+            )
         own = _own_maps(maps, split, options)
         attributions, attribution = list(own), list(own) if isinstance(maps, Mapping) else "own"
     targets = _targets(target, split)
-    pixels = np.rint(fractions * split.n_pixels).astype(int).tolist()
+    check_patch(patch, *split.image_shape[1:])
+    pixels = (np.rint(fractions * (split.n_pixels // patch**2)).astype(int) * patch**2).tolist()
     hardware = hardware_of(model, precision)
     shape = (len(attributions), len(fills), len(split), len(fractions))
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
@@ -147,7 +159,7 @@ def masking_curves(
                         **options,
                     )
                 constant[name] += _count_constant(ranked)
-                ordered = order_pixels(ranked, order)
+                ordered = order_pixels(ranked, order, patch)
                 for j, fill_name in enumerate(fills):
                     batches = masked_batches(images, ordered, pixels, fill_name, noise, split.black)
                     levels_p, levels_correct = [], []
@@ -172,7 +184,7 @@ def masking_curves(
         },
         {
             "order": order,
-            "ranking": _ranking(signed, target, options),
+            "ranking": _ranking(signed, patch, target, options, model, split.black),
             "precision": str(hardware.dtype).removeprefix("torch."),
             "seed": int(seed),
             "class_names": split.class_names,
@@ -191,6 +203,11 @@ def _own_maps(
     shape = (len(split), *split.image_shape[1:])
     found = {}
     for name, values in (maps if isinstance(maps, Mapping) else {"own": maps}).items():
+        if name in names("attribution"):
+            raise ValueError(
+                f"maps of one's own cannot be called {name!r}, as an attribution method is: their areas would stand "
+                "beside its; choose another name"
+            )
         found[name] = torch.as_tensor(values, dtype=torch.float32).detach()
         if found[name].shape != shape or not found[name].isfinite().all():
             raise ValueError(
@@ -218,17 +235,34 @@ def _targets(target: str | int | Sequence[int] | np.ndarray | Tensor, split: Spl
     return classes.long().expand(len(split))
 
 
-def _ranking(signed: bool, target: object, options: Mapping[str, Any]) -> str:
+def _ranking(
+    signed: bool, patch: int, target: object, options: Mapping[str, Any], model: nn.Module, black: Tensor
+) -> str:
     """How pixels were ranked, with what is not the default."""
     words = ["signed" if signed else "magnitude"]
+    if patch > 1:
+        words.append(f"patches of {patch}×{patch}")
     if not isinstance(target, str):
         words.append("target given")
     elif target != "label":
         words.append(f"target {target}")
-    told = (
-        f"{name}={value}" if isinstance(value, int | float | str) else name for name, value in options.items()
-    )
-    return ", ".join([*words, *told])
+    return ", ".join([*words, *(f"{name}{_told(value, model, black)}" for name, value in options.items())])
+
+
+def _told(value: Any, model: nn.Module, black: Tensor) -> str:
+    """The value of an option in short, so that two that differ read differently."""
+    if isinstance(value, int | float | str):
+        return f"={value}"
+    if isinstance(value, nn.Module):
+        found = [plain_name(name) for name, module in model.named_modules() if module is value]
+        return f"={found[0] if found else type(value).__name__}"
+    try:
+        numbers = torch.as_tensor(value).detach().cpu().float().contiguous()
+    except (TypeError, ValueError, RuntimeError):
+        return " given"
+    if numbers.shape == black.shape and torch.equal(numbers, black.cpu()):
+        return "=black"
+    return f" given ({hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:6]})"
 
 
 def _count_constant(maps: Tensor) -> int:

@@ -19,8 +19,9 @@ from smoot_explore.core.models import (
     clean_statistics,
     is_compiled,
     kept_modes,
+    no_checkpointed_statistics,
 )
-from smoot_explore.core.rules import KSettings, k_rule, most_k, start_k
+from smoot_explore.core.rules import KSettings, checked_k, k_rule, most_k, start_k
 from smoot_explore.core.saliency import check_images, input_gradient
 
 
@@ -56,7 +57,8 @@ class GuidedLoss(nn.Module):
         mode that it is in.
     config
         `TrainingConfig`; the default ones when None. The settings in `LiveValues` are read anew at each call.
-        What concerns a loop (epochs, batch size, optimiser, learning rate, seed, device, precision) is not used.
+        What concerns a loop is not used: ``epochs``, ``batch_size``, ``optimizer``, ``learning_rate``, ``schedule``,
+        ``warm_up``, ``momentum``, ``weight_decay``, ``gradient_limit``, ``precision``, ``device`` and ``seed``.
     n_images
         Number of training images: ids lie in 0 … n_images − 1.
     image_shape
@@ -64,9 +66,15 @@ class GuidedLoss(nn.Module):
     black
         Value of black in the scale of the images, a number or ``(C,)``: ``data.black`` for normalised ones.
     class_weights
-        ``(n_classes,)``: how much an image of each class counts in the cross-entropy. None: all 1.
+        ``(n_classes,)``: how much an image of each class counts in the cross-entropy. None: all 1; with the setting
+        ``class_weights="balanced"`` they must be given.
     generator
         Source of the random fills, on the images' device; None is PyTorch's global one.
+
+    Raises
+    ------
+    ValueError
+        For settings that do not go together, also at a call: k_min above k_max.
 
     Attributes
     ----------
@@ -77,6 +85,10 @@ class GuidedLoss(nn.Module):
         bool ``(n_images,)``: whether the image was recognised at its last visit.
     visits
         int64 ``(n_images,)``: how often each image was visited.
+    all_visited
+        With ``saliency_pass="harvested"``: True spares the gradient that images need at their first visit. None, the
+        default, looks at ``visits`` on a CPU; elsewhere, where looking would wait for the device, it takes the gradient
+        always. Set it to True once every image has been visited.
 
     Examples
     --------
@@ -114,18 +126,23 @@ class GuidedLoss(nn.Module):
         self.model = model
         self.config = config = TrainingConfig() if config is None else config
         config.check()
+        if config.class_weights == "balanced" and class_weights is None:
+            raise ValueError(
+                "class_weights='balanced' depends on the training labels: give GuidedLoss the weights of the classes, "
+                "class_weights=n / (n_classes * labels.bincount(minlength=n_classes))"
+            )
         check_fill(config.fill)
         self.generator = generator
         self.live: LiveValues | None = (
             None  # in place of the config's, for a loop that decides when they change
         )
         self.sizes: list[int] | None = None  # images of each process in the next call; None asks them
-        self.seen = 0  # images, over all calls
-        # Ids whose maps the other processes do not have, with their sizes.
-        self._harvested: tuple[Tensor, list[int] | None] | None = None
+        self.all_visited: bool | None = None  # for a loop that knows; else looked up where that needs no wait
+        # Ids and maps that the other processes do not have yet, with their sizes.
+        self._harvested: list[tuple[Tensor, Tensor, list[int] | None]] = []
         self._move = k_rule(config.k_rule) if config.method == "smoot" else None
         self._checked = False
-        _, height, width = image_shape
+        self.image_shape = _, height, width = tuple(image_shape)
         check_patch(config.patch, height, width)
         self.n_pixels = most_k(config.to_dict(), height * width)  # or patches
         device = next((weights.device for weights in model.parameters()), None)
@@ -157,6 +174,8 @@ class GuidedLoss(nn.Module):
             int64 ``(B,)``, different ones: the positions of the images among the ``n_images``.
         """
         config, model = self.config, self.model
+        if self.live is None:
+            config.check()  # the bounds on k may have been moved past each other
         live = config.live_values() if self.live is None else self.live
         guided = config.method != "traditional"
         own_pass = config.saliency_pass == "eval"
@@ -165,7 +184,9 @@ class GuidedLoss(nn.Module):
             self._check(images, labels, ids)
         images = images.detach().requires_grad_(guided and not own_pass)
         with _kept_for_two_passes(model):
-            logits = model(images)
+            look = guided and not self._checked and config.batch_norm == "clean" and not is_compiled(model)
+            with no_checkpointed_statistics(model) if look else contextlib.nullcontext():
+                logits = model(images)
             if not self._checked:
                 check_logits(logits, len(images))
                 if not logits.is_meta:
@@ -198,7 +219,7 @@ class GuidedLoss(nn.Module):
                 bounds = KSettings(live.alpha, live.k_min * n, live.k_max * n, n)
                 k = self._move(k, change, labels, self.visits[ids] + 1, bounds)
                 if config.k_rule != "smoot":
-                    k = k.clamp(0, n)
+                    k = checked_k(k, self.k[ids], config.k_rule, n)
         probability = clean.gather(1, labels.unsqueeze(1)).squeeze(1)
         correct = clean.argmax(1) == labels
         if self.training:
@@ -215,13 +236,19 @@ class GuidedLoss(nn.Module):
             with kept_modes(self.model):
                 self.model.eval()
                 return input_gradient(self.model(images).float(), images, labels, signed=signed)
-        if self.maps is not None and self.seen >= len(self.k):
-            return self.maps[ids]
+        if self.maps is not None and self._visited(ids):
+            return self.maps[ids].float()
         gradient = input_gradient(logits, images, labels, signed=signed, retain_graph=True)
         if self.maps is None:
             return gradient
         new = (self.visits[ids] == 0).view(-1, 1, 1)
         return torch.where(new, gradient, self.maps[ids])
+
+    def _visited(self, ids: Tensor) -> bool:
+        """Whether all these images are known to have been visited before."""
+        if self.all_visited is None:
+            return ids.device.type == "cpu" and bool((self.visits[ids] > 0).all())
+        return self.all_visited
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         smoothing = self.config.label_smoothing
@@ -242,7 +269,6 @@ class GuidedLoss(nn.Module):
         self.k[ids], self.delta[ids], self.probability[ids] = values[:3].unbind()
         self.correct[ids] = values[3] > 0
         self.visits[ids] += 1
-        self.seen += len(ids)
 
     def _harvest(self, images: Tensor, ids: Tensor) -> None:
         """Keep, on the way back, minus the gradient of the loss at the images.
@@ -251,31 +277,39 @@ class GuidedLoss(nn.Module):
         logit. Unlike the logit's gradient, it also holds what speaks against the other classes.
         """
 
+        sizes = self.sizes
+
         def keep(gradient: Tensor) -> None:
             if self.maps is not None:
                 one = -gradient if self.config.signed else gradient.abs()
-                self.maps[ids] = one.mean(1).to(self.maps.dtype)
+                self.maps[ids] = new = one.mean(1).to(self.maps.dtype)
+                if _in_parallel():
+                    self._harvested.append((ids, new, sizes))
 
         images.register_hook(keep)
-        if _in_parallel():
-            self._harvested = ids, self.sizes
 
     @torch.no_grad()
     def share_maps(self) -> None:
-        """Let the processes of a training tell each other the saliency that their last call has harvested.
+        """Let the processes of a training tell each other the saliency that they have harvested since the last call.
 
         The next call does it too, before anything else.
         """
-        if self._harvested is None or self.maps is None:
-            return
-        (ids, sizes), self._harvested = self._harvested, None
-        everyones = _of_all_processes(self.maps[ids].flatten(1).T, sizes)
-        ids = _of_all_processes(ids.unsqueeze(0), sizes)[0]
-        self.maps[ids] = everyones.T.unflatten(1, self.maps.shape[1:])
+        # Not read from the buffer: DistributedDataParallel has put the first process's in its place.
+        for ids, maps, sizes in self._harvested:
+            everyones = _of_all_processes(maps.flatten(1).T, sizes)
+            ids = _of_all_processes(ids.unsqueeze(0), sizes)[0]
+            if self.maps is not None:
+                self.maps[ids] = everyones.T.unflatten(1, self.maps.shape[1:])
+        self._harvested.clear()
 
     def _check(self, images: Tensor, labels: Tensor, ids: Tensor) -> None:
         """Raise a clear error for a first batch that cannot be what it should."""
         check_images(images, labels)
+        if (shape := tuple(images.shape[1:])) != self.image_shape:
+            raise ValueError(
+                f"the images have the shape (C, H, W) {shape}, but image_shape is {self.image_shape}, whose pixels "
+                "k counts: give the shape of the images"
+            )
         if labels.dtype != torch.int64 or ids.dtype != torch.int64 or ids.shape != labels.shape:
             raise TypeError(
                 "labels and ids must be int64 (B,): the class of each image, and its position among the n_images; "
@@ -284,6 +318,8 @@ class GuidedLoss(nn.Module):
             )
         if ids.device.type == "cpu" and not ((ids >= 0) & (ids < len(self.k))).all():
             raise ValueError(f"ids must lie in 0 … {len(self.k) - 1}, given {ids.min()} to {ids.max()}")
+        if ids.device.type == "cpu" and len(ids.unique()) < len(ids):
+            raise ValueError("a batch holds an image twice: ids must be different, for k of each moves once")
         if not torch.is_grad_enabled() and self.config.method != "traditional":
             raise RuntimeError("GuidedLoss takes gradients: call it outside torch.no_grad()")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -147,7 +149,7 @@ def order_pixels(saliency: Tensor, order: str = "lowest", patch: int = 1) -> Ten
 def mask_pixels(
     images: Tensor,
     ranks: Tensor,
-    k: Tensor | float,
+    k: Tensor | float | Sequence[float],
     fill: str = "remaining",
     generator: torch.Generator | None = None,
     *,
@@ -166,7 +168,8 @@ def mask_pixels(
     k
         How many pixels to mask (patches, if they were ranked), not a fraction of them: one number for all images
         or ``(N,)``, from 0 to H·W, rounded to the nearest integer (halves to even). On an accelerator a tensor's
-        range is not checked, because that would wait for the device: values outside act like 0 or H·W.
+        range is not checked, because that would wait for the device: values outside act like 0 or H·W. Of a tensor
+        ``(N,)`` no value is taken for a fraction.
     fill
         What a masked pixel becomes, per channel:
 
@@ -191,7 +194,8 @@ def mask_pixels(
     Raises
     ------
     ValueError
-        For shapes that do not go together, an unknown fill, or k outside 0 … H·W.
+        For shapes that do not go together, an unknown fill, a fraction for k, or k outside 0 … H·W (of plain numbers,
+        the number of patches).
     TypeError
         For images that are not floating point.
     """
@@ -258,23 +262,39 @@ def _integer_keys(flat: Tensor, order: str) -> Tensor:
     return keys.bitwise_left_shift_(32).bitwise_or_(torch.arange(flat.shape[1]))
 
 
-def _whole_pixels(k: Tensor | float, ranks: Tensor) -> Tensor:
+def _whole_pixels(k: Tensor | float | Sequence[float], ranks: Tensor) -> Tensor:
     """k as integers, ``(N, 1, 1)`` or ``(1, 1, 1)``, on the device of ``ranks``."""
-    n_pixels = ranks.shape[1] * ranks.shape[2]
-    if isinstance(k, float) and 0 < k < 1:
-        raise ValueError(
-            f"k is a number of pixels, given {k}; for a fraction of the pixels pass {k} * {n_pixels}"
-        )
+    n_pixels, unit = ranks.shape[1] * ranks.shape[2], "pixels"
+    check_pixels("k", k, n_pixels)
+    if not isinstance(k, Tensor) and ranks.device.type == "cpu" and ranks.numel():
+        n_ranked = int(ranks.max()) + 1
+        if n_ranked < n_pixels:
+            n_pixels, unit = n_ranked, "patches"
     k = torch.as_tensor(k)
     if k.ndim > 1 or k.numel() not in (1, len(ranks)):
         raise ValueError(f"k must be one number or have shape ({len(ranks)},), given shape {tuple(k.shape)}")
     if k.device.type == "cpu" and not ((k >= 0) & (k <= n_pixels)).all():
         raise ValueError(
-            f"k must lie between 0 and the number of pixels, {n_pixels}; "
+            f"k must lie between 0 and the number of {unit}, {n_pixels}; "
             f"given values from {k.min().item():g} to {k.max().item():g}"
         )
     whole = k.round() if k.is_floating_point() else k
     return whole.to(ranks.device, torch.int32).view(-1, 1, 1)
+
+
+def check_pixels(name: str, given: Any, n_pixels: int | str) -> None:
+    """Raise ``ValueError`` where a fraction, or a list of them, is given for a number of pixels.
+
+    Arrays and tensors with a value for each image are taken as they are, as k is real; so is what lies on an
+    accelerator, because looking would wait for it.
+    """
+    if getattr(given, "ndim", 0) or (isinstance(given, Tensor) and given.device.type != "cpu"):
+        return
+    values = np.asarray(given)
+    if values.any() and ((values >= 0) & (values < 1)).all():
+        raise ValueError(
+            f"{name} is a number of pixels, given {given}; for a fraction of the pixels multiply it by {n_pixels}"
+        )
 
 
 def _check_shapes(images: Tensor, ranks: Tensor) -> None:

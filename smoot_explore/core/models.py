@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -180,7 +181,8 @@ def create_model(
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
     """What a run folder says about its model; ``name`` is None for a module of the user's own."""
-    own = {"name": None, "class": f"{type(model).__module__}.{type(model).__qualname__}"}
+    written = type(uncompiled(model))
+    own = {"name": None, "class": f"{written.__module__}.{written.__qualname__}"}
     description = getattr(model, "_smoot_explore_description", own)
     return {**description, "n_parameters": sum(weights.numel() for weights in model.parameters())}
 
@@ -213,6 +215,32 @@ def clean_statistics(model: nn.Module) -> Iterator[None]:
             layer.track_running_stats, layer.momentum = True, momentum
 
 
+@contextmanager
+def no_checkpointed_statistics(model: nn.Module) -> Iterator[None]:
+    """Raise ``ValueError`` where BatchNorm runs inside activation checkpointing.
+
+    What is computed again on the way back is computed outside `clean_statistics`: the gradients would be wrong.
+    """
+
+    def check(layer: nn.Module, inputs: object) -> None:
+        frame = inspect.currentframe()
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "torch.utils.checkpoint":
+                raise ValueError(
+                    f"{type(layer).__name__} inside activation checkpointing cannot record the clean images alone: set "
+                    "batch_norm='both', or leave it out of what is checkpointed"
+                )
+            frame = frame.f_back
+
+    layers = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+    hooks = [layer.register_forward_pre_hook(check) for layer in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def training_modes(model: nn.Module) -> list[tuple[nn.Module, bool]]:
     """The mode of every module while it trains: layers that were put into eval mode, to freeze them, stay there.
 
@@ -225,6 +253,40 @@ def set_modes(modes: Iterable[tuple[nn.Module, bool]]) -> None:
     """Put modules into their modes, as `training_modes` gives them."""
     for module, training in modes:
         module.training = training
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The model that was given to ``torch.compile``; one that was not, itself."""
+    return getattr(model, "_orig_mod", model)
+
+
+def plain_name(name: str) -> str:
+    """The name of a module or a weight without what ``torch.compile`` puts into it.
+
+    Examples
+    --------
+    >>> plain_name("_orig_mod.dense1.weight"), plain_name("body._orig_mod.0.bias")
+    ('dense1.weight', 'body.0.bias')
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def frozen_parts(model: nn.Module) -> dict[str, list[str]]:
+    """Names of the ``modules`` that stay in eval mode while the rest trains, and of ``weights`` without a gradient."""
+    named = zip(model.named_modules(), training_modes(model), strict=True)
+    modules = {plain_name(name) for (name, _), (_, trains) in named if not trains}
+    weights = {plain_name(name) for name, weight in model.named_parameters() if not weight.requires_grad}
+    return {"modules": sorted(modules), "weights": sorted(weights)}
+
+
+def freeze(model: nn.Module, frozen: dict[str, list[str]]) -> None:
+    """Freeze what `frozen_parts` names, and leave the rest as it is."""
+    for name, module in model.named_modules():
+        if plain_name(name) in frozen["modules"]:
+            module.training = False
+    for name, weight in model.named_parameters():
+        if plain_name(name) in frozen["weights"]:
+            weight.requires_grad_(False)
 
 
 def is_compiled(model: nn.Module) -> bool:

@@ -49,7 +49,7 @@ def register_k_rule(name: str, rule: KRule, start: float | None = None) -> None:
         ``rule(k, change, labels, epoch, settings)`` gives the k of each image for its next visit. ``k`` is ``(N,)``
         pixels, real; ``change`` a `KChange`; ``labels`` int64 ``(N,)``; ``epoch`` int64 ``(N,)``, the how-manieth
         visit of the image this is, from 1; ``settings`` a `KSettings`. It runs at each step on the device: no
-        ``.item()``, no ``if`` on a tensor. What it gives is clipped to 0 … P.
+        ``.item()``, no ``if`` on a tensor. What it gives, ``(N,)`` or one number for all, is clipped to 0 … P.
     start
         Share of the pixels that is masked at the first visit; None is the setting ``k_init``.
 
@@ -115,6 +115,9 @@ def own_k_rules() -> dict[str, tuple[KRule, float | None]]:
 def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
     """How many of the pixels (or patches, `most_k` of them) are masked at the first visit in a training.
 
+    A run's settings may record under ``k_start`` the share at which its rule starts, None for ``k_init``: it then
+    holds where the rule is not registered. Otherwise it is the rule's own.
+
     Examples
     --------
     >>> start_k({"method": "sgt", "k_init": 0.5}, 784), start_k({"method": "traditional", "k_init": 0.5}, 784)
@@ -122,8 +125,29 @@ def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:
     """
     if settings["method"] == "traditional":
         return 0.0
-    start = _STARTS.get(settings.get("k_rule", "smoot")) if settings["method"] == "smoot" else None
+    start = None
+    if settings["method"] == "smoot":
+        start = settings.get("k_start", _STARTS.get(settings.get("k_rule", "smoot")))
     return (settings["k_init"] if start is None else start) * n_pixels
+
+
+def checked_k(moved: Tensor | float, k: Tensor, name: str, n_pixels: int) -> Tensor:
+    """What the rule of that name has made of k, as float32 ``(N,)`` in 0 … P.
+
+    Raises
+    ------
+    TypeError
+        When it gave something else than real numbers ``(N,)`` or one for all.
+    """
+    if isinstance(moved, int | float):
+        moved = torch.full_like(k, moved)
+    if not isinstance(moved, Tensor) or moved.is_complex() or moved.shape not in (k.shape, ()):
+        given = f"{moved.dtype} {tuple(moved.shape)}" if isinstance(moved, Tensor) else type(moved).__name__
+        raise TypeError(
+            f"the rule of k {name!r} must give the k of each image for its next visit, real numbers {tuple(k.shape)}, "
+            f"or one number for all; given {given}"
+        )
+    return moved.detach().to(k).expand_as(k).clamp(0, n_pixels)
 
 
 def move_by_delta(k: Tensor, change: KChange, labels: Tensor, epoch: Tensor, settings: KSettings) -> Tensor:

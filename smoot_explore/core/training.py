@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -16,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smoot_explore.compute.device import Hardware, choose_hardware, hardware_of, in_layout
 from smoot_explore.compute.memory import retained_memory
-from smoot_explore.compute.randomness import OwnDraws, derived_seed
+from smoot_explore.compute.randomness import OwnDraws, can_go_apart, derived_seed
 from smoot_explore.compute.ranks import Ranks, join_ranks, split_sizes
 from smoot_explore.core.augment import Augment, augment_name
 from smoot_explore.core.config import LiveValues, TrainingConfig
@@ -96,8 +97,9 @@ def train(
     be set: they take effect at the next step and are kept in the record. (While k_min is above k_max, as
     when one is set before the other, the last bounds in order stay in force.)
 
-    The same seed gives the same numbers on the same CPU with the same number of threads, whatever else draws random
-    numbers in the process (see `OwnDraws`). Layers that are in eval mode, to freeze their statistics, stay in it,
+    The same seed gives the same numbers on the same CPU with the same number of threads, also where other threads draw
+    random numbers (`OwnDraws` says in which models these must wait). To know how the model draws, a copy of it takes
+    one step with two images first. Layers that are in eval mode, to freeze their statistics, stay in it,
     unless the whole model is. A last batch of one image joins the batch before it, because BatchNorm cannot
     normalise one image.
 
@@ -121,7 +123,8 @@ def train(
     augment
         Takes the normalised images of a batch ``(B, C, H, W)`` on the device and gives others of that shape, such as
         a ``torchvision.transforms.v2`` transform, which treats all images of a batch alike. k counts pixels of
-        what it gives. None trains on the images as they are. A run records its name, and goes on with the same alone.
+        what it gives. What it draws from PyTorch are the training's numbers. None trains on the images as they are. A
+        run records its name, and goes on with the same alone. Not with ``saliency_pass="harvested"``.
     log
         Called with each record before it is yielded, for example ``log_to_tensorboard(writer)``; None for nothing.
     captured
@@ -153,6 +156,11 @@ def train(
     if not any(weights.requires_grad for weights in model.parameters()):
         raise ValueError("the model has no weights to train: none of its parameters requires a gradient")
     check_settings(config, data)
+    if harvests(config) and augment is not None:
+        raise ValueError(
+            "saliency_pass='harvested' ranks the pixels by the gradient of an image's last visit, and augment= "
+            "makes another image of it at each visit; use saliency_pass='shared' or leave augment out"
+        )
     check_fits(model.to(hardware.device), data, hardware)
     records = _epochs(model, data, config, hardware, ranks, run, every, augment, captured)
     return records if log is None else _logged(records, log)
@@ -201,20 +209,22 @@ def _epochs(
             f"captured=True needs a data set and batches that fit into the GPU's memory: {slice_size} images of "
             f"{batch_size} would; use a smaller batch_size, fewer images, or captured=False"
         )
-    draws = OwnDraws(hardware.device, apart=not is_compiled(model))
     generator = loss.generator = torch.Generator(hardware.device)  # of the random fills
     modes = training_modes(model)
     with Meeting(ranks) as meeting, retained_memory(hardware.device), kept_modes(model):
+        set_modes(modes)
+        draws = OwnDraws(hardware.device, apart=_goes_apart(model, data, settings, hardware))
+        augmented = None if augment is None else draws.lent_to(augment)
         for epoch in range(state.epoch + 1, settings.epochs + 1):
             seed = derived_seed(settings.seed, epoch)
             own_seed = seed if ranks.count == 1 else derived_seed(seed, ranks.rank)
             draws.start(own_seed)
             generator.manual_seed(own_seed)
             permutation = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-            loss.seen = n * (epoch - 1)
+            loss.all_visited = epoch > 1
             # Harvested saliency changes with the first epoch what a step does: each epoch has its own recording.
             visit: Callable[[Tensor, LiveValues], Tensor] = functools.partial(
-                _visit, loss, state.optimizer, split, hardware, ranks, slice_size, augment, parallel
+                _visit, loss, state.optimizer, split, hardware, ranks, slice_size, augmented, parallel
             )
             if captured:
                 record_step = cuda_graph(hardware.device, generator)
@@ -484,6 +494,19 @@ def check_settings(config: TrainingConfig, data: ImageData) -> None:
     check_patch(config.patch, *data.image_shape[1:])
     if harvests(config):
         _check_harvest(data)
+
+
+def _goes_apart(model: nn.Module, data: ImageData, config: TrainingConfig, hardware: Hardware) -> bool:
+    """Whether a step's draws can go apart from PyTorch's global state; a copy of the model takes one to tell."""
+    if hardware.device.type != "cpu" or is_compiled(model):
+        return False
+
+    def step() -> None:
+        state = _start(copy.deepcopy(model), data, config, hardware.device, captured=False)
+        images, labels = data.train.batch(slice(2), hardware)
+        training_step(state.loss, state.optimizer, images, labels, torch.arange(len(images)), hardware)
+
+    return can_go_apart(step)
 
 
 def _check_harvest(data: ImageData) -> None:

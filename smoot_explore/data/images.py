@@ -253,7 +253,13 @@ class ImageData:
             Give PIL images (of mode L or RGB, or what converts to it), tensors or arrays as of `from_arrays`; of one
             size. Leave normalising and random transforms out: the first is done here, and an image is read once.
         class_names
-            A name for each label; by default ``train.classes`` where there is such a list.
+            A name for each label; by default ``train.classes`` where there is such a list. Where ``test.classes`` are
+            others, the test labels are numbered anew, by name.
+
+        Raises
+        ------
+        ValueError
+            For images and labels as of `from_arrays`, and for ``test.classes`` that ``train.classes`` lack.
 
         Examples
         --------
@@ -262,8 +268,11 @@ class ImageData:
         >>> len(data.train), data.image_shape
         (12, (1, 8, 10))
         """
-        names = class_names or tuple(map(str, getattr(train, "classes", ())))
-        return cls._of_tensors([read_dataset(train), read_dataset(test)], names)
+        names, test_names = (tuple(map(str, getattr(half, "classes", ()))) for half in (train, test))
+        halves = [read_dataset(train), read_dataset(test)]
+        if names and test_names and names != test_names:
+            halves[1] = halves[1][0], _renumbered(halves[1][1], test_names, names)
+        return cls._of_tensors(halves, class_names or names)
 
     @classmethod
     def _of_tensors(cls, halves: list[tuple[Tensor, Tensor]], class_names: Sequence[str]) -> ImageData:
@@ -281,7 +290,8 @@ class ImageData:
         """The same data with ``n`` of the training images, balanced, set apart as ``validation``.
 
         ``accuracy(model, data.validation)`` between two records of `train` says when to stop, without a look at the
-        test images. The statistics become those of the images that are left to train on.
+        test images. Statistics that were those of the training images become those of the images that are left;
+        a mean and std that were given stay.
 
         Parameters
         ----------
@@ -308,7 +318,14 @@ class ImageData:
                 f"n must leave images to train on: between 1 and {len(self.train) - 1}, given {n} of {len(self.train)}"
             )
         chosen = _drawn(self.train.labels.numpy(), n, np.random.default_rng([seed, 2]))
-        left = _with_own_statistics(self.train[np.setdiff1d(np.arange(len(self.train)), chosen)])
+        left = self.train[np.setdiff1d(np.arange(len(self.train)), chosen)]
+        lost = sorted(set(self.train.labels.tolist()) - set(left.labels.tolist()))
+        if lost:
+            names = ", ".join(self.class_names[label] for label in lost)
+            raise ValueError(
+                f"holding out {n} balanced images leaves none of {names} to train on; hold out fewer"
+            )
+        left = _normalised_as(self.train, left)
         asked = {"n": int(n), "seed": int(seed), **({"as_test": True} if as_test else {})}
         source = {**self.source, "hold_out": asked} if self.source else {}
         place = "test" if as_test else "validation"
@@ -391,11 +408,12 @@ def limit_data(
 ) -> ImageData:
     """A part of a data set with the classes kept balanced: what `load_data` gives for these limits.
 
-    ``source`` of the result says the limits. The statistics become those of the training images taken.
+    ``source`` of the result says the limits. Statistics that were those of the training images become those of the
+    images taken; a mean and std that were given stay.
     """
     limited_train = _balanced(data.train, train, "train", seed)
     if limited_train is not data.train:
-        limited_train = _with_own_statistics(limited_train)
+        limited_train = _normalised_as(data.train, limited_train)
     source = {**data.source, "train": train, "test": test, "seed": seed} if data.source else {}
     return ImageData(limited_train, _balanced(data.test, test, "test", seed), data.class_names, source)
 
@@ -464,10 +482,27 @@ def _drawn(labels: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return np.sort(by_class[np.argsort(turn, kind="stable")[:n]])
 
 
-def _with_own_statistics(split: Split) -> Split:
-    """Normalised by the images trained on, as they are now."""
-    mean, std = channel_statistics(split.images)
-    return replace(split, mean=mean, std=std)
+def _normalised_as(whole: Split, part: Split) -> Split:
+    """A part normalised by its own images where the whole is by its own; else by what was given."""
+    mean, std = channel_statistics(whole.images)
+    if not (torch.equal(mean, whole.mean) and torch.equal(std, whole.std)):
+        return part
+    mean, std = channel_statistics(part.images)
+    return replace(part, mean=mean, std=std)
+
+
+def _renumbered(labels: Tensor, names: tuple[str, ...], wanted: tuple[str, ...]) -> Tensor:
+    """Labels that count in ``names`` as labels that count in ``wanted``."""
+    if not set(names) <= set(wanted):
+        raise ValueError(
+            f"the classes of the test images must be among those of the training images, {list(wanted)}; given "
+            f"{list(names)}"
+        )
+    if labels.max() >= len(names):
+        raise ValueError(
+            f"label {int(labels.max())} of the test images has no name among their classes {list(names)}"
+        )
+    return torch.tensor([wanted.index(name) for name in names])[labels]
 
 
 def _check_split(split: Split) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from smoot_explore.core.models import plain_name
 from smoot_explore.files import (
     FileError,
     regular_size,
@@ -77,9 +78,17 @@ def rounded(tensor: Tensor) -> Tensor:
     return rounded if rounded.isfinite().all() else tensor
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict, by the names that it has without ``torch.compile``."""
+    return {plain_name(name): tensor for name, tensor in model.state_dict().items()}
+
+
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Into a model, compiled or not, as the one that the weights are of."""
+    own = {plain_name(name): name for name in model.state_dict()}
+    named = {plain_name(name): tensor for name, tensor in weights.items()}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({own.get(name, name): tensor for name, tensor in named.items()})
     except RuntimeError as error:
         raise RunError(
             f"the weights of {path} do not fit the model {type(model).__name__}: {error}"

@@ -13,7 +13,7 @@ from smoot_explore.core.classes import drop_auc, image_class
 from smoot_explore.core.rules import k_unit
 from smoot_explore.runs.run import Run
 
-PROTOCOL = ("fill", "attribution", "ranking", "masked_first", "precision", "test_images")
+PROTOCOL = ("fill", "attribution", "ranking", "masked_first", "precision", "test_images", "levels")
 """All that an area under the accuracy drop depends on."""
 
 _ATTRS = {  # variable → long_name, units
@@ -27,6 +27,7 @@ _ATTRS = {  # variable → long_name, units
     "k_largest": ("largest k of the training images", ""),
     "test_accuracy": ("test accuracy", "%"),
     "trained_in": ("number format of the training", ""),
+    "held_out": ("whether these are held-out training images", ""),
     "n_test": ("test images of the accuracy", "1"),
     "drop_auc": ("area under the accuracy drop", "%"),
     "class_ii_share": ("share of class II", "%"),
@@ -44,16 +45,35 @@ def compare_runs(runs: Iterable[Run], tolerance: float = 0.01, curves: str = "te
     tolerance
         Of class II, in probability.
     curves
-        Name of the masking curves to read from each run; a run without them gets no AUC.
+        Name of the masking curves to read from each run; a run without them, or with those of an earlier epoch, gets no
+        AUC.
 
     Returns
     -------
     xarray.Dataset
         As of `compare_measured`.
+
+    Warns
+    -----
+    UserWarning
+        As `compare_measured`, and when curves are left out because the run was trained on since.
     """
-    return compare_measured(
-        ((run, [run.curves(curves)] if run.has_curves(curves) else []) for run in runs), tolerance
+    return compare_measured([(run, _present_curves(run, curves)) for run in runs], tolerance)
+
+
+def _present_curves(run: Run, name: str) -> list[xr.Dataset]:
+    """The curves of that name that tell of the weights that the accuracy tells of: one or none."""
+    if not run.has_curves(name):
+        return []
+    curves = run.curves(name)
+    if (epoch := curves.attrs.get("epoch", run.epochs)) == run.epochs:
+        return [curves]
+    warnings.warn(
+        f"the curves {name!r} of {run.name} are left out: they were measured after epoch {epoch}, and it has "
+        f"{run.epochs} now; smoot-explore curves {run.path} measures them again",
+        stacklevel=4,
     )
+    return []
 
 
 def align_images(*datasets: xr.Dataset) -> tuple[xr.Dataset, ...]:
@@ -177,10 +197,18 @@ def _numbers(run: Run, curves: xr.Dataset | None, tolerance: float) -> dict[str,
         "k_largest": float(k.max()),
         "test_accuracy": accuracy,
         "n_test": run.description["data"]["n_test"],
-        "trained_in": "" if run.adopted else run.description["precision"],
+        "held_out": run.description["data"].get("hold_out", {}).get("as_test", False),
+        "trained_in": "" if run.adopted else _trained_in(run),
         "class_ii_share": share,
         "class_ii_protocol": protocol,
     }
+
+
+def _trained_in(run: Run) -> str:
+    """The number format, and the one that it was resumed with, as far as the run tells."""
+    first = run.description["precision"]
+    last = run.journal["resumed"].get("precision", run.start_config["precision"])
+    return first if last in (first, run.start_config["precision"]) else f"{first}, then {last}"
 
 
 def _areas(curves: xr.Dataset) -> Iterable[tuple[tuple, float]]:
@@ -188,5 +216,6 @@ def _areas(curves: xr.Dataset) -> Iterable[tuple[tuple, float]]:
     areas, attrs = drop_auc(curves), curves.attrs
     areas = areas.expand_dims([name for name in ("attribution", "fill") if name not in areas.dims])
     for area in areas.stack(one=("attribution", "fill")).transpose("one"):
-        measured = (attrs["ranking"], attrs["order"], attrs["precision"], curves.sizes["image"])
+        sizes = curves.sizes["image"], curves.sizes["masked_fraction"] - 1
+        measured = (attrs["ranking"], attrs["order"], attrs["precision"], *sizes)
         yield (area.fill.item(), area.attribution.item(), *measured), float(area)

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from smoot_explore.compute.device import choose_hardware, describe_hardware
 from smoot_explore.compute.ranks import join_ranks
-from smoot_explore.core.choices import METHODS
+from smoot_explore.core.choices import K_RULES, METHODS
 from smoot_explore.core.config import LiveValues, TrainingConfig, setting_names
 from smoot_explore.core.levels import masked_fractions
-from smoot_explore.core.models import create_model, describe_model
+from smoot_explore.core.models import create_model, describe_model, freeze, frozen_parts, uncompiled
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
-from smoot_explore.core.rules import k_unit, most_k
+from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import bundled_path, load_source
 from smoot_explore.errors import unknown_name
@@ -52,6 +52,7 @@ from smoot_explore.runs.checkpoint import (
     optimizer_tensors,
     read_tensors,
     rounded,
+    weights_of,
     write_tensors,
 )
 from smoot_explore.schema import (
@@ -264,6 +265,14 @@ class Run:
         """What the images are augmented with in training (`augment_name`); None for nothing, as in runs of old."""
         return self.journal.get("augment")
 
+    @property
+    def frozen(self) -> dict[str, list[str]] | None:
+        """What is frozen in training: names of ``modules`` in eval mode and of ``weights`` without a gradient.
+
+        None for an adopted run, and for runs of old, which do not tell.
+        """
+        return self.journal.get("frozen")
+
     def live_at(self, step: int) -> LiveValues:
         """The live values that were in force at a step, counted from 1 over the whole run."""
         start = {name: float(self.start_config[name]) for name in LiveValues._fields}
@@ -310,7 +319,7 @@ class Run:
         return {name: values for name, values in own.items() if not torch.equal(values, getattr(data, name))}
 
     def load_model(self, model: nn.Module | None = None) -> nn.Module:
-        """The model with its latest weights.
+        """The model with its latest weights, in train mode as training left it: call ``.eval()`` to look at it.
 
         Parameters
         ----------
@@ -321,7 +330,7 @@ class Run:
         return self.model_at(self.epochs, model)
 
     def model_at(self, epoch: int, model: nn.Module | None = None) -> nn.Module:
-        """The model with its weights after an epoch, 0 for the initial ones.
+        """The model with its weights after an epoch, 0 for the initial ones; in train mode, as of `load_model`.
 
         Parameters
         ----------
@@ -335,7 +344,7 @@ class Run:
         RunError
             When the run does not hold that epoch's weights.
         """
-        self._check_kept(epoch)
+        epoch = self._checked_epoch(epoch)
         if model is None and self.own_model is not None:
             model = copy.deepcopy(self.own_model).cpu()
         if model is None:
@@ -349,6 +358,8 @@ class Run:
                 source["name"], _Shape(self.description["data"]), **source.get("options", {})
             )
         load_weights(model, self._weights(epoch), self.path)
+        if self.frozen is not None:
+            freeze(model, self.frozen)
         return model
 
     def branch(self, epoch: int, path: str | Path, **live: float) -> Run:
@@ -379,7 +390,7 @@ class Run:
         """
         path = Path(path)
         self._check_goes_on("a branch")
-        self._check_kept(epoch)
+        epoch = self._checked_epoch(epoch)
         for name in live:
             if name not in LiveValues._fields:
                 raise unknown_name("live value", name, LiveValues._fields)
@@ -550,8 +561,7 @@ class Run:
     ) -> None:
         """Put model and state where the run stopped; with no epoch completed, at the initial weights."""
         self._check_goes_on("training")
-        if data.fingerprint != self.description["data"]["fingerprint"]:
-            raise RunError(f"{self.path} was started on other data; train a new run, or load its data")
+        self.check_data(data)
         self.check_settings(config)
         ranks = join_ranks()
         if ranks.rank == 0 and ranks.count != self.processes:
@@ -563,11 +573,14 @@ class Run:
         journal = self.journal
         if self.epochs or "augment" in journal:
             self.check_augment(augment)
+            self.check_frozen(model)
         else:
-            journal = {**journal, "augment": augment}
+            journal = {**journal, "augment": augment, "frozen": frozen_parts(model)}
         resumed = {name: getattr(config, name) for name in _RESUMED}
         if self.epochs < config.epochs and resumed != journal["resumed"]:
             journal = {**journal, "resumed": resumed, "finished": False}
+        elif self.epochs >= config.epochs and not self.finished:  # finished as it is, for good
+            journal = {**journal, "resumed": {**journal["resumed"], "epochs": self.epochs}}
         if journal is not self.journal:
             self.journal = journal
             if ranks.rank == 0:
@@ -590,6 +603,21 @@ class Run:
         state.changes[:] = self.changes
         state.told = len(state.changes)
         state.live = LiveValues(**self.journal["live"])
+
+    def check_data(self, data: ImageData) -> None:
+        """Raise `RunError` where the data are others than the run's, or normalised otherwise."""
+        advice = "load its data (run.load_data()), or train a new run"
+        if data.fingerprint != self.description["data"]["fingerprint"]:
+            raise RunError(
+                f"the data given are others than those of {self.path} (other fingerprint); {advice}"
+            )
+        if other := self._other_statistics(data):
+            told = "; ".join(
+                f"{name} {run.tolist()} ≠ {getattr(data, name).tolist()}" for name, run in other.items()
+            )
+            raise RunError(
+                f"the data given are normalised by another mean or std than those of {self.path} ({told}); {advice}"
+            )
 
     def check_settings(self, config: TrainingConfig) -> None:
         """Raise `RunError` where the settings are others than those that the run was started with.
@@ -616,9 +644,26 @@ class Run:
                 "the same as augment=…, or train a new run"
             )
 
+    def check_frozen(self, model: nn.Module) -> None:
+        """Raise `RunError` where other parts of the model are frozen than in the run; runs of old do not tell."""
+        if self.frozen is None or (given := frozen_parts(model)) == self.frozen:
+            return
+        sides = {
+            "frozen in the run alone": (self.frozen, given),
+            "in the model given alone": (given, self.frozen),
+        }
+        alone = {
+            side: [name for kind in ("modules", "weights") for name in one[kind] if name not in other[kind]]
+            for side, (one, other) in sides.items()
+        }
+        told = "; ".join(f"{side}: {', '.join(names)}" for side, names in alone.items() if names)
+        raise RunError(
+            f"{self.path} is trained with other parts of the model frozen ({told}); run.load_model() freezes the same"
+        )
+
     def write_epoch(self, record: EpochRecord, model: nn.Module, state: TrainingState) -> None:
         """Add a completed epoch. The journal comes last: until then the run is at the epoch before."""
-        weights = model.state_dict()
+        weights = weights_of(model)
         tensors = {f"model.{name}": value for name, value in weights.items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(state.optimizer)}
         tensors |= {"k": state.k, "delta": state.delta}
@@ -628,12 +673,12 @@ class Run:
         write_array(self._epoch_file(record.epoch), np.stack([getattr(record, name) for name in _PER_IMAGE]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
         journal = {
+            **self.journal,
             "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
             "changes": [asdict(change) for change in state.changes],
             "step": state.step,
             "live": state.live._asdict(),
-            "resumed": self.journal["resumed"],
-            "augment": self.augment,
+            "wanted": {},
             "finished": False,
         }
         write_json(self.path / "journal.json", journal)
@@ -722,13 +767,17 @@ class Run:
             return read_tensors(self.path / "initial.safetensors")
         return below(read_tensors(self._checkpoint(epoch)), "model.")
 
-    def _check_kept(self, epoch: int) -> None:
+    def _checked_epoch(self, epoch: int) -> int:
+        """One of the epochs kept, as a plain number."""
+        if not isinstance(epoch, Integral) or isinstance(epoch, bool):
+            raise TypeError(f"epoch must be a whole number, one of run.epochs_kept; given {epoch!r}")
         kept = self.epochs_kept
         if epoch not in kept:
             raise RunError(
                 f"{self.path} holds no weights of epoch {epoch}; it holds those of {', '.join(map(str, kept))} (0: the "
                 "initial ones). Run.create(…, keep='all') keeps those of all epochs"
             )
+        return int(epoch)
 
     def _check_goes_on(self, what: str) -> None:
         if self.published:
@@ -811,7 +860,7 @@ def create_run(
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": config.to_dict(),
+        "config": {**config.to_dict(), **_own_start(config)},
         "keep": keep,
         **({"origin": origin} if origin else {}),
         "model": describe_model(model),
@@ -833,7 +882,7 @@ def create_run(
     adopted = origin is not None and origin["how"] == "adopted"
     journal: dict[str, Any] = {
         "epochs": [], "changes": [], "step": 0, "live": config.live_values()._asdict(),
-        "resumed": {}, "finished": adopted,
+        "resumed": {}, "finished": adopted, **({} if adopted else {"frozen": frozen_parts(model)}),
     }  # fmt: skip
     if ranks.rank == 0:
         with _new_folder(path) as new:
@@ -841,10 +890,10 @@ def create_run(
             (new / "checkpoint").mkdir()
             write_array(new / "images.npy", _image_table(data))
             for name in ("initial", "model"):
-                write_tensors(new / f"{name}.safetensors", model.state_dict(), epoch=0)
+                write_tensors(new / f"{name}.safetensors", weights_of(model), epoch=0)
             write_json(new / "journal.json", journal)
             write_json(new / "config.json", description)
-    own_model = model if description["model"]["name"] is None else None
+    own_model = uncompiled(model) if description["model"]["name"] is None else None
     return Run(path, description, journal, own_model, None if "name" in data.source else data)
 
 
@@ -882,10 +931,8 @@ def open_run(path: str | Path, *, model: nn.Module | None = None, data: ImageDat
         raise
     except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
         raise RunError(f"{path} is damaged: {type(error).__name__} {error}") from error
-    if data is not None and data.fingerprint != description["data"]["fingerprint"]:
-        raise RunError(f"the data given are others than those of {path} (other fingerprint)")
-    if data is not None and run._other_statistics(data):
-        raise RunError(f"the data given are normalised by another mean or std than those of {path}")
+    if data is not None:
+        run.check_data(data)
     run.own_model, run.own_data = model, data
     return run
 
@@ -939,6 +986,14 @@ def bundled_reference(data_name: str | None) -> xr.Dataset | None:
     return run.curves().sel(attribution="gradient", fill="black")
 
 
+def _own_start(config: TrainingConfig) -> dict[str, float]:
+    """The share of pixels that a rule of one's own begins with, for whoever opens the run without the rule."""
+    settings = config.to_dict()
+    if config.method != "smoot" or config.k_rule in K_RULES:
+        return {}
+    return {"k_start": start_k(settings, 1)}
+
+
 def _augment_text(name: str | None) -> str:
     return "no augmentation" if name is None else f"the augmentation {name}"
 
@@ -990,6 +1045,10 @@ def _check(run: Run) -> None:
         raise ValueError("it was trained by no process")
     if not isinstance(run.augment, str | None):
         raise ValueError("its augmentation is no text")
+    if run.frozen is not None and not all(
+        isinstance(name, str) for kind in ("modules", "weights") for name in run.frozen[kind]
+    ):
+        raise ValueError("what is frozen is not named by texts")
     for i, entry in enumerate(run.journal["epochs"]):
         if entry.get("epoch") != i + 1 or not set(_SCALARS) <= set(entry):
             raise ValueError(f"journal.json has no complete entry for epoch {i + 1}")

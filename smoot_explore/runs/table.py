@@ -79,7 +79,10 @@ def augmented(runs: Iterable[tuple[str, str | None]]) -> list[str]:
 
 def notes(table: xr.Dataset) -> list[str]:
     """What the numbers of a table depend on, line by line."""
-    tests = " / ".join(f"{n:,}" for n in _distinct(table.n_test))
+    kinds = zip(table.n_test.values.tolist(), table.held_out.values.tolist(), strict=True)
+    tests = " / ".join(
+        f"{n:,} {'held-out training' if out else 'test'} images" for n, out in dict.fromkeys(kinds)
+    )
     seeds = ", ".join(map(str, _distinct(table.seed)))
     lengths = _distinct(table.epochs)
     length = f"{counted(lengths[0], 'epoch')}, " if len(lengths) == 1 else ""
@@ -87,7 +90,7 @@ def notes(table: xr.Dataset) -> list[str]:
     number_format = f", trained in {formats}" if formats else ""
     unit = counted_in(zip(table.run.values, table.patch.values, strict=True))
     told = f"{length}seed {seeds}{number_format}"
-    first = f"k in {unit} over the training images; accuracy on {tests} test images; {told}."
+    first = f"k in {unit} over the training images; accuracy on {tests}; {told}."
     trained = [first, *augmented(zip(table.run.values, table.augment.values, strict=True))]
     if not table.sizes["protocol"]:
         return [*trained, "No masking curves yet: smoot-explore curves RUN measures AUC and class II."]
