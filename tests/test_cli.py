@@ -195,7 +195,7 @@ def test_a_run_stopped_early_is_finished_as_it_is_by_the_number_of_its_epochs(ca
 
 
 def test_a_finished_run_needs_no_data_model_or_rule_to_be_left_alone(call, trained, tmp_path):
-    shutil.copytree(trained / "sgt", tmp_path / "a")
+    shutil.copytree(trained / "smoot", tmp_path / "a")
     described = json.loads((tmp_path / "a" / "config.json").read_text())
     described["config"]["k_rule"], described["data"]["name"] = "lost", "lost too"
     (tmp_path / "a" / "config.json").write_text(json.dumps(described))

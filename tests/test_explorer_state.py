@@ -344,8 +344,10 @@ def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, chan
     assert (state.preview.key, len(state.history.scores), state.training) == ("bundled/smoot", 8, None)
 
 
-def test_the_preview_has_the_accuracy_drop_that_was_measured_of_its_run(session):
+def test_the_preview_of_a_run_without_a_probe_has_the_accuracy_drop_of_its_curves(session, monkeypatch):
     opened = session.catalogue.open("bundled/smoot")
+    unprobed = opened.run.record().drop_vars(["accuracy_drop", "masked_fraction"])
+    monkeypatch.setattr(opened.run, "record", lambda: unprobed)
     session.train.show_preview(opened)
     (drop,) = session.train.history.drops
     correct = opened.run.curves().correct.sel(fill="black", attribution="gradient")
@@ -610,7 +612,9 @@ def test_a_preview_shows_the_accuracy_drops_of_its_record(session):
     assert state.history.drops[-1].epoch == 2.0
     np.testing.assert_array_equal(state.history.drops[-1].accuracy, trained[-1].accuracy)
     state.show_preview(session.catalogue.open("bundled/smoot"))
-    assert [drop.epoch for drop in state.history.drops] == [8.0]
+    measured = bundled_runs()[2].record().accuracy_drop.dropna("epoch")
+    assert [drop.epoch for drop in state.history.drops] == measured.epoch.values.tolist()
+    assert measured.epoch[-1] == 8
 
 
 def test_the_bounds_of_a_preview_move_where_they_moved_in_its_training(session):

@@ -161,7 +161,8 @@ def train(
             "saliency_pass='harvested' ranks the pixels by the gradient of an image's last visit, and augment= "
             "makes another image of it at each visit; use saliency_pass='shared' or leave augment out"
         )
-    check_fits(model.to(hardware.device), data, hardware)
+    # Before the model is called: torch.compile would take the first layout for good.
+    check_fits(in_layout(model.to(hardware.device), hardware.layout), data, hardware)
     records = _epochs(model, data, config, hardware, ranks, run, every, augment, captured)
     return records if log is None else _logged(records, log)
 
@@ -186,7 +187,6 @@ def _epochs(
     augment: Augment | None,
     captured: bool,
 ) -> Generator[EpochRecord | StepRecord]:
-    in_layout(model, hardware.layout)
     settings = TrainingConfig(**config.to_dict())  # what is read once stays as it was
     split = _on_device(data.train, hardware.device)
     state = _start(model, data, settings, hardware.device, captured=captured)

@@ -42,7 +42,7 @@ class LinkedClasses(widgets.VBox):
     >>> linked = LinkedClasses(black, run.load_data().test[: black.sizes["image"]])
     >>> linked.select((0.0, 0.5), (0.3, 1.0))
     >>> linked.words.value
-    '15 images of class II'
+    '18 images of class II'
     """
 
     def __init__(self, curves: xr.Dataset, split: Split, tolerance: float = 0.01) -> None:
