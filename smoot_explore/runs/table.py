@@ -89,8 +89,8 @@ def notes(table: xr.Dataset) -> list[str]:
     formats = " / ".join(filter(None, _distinct(table.trained_in)))
     number_format = f", trained in {formats}" if formats else ""
     unit = counted_in(zip(table.run.values, table.patch.values, strict=True))
-    told = f"{length}seed {seeds}{number_format}"
-    first = f"k in {unit} over the training images; accuracy on {tests}; {told}."
+    training = f"{length}seed {seeds}{number_format}"
+    first = f"k in {unit} over the training images; accuracy on {tests}; {training}."
     trained = [first, *augmented(zip(table.run.values, table.augment.values, strict=True))]
     if not table.sizes["protocol"]:
         return [*trained, "No masking curves yet: smoot-explore curves RUN measures AUC and class II."]
