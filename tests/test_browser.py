@@ -15,6 +15,8 @@ if CHROMIUM is None:
         pytest.fail("there is no Chromium, and SMOOT_EXPLORE_REQUIRE_BROWSER asks for it", pytrace=False)
     pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
 
+pytestmark = pytest.mark.flaky(reruns=1)  # told in the summary; why: docs/why.md
+
 SMALL = "?images=500&epochs=3"  # a training of some seconds
 
 
