@@ -703,6 +703,18 @@ def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, 
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["lesson-1.2"]
 
 
+def test_weights_too_large_for_the_server_are_trained_but_not_opened(visit):
+    state = visit(weights_megabytes=1e-4)
+    train_to_end(state.train)
+    with pytest.raises(
+        ValueError, match=r"take \d+ MB, and this server opens at most 0.0001 MB; .*--weights-megabytes"
+    ):
+        state.catalogue.open(state.adopt_training())
+    with pytest.raises(ValueError, match="opens at most 0.0001 MB"):
+        state.train.watch_now()
+    assert state.catalogue.open("bundled/smoot").label == "SMOOT, bundled"  # the operator's own
+
+
 def test_a_name_is_proposed_that_no_kept_run_has(session):
     train_to_end(session.train)
     key = session.adopt_training()

@@ -66,6 +66,7 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch, name, text, what):
         ({"max_queue": -1}, "max_queue must be a whole number of at least 0"),
         ({"max_minutes": 0}, "max_minutes must be a number above 0"),
         ({"max_minutes": float("nan")}, "max_minutes must be a number above 0"),
+        ({"weights_megabytes": 0}, "weights_megabytes must be a number above 0"),
         ({"upload_megabytes": float("inf")}, "upload_megabytes must be a number above 0"),
         ({"data_folders": "photos"}, "must be a list of folders"),
         ({"data_folders": ("nowhere",)}, "the data folder nowhere is not there"),

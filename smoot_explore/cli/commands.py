@@ -451,6 +451,8 @@ def reproduce_command(
               help="Trainings that may wait.")  # fmt: skip
 @click.option("--upload-megabytes", type=click.FloatRange(0, min_open=True), default=5, show_default=True,
               help="Size of an uploaded picture.")  # fmt: skip
+@click.option("--weights-megabytes", type=click.FloatRange(0, min_open=True), default=400, show_default=True,
+              help="Size of a trained model's weights that the server opens to look at.")  # fmt: skip
 @click.option("--show/--no-show", default=False, show_default=True, help="Open the page in a browser.")
 def serve_command(
     port: int,

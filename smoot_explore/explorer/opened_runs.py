@@ -175,6 +175,16 @@ class OpenedRun:
                 self._landscape = landscape
 
 
+def check_weights(run: Run, settings: ServerSettings) -> None:
+    """Raise ``ValueError`` for a run whose weights are too large for the server to hold."""
+    megabytes, most = run.weights_bytes / 1e6, settings.weights_megabytes
+    if megabytes > most:
+        raise ValueError(
+            f"the weights of {run.name} take {megabytes:,.0f} MB, and this server opens at most {most:,g} MB; look at "
+            "a smaller model, or ask whoever runs it: smoot-explore serve --weights-megabytes"
+        )
+
+
 def _check_source(name: str, settings: ServerSettings | None) -> None:
     """Refuse data that would have to be downloaded, or a folder that the operator does not allow."""
     settings = settings or ServerSettings()
