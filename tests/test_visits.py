@@ -1,6 +1,7 @@
 """A browser that loads the page again finds what it has trained; one that stays away is given up."""
 
 import gc
+import math
 import weakref
 
 import pytest
@@ -18,7 +19,7 @@ from smoot_explore.explorer.visits import Visits
 
 def small_model(data, seed):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(data.image_shape.numel(), data.n_classes))
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(data.image_shape), data.n_classes))
 
 
 @pytest.fixture(autouse=True)

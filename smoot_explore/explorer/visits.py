@@ -12,7 +12,7 @@ from panel.custom import JSComponent
 
 from smoot_explore.explorer.state.session import SessionState
 
-TRAINS_ON_SECONDS = 60  # without a browser; then others need the place
+TRAINS_ON_SECONDS = 30  # without a browser; then others need the place
 KEPT_SECONDS = 1800  # what was trained, without a browser
 
 
