@@ -361,8 +361,8 @@ class TrainState(param.Parameterized):
             model = run.load_model(self._own_model(run))
             return self._watched(model.eval(), run.record().k[-1].values)
         if self.watch not in opened.watched:  # the same for every visitor
-            with opened.lock:
-                opened.watched[self.watch] = self._watched(opened.model, self.history.k)
+            with opened.borrowed(quick=False) as model:
+                opened.watched[self.watch] = self._watched(model, self.history.k)
         return opened.watched[self.watch]
 
     def _own_model(self, run: Run) -> nn.Module | None:
