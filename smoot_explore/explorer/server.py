@@ -15,6 +15,8 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoot_explore.explorer.settings import ServerSettings
@@ -72,15 +74,26 @@ def serve(
     Raises
     ------
     OSError
-        When the port is taken, or the address is none of this computer's.
+        When the port is taken, the address is none of this computer's, or the scheduler does not answer.
     ValueError
         When an origin or the address is unusable, or the address needs ``network``.
     ModuleNotFoundError
         When Panel is not installed.
     """
-    server = create_server(
-        settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
-    )
+    # The runs of all pages lie in one folder, which goes with the server: Bokeh does not end the sessions when it
+    # stops. A training may still write for a moment, hence no complaint about leftovers.
+    with tempfile.TemporaryDirectory(
+        prefix="smoot_explore-", dir=settings.work, ignore_cleanup_errors=True
+    ) as work:
+        server = create_server(
+            replace(settings, work=Path(work)), port=port, address=address, origins=origins, network=network,
+            models=models, runs=runs,
+        )  # fmt: skip
+        _run(server, page_url(address, port, runs), show, warn=network and not _is_loopback(address))
+
+
+def _run(server: Server, url: str, show: bool, warn: bool) -> None:
+    """Answer until Ctrl+C or SIGTERM; ``warn`` that others reach the server."""
     from smoot_explore.explorer.page import close_engines
 
     loop = server.io_loop
@@ -89,10 +102,10 @@ def serve(
         loop.asyncio_loop.call_soon_threadsafe(loop.stop)
 
     def announce() -> None:
-        url = page_url(address, port, runs)
-        if network and not _is_loopback(address):
+        if warn:
             print(
-                f"warning: others reach port {port} at {address}, without password and encryption; see docs/serving.md",
+                f"warning: others reach port {server.port} at {server.address}, without password and encryption; see "
+                "docs/serving.md",
                 file=sys.stderr,
                 flush=True,
             )
@@ -102,18 +115,12 @@ def serve(
 
     endings = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(ending, stop) for ending in endings]
-    # All temporary files of the sessions lie in one folder, which goes with the server: Bokeh does not end the
-    # sessions when it stops. A training may still write for a moment, hence no complaint about leftovers.
-    temporary = tempfile.TemporaryDirectory(prefix="smoot_explore-", ignore_cleanup_errors=True)
     server.start()
     loop.add_callback(announce)
     try:
-        tempfile.tempdir = temporary.name
         loop.start()
     finally:
         close_engines()
-        tempfile.tempdir = None
-        temporary.cleanup()
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
             signal.signal(ending, handler)
         server.stop()
@@ -131,6 +138,8 @@ def create_server(
 ) -> Server:
     """The server, listening but not started; see `serve`."""
     check_can_serve(port, address, origins, network)
+    if settings.scheduler is not None:  # said now, not to the first visitor
+        settings.scheduler.connect().close()
     # Both would silently undo what is decided here: who may connect, and that nothing comes from elsewhere.
     for variable in ("BOKEH_ALLOW_WS_ORIGIN", "BOKEH_RESOURCES"):
         os.environ.pop(variable, None)
