@@ -78,6 +78,7 @@ class DaskWorkers:
 
     def submit(self, name: str, work: Work) -> None:
         """Have a job done, after those that were submitted before it."""
+        import dask
         from dask._task_spec import Task
 
         client = self._started()
@@ -86,7 +87,10 @@ class DaskWorkers:
         # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
         arguments = (name, work, self._reports, self._threads, Registered())
         task = Task(name, carry_out, *arguments, _data_producer=True)
-        future = client.get({name: task}, name, sync=False, priority=self._priority)
+        with dask.config.set(
+            {"distributed.admin.large-graph-warning-threshold": "1 TB"}
+        ):  # models, data at hand
+            future = client.get({name: task}, name, sync=False, priority=self._priority)
         self._futures[name] = future
         future.add_done_callback(lambda done: self._over(name, done))
 
