@@ -190,6 +190,11 @@ def test_torchrun_and_a_scheduler_exclude_each_other(tmp_path, monkeypatch):
     assert "torchrun trains in its own processes" in result.output
 
 
+def test_an_encrypted_scheduler_asks_for_its_files():
+    with pytest.raises(ValueError, match="is encrypted; give --tls-ca, --tls-cert and --tls-key"):
+        Scheduler("tls://lab:8786").connect()
+
+
 # The page
 
 

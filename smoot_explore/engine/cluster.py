@@ -90,12 +90,21 @@ class Scheduler:
         ------
         OSError
             When nobody answers there.
+        ValueError
+            When it is encrypted, and TLS files are given neither here nor in Dask's configuration.
         ModuleNotFoundError
             When Dask is not installed.
         """
         check_installed()
+        import dask
         from distributed import Client, Security
 
+        own = dask.config.get("distributed.comm.tls.client.cert")
+        if self.address.startswith("tls:") and self.ca is None and not own:
+            raise ValueError(
+                f"the scheduler at {self.address} is encrypted; give --tls-ca, --tls-cert and --tls-key "
+                "(ca, cert and key of Scheduler)"
+            )
         security = self.ca and Security(
             tls_ca_file=str(self.ca),
             tls_client_cert=str(self.cert),

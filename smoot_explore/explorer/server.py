@@ -82,18 +82,13 @@ def serve(
     """
     # The runs of all pages lie in one folder, which goes with the server: Bokeh does not end the sessions when it
     # stops. A training may still write for a moment, hence no complaint about leftovers.
-    with tempfile.TemporaryDirectory(
+    temporary = tempfile.TemporaryDirectory(
         prefix="smoot_explore-", dir=settings.work, ignore_cleanup_errors=True
-    ) as work:
-        server = create_server(
-            replace(settings, work=Path(work)), port=port, address=address, origins=origins, network=network,
-            models=models, runs=runs,
-        )  # fmt: skip
-        _run(server, page_url(address, port, runs), show, warn=network and not _is_loopback(address))
-
-
-def _run(server: Server, url: str, show: bool, warn: bool) -> None:
-    """Answer until Ctrl+C or SIGTERM; ``warn`` that others reach the server."""
+    )
+    settings = replace(settings, work=Path(temporary.name))
+    server = create_server(
+        settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
+    )
     from smoot_explore.explorer.page import close_engines
 
     loop = server.io_loop
@@ -102,10 +97,10 @@ def _run(server: Server, url: str, show: bool, warn: bool) -> None:
         loop.asyncio_loop.call_soon_threadsafe(loop.stop)
 
     def announce() -> None:
-        if warn:
+        url = page_url(address, port, runs)
+        if network and not _is_loopback(address):
             print(
-                f"warning: others reach port {server.port} at {server.address}, without password and encryption; see "
-                "docs/serving.md",
+                f"warning: others reach port {port} at {address}, without password and encryption; see docs/serving.md",
                 file=sys.stderr,
                 flush=True,
             )
@@ -121,6 +116,7 @@ def _run(server: Server, url: str, show: bool, warn: bool) -> None:
         loop.start()
     finally:
         close_engines()
+        temporary.cleanup()
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
             signal.signal(ending, handler)
         server.stop()
