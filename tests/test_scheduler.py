@@ -206,6 +206,20 @@ def test_a_server_whose_scheduler_does_not_answer_does_not_start(monkeypatch):
         server.create_server(settings, port=0)
 
 
+def test_runs_of_a_page_lie_in_the_folder_that_the_operator_names_until_it_is_closed(tmp_path, monkeypatch):
+    page = pytest.importorskip("smoot_explore.explorer.page")
+    train_tab = pytest.importorskip("smoot_explore.explorer.state.train")
+    (tmp_path / "shared").mkdir()
+    monkeypatch.chdir(tmp_path)
+    settings = page.ServerSettings(work="shared")
+    state = train_tab.TrainState(settings, page.Engine(ThreadWorkers()))
+    state.start()
+    assert state.training.recipe.path.is_absolute()
+    assert state.training.recipe.path.parent.parent == tmp_path / "shared"
+    state.close()
+    assert list((tmp_path / "shared").iterdir()) == []
+
+
 def threads_as_workers(port=0):
     return LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", scheduler_port=port,
