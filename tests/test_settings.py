@@ -82,7 +82,7 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch, name, text, what):
         ({"data_folders": "photos"}, "must be a list of folders"),
         ({"data_folders": ("nowhere",)}, "the data folder nowhere is not there"),
         ({"root": "nowhere"}, "the root nowhere is not there"),
-        ({"work": "nowhere"}, "the work nowhere is not there"),
+        ({"work": "nowhere"}, "the work folder nowhere is not there"),
         ({"runs": __file__}, "runs must be a folder, given the file"),
     ],
 )

@@ -87,9 +87,8 @@ class DaskWorkers:
         # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
         arguments = (name, work, self._reports, self._threads, Registered())
         task = Task(name, carry_out, *arguments, _data_producer=True)
-        with dask.config.set(
-            {"distributed.admin.large-graph-warning-threshold": "1 TB"}
-        ):  # models, data at hand
+        # A model, and data at hand, go with their job: Dask would warn of some megabytes.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             future = client.get({name: task}, name, sync=False, priority=self._priority)
         self._futures[name] = future
         future.add_done_callback(lambda done: self._over(name, done))

@@ -77,16 +77,14 @@ class ServerSettings:
         paths: dict[str, Any] = {
             "runs": Path(self.runs).expanduser(),
             "data_folders": tuple(Path(folder).expanduser() for folder in self.data_folders),
-            **{
-                name: None if folder is None else Path(folder).expanduser()
-                for name, folder in (("root", self.root), ("work", self.work))
-            },
+            "root": None if self.root is None else Path(self.root).expanduser(),
+            "work": None if self.work is None else Path(self.work).expanduser(),
         }
         for name, value in paths.items():
             object.__setattr__(self, name, value)
         if self.runs.exists() and not self.runs.is_dir():
             raise ValueError(f"runs must be a folder, given the file {self.runs}")
-        named = [("root", self.root), ("work", self.work)]
+        named = [("root", self.root), ("work folder", self.work)]
         for name, folder in [*named, *(("data folder", folder) for folder in self.data_folders)]:
             if folder is not None and not folder.is_dir():
                 raise ValueError(f"the {name} {folder} is not there; make the folder, or name another")
