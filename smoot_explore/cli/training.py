@@ -199,7 +199,7 @@ def _records_from(scheduler: Scheduler, run: Run, config: TrainingConfig, root: 
     training = Training(engine, config, recipe, max_minutes=math.inf)
     try:
         training.start()
-        for reports in training.follow():
+        for reports in training.until_ended():
             yield None
             for report in reports:
                 if isinstance(report, StepReport):
@@ -212,7 +212,7 @@ def _records_from(scheduler: Scheduler, run: Run, config: TrainingConfig, root: 
             raise RuntimeError(training.problem)
     finally:
         training.stop()
-        for _ in training.follow():
+        for _ in training.until_ended():
             pass  # until it has ended
         engine.close()
 

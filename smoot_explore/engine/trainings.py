@@ -137,7 +137,7 @@ class Training(Generic[Made]):
             taken.append(self._reports.popleft())
         return taken
 
-    def follow(self, seconds: float = 0.05) -> Iterator[list[Report]]:
+    def until_ended(self, seconds: float = 0.05) -> Iterator[list[Report]]:
         """`reports` every so many seconds, until it has ended and all are told."""
         ended = False
         while not ended:

@@ -309,7 +309,7 @@ class LiveTraining(widgets.VBox):
         try:
             training.start()
             stopped = False
-            for reports in training.follow():
+            for reports in training.until_ended():
                 if stopped:
                     pass
                 elif self._stopping.is_set():
