@@ -44,6 +44,9 @@ def visit(address, browser):
 
     yield open_page
     for visitor in visitors:
+        stop = visitor.page.get_by_role("button", name="Stop", exact=True)
+        if stop.count() and stop.is_enabled():  # else the next test's training waits for this one
+            stop.click()
         visitor.close()
     assert [url for visitor in visitors for url in visitor.outside] == []
     assert [error for visitor in visitors for error in visitor.errors] == []
@@ -262,6 +265,24 @@ def test_a_training_that_fails_says_what_to_do_and_the_page_goes_on(visit):
     visitor.button("Train").click()
     visitor.wait_until(lambda: "Finished" in visitor.text())
     assert "not finite" not in visitor.text()
+
+
+def test_a_page_that_is_loaded_again_finds_its_training_and_its_runs(visit):
+    visitor = visit("?images=500&epochs=200")
+    visitor.button("Train").click()
+    visitor.wait_until(lambda: "epoch 2" in status(visitor))
+    visitor.open("?images=500&epochs=3")
+    visitor.wait_until(lambda: step(visitor) > 8)
+    reached = step(visitor)
+    visitor.wait_until(lambda: step(visitor) > reached)
+    visitor.move(visitor.slider("α"))
+    visitor.wait_until(lambda: "α 10 → " in visitor.text())
+    visitor.button("Stop").click()
+    visitor.wait_until(lambda: "Stopped at" in visitor.text())
+    visitor.open("?tab=image&run=mine/1")
+    visitor.wait_until(
+        lambda: "SMOOT, trained here (1)" in visitor.text() and "Masked share" in visitor.text()
+    )
 
 
 def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, tmp_path):

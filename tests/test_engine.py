@@ -67,6 +67,20 @@ def sleep(channel):
     time.sleep(60)
 
 
+def explode(what):
+    raise KeyError(what)
+
+
+class Unreadable:
+    def __reduce__(self):
+        return explode, ("a class of one's own",)
+
+
+def unreadable(channel):
+    channel.report(Unreadable())
+    channel.wait()
+
+
 def gluttony(channel):
     eaten = []
     while True:
@@ -161,7 +175,7 @@ def test_a_job_that_obeys_nothing_is_over_within_two_seconds_and_its_neighbour_g
     until(lambda: stubborn.over, 2)
     assert time.monotonic() - asked < 2
     assert stubborn.status == "stopped"
-    until(lambda: not psutil.pid_exists(pids[0]), PATIENCE)
+    until(lambda: not psutil.pid_exists(pids[0]), 5)  # 1 s when nothing else goes on
     (tmp_path / "go").touch()
     until(lambda: other.over, PATIENCE)
     assert (other.status, other.attempts, len(pids)) == ("finished", 1, 1)
@@ -178,6 +192,39 @@ def test_a_job_that_stops_as_ordered_keeps_its_process(monkeypatch):
     time.sleep(0.6)
     engine.close()
     assert (job.status, workers.restarted) == ("stopped", [])
+
+
+@pytest.mark.parametrize("listener", ["heard", "begun"])
+def test_a_listener_that_fails_ends_its_job_with_the_reason_and_no_other(listener, caplog):
+    def fails(*what):
+        raise KeyError("unheard of")
+
+    engine = Engine(ThreadWorkers(2))
+    job, (other, reports) = Job(obedient, **{listener: fails}), told(obedient)
+    engine.submit(job)
+    until(lambda: job.over)
+    assert (job.status, "cannot be taken: " in job.problem, "unheard of" in job.problem) == (
+        "failed",
+        True,
+        True,
+    )
+    engine.submit(other)
+    until(lambda: reports)
+    engine.stop(other, "stop")
+    until(lambda: other.over)
+    assert other.status == "stopped"
+    assert "unheard of" in caplog.text
+    engine.close()
+
+
+def test_a_report_that_the_server_cannot_read_fails_its_job_and_no_other(engine, tmp_path):
+    secretive, (other, _) = Job(unreadable), told(Wait(tmp_path / "go"))
+    (tmp_path / "go").touch()
+    engine.submit(secretive)
+    engine.submit(other)
+    until(lambda: secretive.over and other.over, PATIENCE)
+    assert (secretive.status, other.status) == ("failed", "finished")
+    assert "what it reports cannot be read: " in secretive.problem
 
 
 def test_two_jobs_work_at_the_same_time(engine, tmp_path):

@@ -34,6 +34,7 @@ from smoot_explore import (
     saliency,
     simulate_k,
 )
+from smoot_explore.core.choices import REGISTERED
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.landscape import next_k
 from smoot_explore.core.records import Change, DropRecord
@@ -703,6 +704,18 @@ def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, 
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["lesson-1.2"]
 
 
+def test_weights_too_large_for_the_server_are_trained_but_not_opened(visit):
+    state = visit(weights_megabytes=1e-4)
+    train_to_end(state.train)
+    with pytest.raises(
+        ValueError, match=r"take \d+ MB, and this server opens at most 0.0001 MB; .*--weights-megabytes"
+    ):
+        state.catalogue.open(state.adopt_training())
+    with pytest.raises(ValueError, match="opens at most 0.0001 MB"):
+        state.train.watch_now()
+    assert state.catalogue.open("bundled/smoot").label == "SMOOT, bundled"  # the operator's own
+
+
 def test_a_name_is_proposed_that_no_kept_run_has(session):
     train_to_end(session.train)
     key = session.adopt_training()
@@ -1098,9 +1111,9 @@ def test_a_picture_uploaded_while_another_is_looked_at_gets_its_own_saliency(ima
     def slow(*arguments, **options):
         seen = masking_effect(*arguments, **options)
         monkeypatch.setattr("smoot_explore.explorer.state.image.masking_effect", masking_effect)
-        image.opened.lock.release()
+        image.opened._lock.release()
         image.take_upload(second)
-        image.opened.lock.acquire()
+        image.opened._lock.acquire()
         return seen
 
     monkeypatch.setattr("smoot_explore.explorer.state.image.masking_effect", slow)
@@ -1275,6 +1288,31 @@ def test_every_compared_run_has_a_colour_of_its_own(session):
         opened = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
         many.opened_runs.append(opened)
     assert len(set(many.roles().values())) == len(SERIES)
+
+
+@pytest.mark.parametrize("place", ["compare", "image"])
+def test_a_picture_under_a_slider_waits_for_no_long_attribution(session, visit, monkeypatch, place):
+    other = visit()
+    for one in (session, other):
+        one.run_key = "bundled/smoot"
+        one.show_run()
+    session.show_compared()
+    seen, waited = [], []
+
+    def slow(model, images, labels, baseline):
+        moved = threading.Thread(target=lambda: seen.append(other.image.view()))  # with the gradient
+        moved.start()
+        moved.join(20)
+        waited.append(not seen)
+        return images
+
+    monkeypatch.setitem(REGISTERED["attribution"], "slow", slow)
+    if place == "compare":
+        session.compare.maps(attribution="slow")
+    else:
+        session.image.view(session.image.question()._replace(attribution="slow"))
+    assert waited
+    assert not any(waited)
 
 
 def test_maps_are_the_saliency_of_one_image_of_each_class_and_scales_are_as_named(session):

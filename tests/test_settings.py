@@ -36,6 +36,7 @@ def test_every_setting_has_its_environment_variable(monkeypatch, tmp_path):
         "MAX_MINUTES": "7.5",
         "MAX_QUEUE": "0",
         "UPLOAD_MEGABYTES": "2",
+        "WEIGHTS_MEGABYTES": "100",
         "WORK": str(tmp_path),
         "SCHEDULER": "tls://lab:8786",
     }
@@ -50,6 +51,7 @@ def test_every_setting_has_its_environment_variable(monkeypatch, tmp_path):
         7.5,
         0,
         2.0,
+        100.0,
         tmp_path,
         Scheduler("tls://lab:8786"),
     )
@@ -78,6 +80,7 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch, name, text, what):
         ({"max_queue": -1}, "max_queue must be a whole number of at least 0"),
         ({"max_minutes": 0}, "max_minutes must be a number above 0"),
         ({"max_minutes": float("nan")}, "max_minutes must be a number above 0"),
+        ({"weights_megabytes": 0}, "weights_megabytes must be a number above 0"),
         ({"upload_megabytes": float("inf")}, "upload_megabytes must be a number above 0"),
         ({"data_folders": "photos"}, "must be a list of folders"),
         ({"data_folders": ("nowhere",)}, "the data folder nowhere is not there"),

@@ -483,6 +483,8 @@ def reproduce_command(
               help="Trainings that may wait.")  # fmt: skip
 @click.option("--upload-megabytes", type=click.FloatRange(0, min_open=True), default=5, show_default=True,
               help="Size of an uploaded picture.")  # fmt: skip
+@click.option("--weights-megabytes", type=click.FloatRange(0, min_open=True), default=400, show_default=True,
+              help="Size of a trained model's weights that the server opens to look at.")  # fmt: skip
 @click.option("--work", type=click.Path(path_type=Path),
               help="Folder for the runs of open pages; a scheduler's workers must see it. [temporary]")  # fmt: skip
 @scheduler_options

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
 import multiprocessing
+import os
 import shutil
 import signal
 import tempfile
@@ -191,6 +193,14 @@ def close_workers(client: Client) -> None:
     if cluster is not None:
         cluster.close()
         cluster.scratch()
+
+
+def kill_process(client: Client, worker: str) -> None:
+    """Kill the process of a worker of `start_workers`, by its address, whatever it does; another takes its place."""
+    for nanny in list(client.cluster.workers.values()):
+        if nanny.worker_address == worker and (pid := nanny.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows ends it by either
 
 
 def check_installed() -> None:

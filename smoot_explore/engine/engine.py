@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -173,7 +174,15 @@ class Engine:
             status = "stopped" if report.stopped else "failed" if report.problem else "finished"
             self._finish(job, status, report.problem)
         else:
-            job.heard(report)
+            self._tell(job, job.heard, report)
+
+    def _tell(self, job: Job, listener: Callable[..., object], *what: Any) -> None:
+        """A listener that fails ends its job, not what others hear."""
+        try:
+            listener(*what)
+        except Exception as error:
+            logging.getLogger(__name__).exception("what %s reports cannot be taken", job.name)
+            self._finish(job, "failed", f"what it reports cannot be taken: {reason(error)}")
 
     def _begun(self, job: Job, attempt: str, worker: str) -> None:
         with self._lock:
@@ -184,7 +193,7 @@ class Engine:
             self._finish(job, "failed", _HOPELESS)
             self._ask(self._workers.restart, worker)
         else:
-            job.begun(job.attempts)
+            self._tell(job, job.begun, job.attempts)
 
     def _failed(self, name: str, problem: str) -> None:
         with self._lock:
@@ -199,4 +208,4 @@ class Engine:
             job.status, job.problem = status, problem
             self._jobs.pop(job.name, None)
         self._ask(self._workers.forget, job.name)  # a job whose result is lost would be done again
-        job.ended()
+        self._tell(job, job.ended)

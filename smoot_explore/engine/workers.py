@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoot_explore.core.registered import Registered
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
-from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.cluster import close_workers, kill_process, start_workers
 from smoot_explore.errors import reason
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ class DaskWorkers:
     def restart(self, worker: str) -> None:
         """End the process of a worker, whatever it does; its other jobs are begun again. Nothing is waited for."""
         client = self._client
-        if client is not None:
+        if client is not None and self._connect is None:
+            kill_process(client, worker)  # Dask would ask first, for seconds
+        elif client is not None:
             name = f"restart-{uuid.uuid4().hex}"
             client.loop.add_callback(
                 client.scheduler.restart_workers,
@@ -143,8 +145,11 @@ class DaskWorkers:
                 if self._client is client:
                     self._lost(client, reason(error))
                 return
-            for message in messages:
-                self._heard(*pickle.loads(message))
+            for name, attempt, report in messages:
+                try:
+                    self._heard(name, attempt, pickle.loads(report))
+                except Exception as error:  # such as a class that this process does not know
+                    self._failed(name, f"what it reports cannot be read: {reason(error)}")
 
     def _lost(self, client: Client, why: str) -> None:
         """Give up a client that has no scheduler any more: the next job looks for one anew."""
@@ -180,7 +185,7 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None, regist
     registered.register()
 
     def send(report: Any) -> None:
-        reports.put(pickle.dumps((name, attempt, report)))  # the scheduler only passes it on
+        reports.put((name, attempt, pickle.dumps(report)))  # the scheduler only passes it on
 
     def wanted() -> bool:
         task = worker.state.tasks.get(name)

@@ -80,12 +80,16 @@ class Clock:
             self._draw_training(turned)
         return draws
 
-    def _give_up_when_alone(self) -> None:
-        """Stop the training of a page that has no browser, should its session live on all the same."""
+    def has_browser(self) -> bool:
+        """Whether a browser shows the page."""
         context = self._document.session_context if self._document is not None else None
         session = getattr(context, "session", None)
+        return session is None or session.connection_count > 0
+
+    def _give_up_when_alone(self) -> None:
+        """Stop the training of a page that has no browser, should its session live on all the same."""
         now = time.monotonic()
-        if session is None or session.connection_count > 0:
+        if self.has_browser():
             self._seen_time = now
         elif now - self._seen_time > ALONE_SECONDS and self._training.busy:
             self._training.stop()

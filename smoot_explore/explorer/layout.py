@@ -35,7 +35,7 @@ class Layout:
     def __init__(
         self,
         sidebar: Sequence[Any],
-        above: Any,
+        above: Sequence[Any],
         first: Any,
         heads: Mapping[str, Callable[[], Any]],
         makers: Mapping[str, Callable[[], Any]],
@@ -60,7 +60,7 @@ class Layout:
             title="smoot_explore",
             sidebar=list(sidebar),
             sidebar_width=320,
-            main=[pn.Column(above, self._tabs, sizing_mode="stretch_width", margin=(0, 12))],
+            main=[pn.Column(*above, self._tabs, sizing_mode="stretch_width", margin=(0, 12))],
             theme_config={"typography": {"fontSize": 12}},
             sx={"& .MuiToolbar-root": {"minHeight": "48px"}},
         )

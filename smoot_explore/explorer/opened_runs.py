@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ class OpenedRun:
     """A run as the tabs see it.
 
     The model stays in eval mode; several sessions may look at the same bundled or kept run, so whoever
-    computes with it holds ``lock``.
+    computes with it asks `borrowed`.
     """
 
     key: str  # in the address of the page: "bundled/smoot", "given/1", "kept/…", "mine/1"
@@ -43,10 +44,10 @@ class OpenedRun:
     run: Run
     data: ImageData
     model: nn.Module
-    lock: threading.Lock = field(default_factory=threading.Lock)
     watched: dict[str, Any] = field(default_factory=dict)  # what the Train tab's preview shows, by choice
     _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
     _landscape: xr.Dataset | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     problems: dict[Protocol | str, str] = field(default_factory=dict)  # why something cannot be measured
 
     @classmethod
@@ -91,6 +92,19 @@ class OpenedRun:
         opened = cls(key, label, run, data, own.eval())
         opened._take_over_measured()
         return opened
+
+    @contextmanager
+    def borrowed(self, quick: bool) -> Iterator[nn.Module]:
+        """The model to compute with, for this block: one after the other, or on a copy where it is not ``quick``.
+
+        So no picture under a slider waits for what takes long, such as occlusion.
+        """
+        with self._lock:
+            if quick:
+                yield self.model
+                return
+            own = copy.deepcopy(self.model)
+        yield own
 
     @property
     def method(self) -> str:
@@ -173,6 +187,16 @@ class OpenedRun:
             landscape = self.run.landscape()
             if landscape.attrs.get("epoch") == self.run.epochs:
                 self._landscape = landscape
+
+
+def check_weights(run: Run, settings: ServerSettings) -> None:
+    """Raise ``ValueError`` for a run whose weights are too large for the server to hold."""
+    megabytes, most = run.weights_bytes / 1e6, settings.weights_megabytes
+    if megabytes > most:
+        raise ValueError(
+            f"the weights of {run.name} take {megabytes:,.0f} MB, and this server opens at most {most:,g} MB; look at "
+            "a smaller model, or ask whoever runs it: smoot-explore serve --weights-megabytes"
+        )
 
 
 def _check_source(name: str, settings: ServerSettings | None) -> None:

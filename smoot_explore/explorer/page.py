@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,8 +38,10 @@ from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
+from smoot_explore.explorer.visits import BrowserTab, Visits
 from smoot_explore.runs.run import Run
 
+COMES_BACK_SECONDS = 60  # for which a page waits for the one before to lose its browser
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = ("run", "runs", "label")  # in the address: which there are, the disk tells
@@ -71,8 +74,12 @@ def close_engines() -> None:
     with _engines_lock:
         closing = [engine for engines in _engines for engine in engines]
         _engines.clear()
+    _visits.close()
     for engine in closing:
         engine.close()
+
+
+_visits = Visits()  # of this server
 
 
 def build_page(
@@ -92,14 +99,15 @@ def build_page(
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
     trainings, measurements = shared_engines(settings)
-    return ExplorerPage(SessionState(settings, trainings, models, runs, measurements)).page
+    return ExplorerPage(SessionState(settings, trainings, models, runs, measurements), _visits).page
 
 
 class ExplorerPage:
     """Binds the tabs to the state: what a choice, a training or an opened run leads to. One for each visitor."""
 
-    def __init__(self, state: SessionState) -> None:
-        self.state = state
+    def __init__(self, state: SessionState, visits: Visits | None = None) -> None:
+        self.state, self._visits = state, visits or Visits()
+        self.browser = BrowserTab()
         document = pn.state.curdoc
         self.changes = Changes(document)
         self.messages, self.activity, self.location = Messages(), Activity(), Location(state.address)
@@ -111,14 +119,19 @@ class ExplorerPage:
         self.rows: list[RunRow] = []
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
         self.layout = Layout(
-            self.sidebar.objects, self.messages.panel, self.train, heads, self._tab_makers(), self._choose_tab
+            self.sidebar.objects,
+            [self.browser, self.messages.panel],
+            self.train,
+            heads,
+            self._tab_makers(),
+            self._choose_tab,
         )
         self.page = self.layout.page
         self.clock = Clock(
             document,
             state.train,
             self._training_moved,
-            before=[self.changes.catch_up, self._follow_kept_runs],
+            before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
             after=[self.measuring.follow, self._show_place, self._show_details],
             afterwards=self._follow_location,
         )
@@ -126,18 +139,25 @@ class ExplorerPage:
         state.param.watch(lambda event: self.opening.open_run(), "run_key")
         state.param.watch(lambda event: self._compared_chosen(), "compared")
         self._compared_due = True  # to be opened when Compare is seen
+        self._comes_back_until = 0.0  # asks again whether the page before has lost its browser
+        self._awaited: set[str] = (
+            set()
+        )  # kinds of runs in the address of which it is not known yet which there are
+        self._opens_asked = False
         self._beginning = True
         self._complaints: list[str] = []  # of the beginning
         self._asked = self.location.asked()  # what the address says, as far as it is still to be read
         self._begin()
         if document is not None:
+            self._visits.begin(self.browser.page, state, self.clock.has_browser)
+            self.browser.param.watch(lambda event: self.changes.make(self._find), "before")
             close_until_drawn(document)
             pn.state.on_session_destroyed(lambda context: self._end())
             self.clock.start()
 
     def _end(self) -> None:
         self.changes.end()
-        self.state.close()
+        self._visits.leave(self.browser.page)
 
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 
@@ -147,12 +167,34 @@ class ExplorerPage:
         self._show_tab()
         schedule = self.changes.schedule
         Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
-        if any(
-            "kept/" in self._asked.get(name, "") for name in ("run", "runs")
-        ):  # maybe one that came just now
+        runs = " ".join(self._asked.get(name, "") for name in ("run", "runs"))
+        if "kept/" in runs:  # maybe one that came just now
+            self._awaited.add("kept")
             Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
-        else:
-            self._open_asked()
+        if "mine/" in runs and pn.state.curdoc is not None:  # the browser says which page it comes from
+            self._awaited.add("mine")
+        self._open_asked()
+
+    # Coming back: the tab of the browser showed a page before, which may have trained something
+
+    def _find(self) -> None:
+        self._comes_back_until = time.monotonic() + COMES_BACK_SECONDS
+        self._come_back()
+        self._awaited.discard("mine")
+        self._open_asked()
+
+    def _come_back(self) -> None:
+        if time.monotonic() > self._comes_back_until or self.state.has_trained:
+            return
+        left, later = self._visits.find(self.browser.before)
+        if not later:
+            self._comes_back_until = 0.0
+        if left is not None:
+            self.state.take_over(left)
+            left.close()
+            self._cleared()
+            self.sidebar.refresh()
+            self.train.watch_anew()
 
     def _read_address(self, *names: str) -> None:
         values = {name: self._asked.pop(name) for name in names if name in self._asked}
@@ -168,9 +210,14 @@ class ExplorerPage:
         if answer is not None:
             self._complain(f"The runs kept on this server cannot be listed: {reason(answer)}")
         self.state.catalogue.follow()
+        self._awaited.discard("kept")
         self._open_asked()
 
     def _open_asked(self) -> None:
+        """Open the runs of the address, once it is known which there are."""
+        if self._awaited or self._opens_asked:
+            return
+        self._opens_asked = True
         self._read_address("run", "runs")
         self.opening.open_run()
         self._show_tab()

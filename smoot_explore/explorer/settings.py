@@ -43,6 +43,9 @@ class ServerSettings:
         Trainings that may wait; further ones are refused.
     upload_megabytes
         Largest picture that a visitor may upload, in megabytes (1,000,000 bytes).
+    weights_megabytes
+        Largest weights of a visitor's or a kept run that the server itself opens for Image, Images, What if and
+        Compare, in megabytes. Larger models can be trained, since that is a worker's memory.
     work
         Folder for the runs of open pages, until they are kept; None is the system's for temporary files.
     scheduler
@@ -68,6 +71,7 @@ class ServerSettings:
     max_minutes: float = 60
     max_queue: int = 100
     upload_megabytes: float = 5
+    weights_megabytes: float = 400
     work: Path | None = None
     scheduler: Scheduler | None = None
 
@@ -92,7 +96,7 @@ class ServerSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"{name} must be a whole number of at least {low}, given {value!r}")
-        for name in ("max_minutes", "upload_megabytes"):
+        for name in ("max_minutes", "upload_megabytes", "weights_megabytes"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):  # NaN is none either
                 raise ValueError(f"{name} must be a number above 0, given {value!r}")
@@ -145,6 +149,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_minutes": (float, "a number"),
     "max_queue": (int, "a whole number"),
     "upload_megabytes": (float, "a number"),
+    "weights_megabytes": (float, "a number"),
     "work": (Path, "a folder"),
     "scheduler": (str, "an address"),
     "tls_ca": (Path, "a file"),

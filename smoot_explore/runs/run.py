@@ -228,6 +228,12 @@ class Run:
         return sorted(kept)
 
     @property
+    def weights_bytes(self) -> int:
+        """What the weights take on the disk, and about as much in memory."""
+        files = [self.path / f"{name}.safetensors" for name in ("model", "initial")]
+        return max(file.stat().st_size for file in files if file.is_file())
+
+    @property
     def processes(self) -> int:
         """How many processes trained it together, when it was made; see docs/scaling.md."""
         return self.description.get("processes", 1)

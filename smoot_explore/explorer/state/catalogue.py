@@ -18,7 +18,7 @@ from smoot_explore.engine.background import FILES
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.explorer.kept_runs import kept_runs
-from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.opened_runs import OpenedRun, check_weights
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run, bundled_runs, open_run
@@ -130,6 +130,18 @@ class Catalogue:
         self._collect()
         return key
 
+    @property
+    def has_own(self) -> bool:
+        """Whether there is a run trained on this page."""
+        return bool(self._own)
+
+    def take_over(self, left: Catalogue) -> None:
+        """Offer the runs that were trained on another page, which loses them."""
+        self._own, left._own = left._own, {}
+        self._own_opened, left._own_opened = left._own_opened, {}
+        self._trained = left._trained
+        self._collect()
+
     def keep(self, key: str, name: str) -> None:
         """Copy a run trained here to the server's folder, where every visitor finds it, and offer it.
 
@@ -211,6 +223,8 @@ class Catalogue:
 
     def _opened(self, key: str, run: Run) -> OpenedRun:
         label, own = self.label_of(key), self._own.get(key)
+        if key.startswith(("mine/", "kept/")):
+            check_weights(run, self._settings)
         if own is not None:
             opened = self._own_opened.get(key)
             if opened is None or opened.run.epochs != open_run(run.path).epochs:

@@ -179,8 +179,8 @@ class CompareState(param.Parameterized):
                 continue
             normalised = opened.data.normalize(split.images)
             try:
-                with opened.lock:
-                    maps[opened.label] = saliency(opened.model, normalised, split.labels, attribution).numpy()
+                with opened.borrowed(quick=attribution == "gradient") as model:
+                    maps[opened.label] = saliency(model, normalised, split.labels, attribution).numpy()
             except (
                 ValueError,
                 RuntimeError,

@@ -226,11 +226,11 @@ class ImageState(param.Parameterized):
         k = round(q.masked_fraction * one.n_pixels)
         of_image = (opened.key, opened.run.epochs, q.half, q.upload, q.image, q.attribution, q.signed)
         of_curve = (*of_image, q.order, q.fill)
-        with self._lock, opened.lock:
+        with self._lock, opened.borrowed(quick=q.attribution == "gradient") as model:
             kept_maps = self._kept.get("maps")
             maps = kept_maps[1] if kept_maps and kept_maps[0] == of_image else None
             seen = masking_effect(
-                opened.model,
+                model,
                 one,
                 k,
                 order=q.order,
@@ -241,9 +241,7 @@ class ImageState(param.Parameterized):
             )
             self._kept["maps"] = (of_image, seen.saliency)
             if self._kept.get("curve", (None,))[0] != of_curve:
-                curves = masking_curves(
-                    opened.model, one, LEVELS, q.order, q.fill, q.attribution, signed=q.signed
-                )
+                curves = masking_curves(model, one, LEVELS, q.order, q.fill, q.attribution, signed=q.signed)
                 kept = Curve(
                     curves,
                     str(image_class(curves).item()),
@@ -268,8 +266,8 @@ def predicted(images: torch.Tensor, opened: OpenedRun) -> Split:
     data = opened.data
     split = Split(images, torch.zeros(len(images), dtype=torch.int64), mean=data.mean, std=data.std,
                   class_names=data.class_names)  # fmt: skip
-    with opened.lock:
-        labels = masking_effect(opened.model, split, 0).clean_probabilities.argmax(1)
+    with opened.borrowed(quick=True) as model:
+        labels = masking_effect(model, split, 0).clean_probabilities.argmax(1)
     return replace(split, labels=torch.from_numpy(labels))
 
 

@@ -56,6 +56,7 @@ class SessionState(param.Parameterized):
     ) -> None:
         super().__init__()
         self.settings = settings
+        self._given = settings, engine, models, runs, measuring
         self._measuring = measuring or engine
         self.train = TrainState(settings, engine, models)
         self.image = ImageState()
@@ -133,6 +134,23 @@ class SessionState(param.Parameterized):
             partial(opened.take_curves, fill, attribution),
         )  # fmt: skip
         return self.measurement
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether something is or was trained here."""
+        return self.train.training is not None or self.catalogue.has_own
+
+    def apart(self) -> SessionState:
+        """A state that no page watches; it takes over what was trained here."""
+        other = SessionState(*self._given)
+        other.take_over(self)
+        return other
+
+    def take_over(self, left: SessionState) -> None:
+        """Go on with what was trained in another state, which is left without it."""
+        self.catalogue.take_over(left.catalogue)
+        self.train.take_over(left.train)
+        self.compared = [*self.compared, *(key for key in left.compared if key.startswith("mine/"))]
 
     def close(self) -> None:
         """End everything that goes on and free what was held."""

@@ -31,13 +31,20 @@ from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.watching import N_JUDGED, N_WATCHED, WATCH, WatchReport, choose, classes_of, look
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.opened_runs import OpenedRun, check_weights
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, bundled_reference, open_run
 from smoot_explore.views.flags import marked
 
 OWN_FOLDER = "a folder of images"
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
+
+
+_CHOICES = ("data_name", "folder", "image_size", "train_images", "model_name", "watch", "explained")
+_OF_A_TRAINING = (
+    "training", "run", "data", "started", "changes", "history", "seen", "seconds_left", "images_per_second", "step",
+    "steps_per_epoch", "status", "_loading",
+)  # fmt: skip
 
 
 class TrainState(param.Parameterized):
@@ -174,6 +181,19 @@ class TrainState(param.Parameterized):
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
         self.status = "new"
+
+    def take_over(self, left: TrainState) -> None:
+        """Go on with the training of another state, which is left without one."""
+        self.param.update(**{name: getattr(left, name) for name in _CHOICES})
+        self.config.param.update(**left.config.to_dict())
+        self._folder, left._folder, self._numbers = left._folder, None, left._numbers
+        if left.training is not None:
+            self.reset()
+            for name in _OF_A_TRAINING:
+                setattr(self, name, getattr(left, name))
+            left.training.follow(self.config)
+            left.training = None
+        left.reset()
 
     def close(self) -> None:
         """Stop and free everything; the session is over."""
@@ -338,11 +358,12 @@ class TrainState(param.Parameterized):
             run = None if self.run is None else open_run(self.run.path)
             if run is None or not run.epochs:
                 return None
+            check_weights(run, self.settings)
             model = run.load_model(self._own_model(run))
             return self._watched(model.eval(), run.record().k[-1].values)
         if self.watch not in opened.watched:  # the same for every visitor
-            with opened.lock:
-                opened.watched[self.watch] = self._watched(opened.model, self.history.k)
+            with opened.borrowed(quick=False) as model:
+                opened.watched[self.watch] = self._watched(model, self.history.k)
         return opened.watched[self.watch]
 
     def _own_model(self, run: Run) -> nn.Module | None:

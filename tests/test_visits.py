@@ -1,0 +1,148 @@
+"""A browser that loads the page again finds what it has trained; one that stays away is given up."""
+
+import gc
+import math
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from waiting import until
+from workers import ThreadWorkers
+
+from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer import visits
+from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.visits import Visits
+
+
+def small_model(data, seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(data.image_shape), data.n_classes))
+
+
+@pytest.fixture(autouse=True)
+def few_test_images(monkeypatch):
+    monkeypatch.setattr("smoot_explore.explorer.state.train.TEST_IMAGES", 24)
+
+
+def state_of(engine, folder):
+    made = SessionState(ServerSettings(runs=folder), engine, {"small": small_model})
+    made.train.param.update(data_name="shapes", model_name="small", train_images=40)
+    made.train.config.param.update(epochs=1000, batch_size=20, device="cpu", precision="float32")
+    return made
+
+
+@pytest.fixture
+def new_state(tmp_path):
+    engine, states = Engine(ThreadWorkers()), []
+
+    def make():
+        states.append(state_of(engine, tmp_path / "runs"))
+        return states[-1]
+
+    yield make
+    for state in states:
+        state.close()
+    engine.close()
+
+
+@pytest.fixture
+def training(new_state):
+    """A state whose training has an epoch."""
+    state = new_state()
+    state.train.start()
+    until(lambda: state.train.poll() and state.train.history.scores)
+    state.adopt_training()
+    return state
+
+
+def test_another_page_goes_on_with_a_training_its_history_and_its_sliders(training, new_state):
+    epochs = len(training.train.history.scores)
+    training.train.config.alpha = 20
+    until(lambda: training.train.poll() and training.train.changes)
+    new = new_state()
+    new.take_over(training)
+    training.close()
+    assert [new.train.status, new.train.config.alpha] == ["running", 20]
+    assert len(new.train.history.scores) == epochs
+    new.train.config.alpha = 30
+    until(lambda: new.train.poll() and len(new.train.changes) == 2)
+    assert [change.new for change in new.train.changes] == [20, 30]
+    assert "mine/1" in new.compared
+    assert new.catalogue.open("mine/1").run.path.is_dir()
+    assert not training.has_trained
+
+
+def test_sliders_of_a_page_that_lost_its_training_do_not_move_it(training, new_state):
+    new = new_state()
+    new.take_over(training)
+    training.train.config.alpha = 99
+    new.train.config.alpha = 30
+    until(lambda: new.train.poll() and new.train.changes)
+    assert [c.new for c in new.train.changes] == [30]
+
+
+def test_what_was_chosen_for_a_training_that_waits_is_kept(training, new_state):
+    waiting, new = new_state(), new_state()
+    waiting.train.param.update(train_images=60)
+    waiting.train.start()
+    new.take_over(waiting)
+    waiting.close()
+    assert (new.train.train_images, new.train.place) == (60, 1)
+
+
+def test_a_page_that_a_browser_shows_is_left_alone(training):
+    there = [True]
+    known = Visits()
+    known.begin("a name", training, lambda: there[0])
+    assert known.find("a name") == (None, True)
+    there[0] = False
+    assert known.find("another name") == (None, False)
+    assert known.find("a name") == (training, False)
+    assert known.find("a name") == (None, False)  # it is found once
+
+
+def test_a_page_without_a_browser_keeps_its_runs_but_not_its_place(training, monkeypatch):
+    monkeypatch.setattr(visits, "TRAINS_ON_SECONDS", 0.1)
+    running = training.train.training
+    known = Visits()
+    known.begin("a name", training, lambda: False)
+    known.leave("a name")
+    until(lambda: running.status == "stopped")
+    left, _ = known.find("a name")
+    assert left.catalogue.open("mine/1").run.epochs >= 1
+    left.close()
+
+
+def test_what_nobody_comes_back_for_is_deleted(training, monkeypatch):
+    monkeypatch.setattr(visits, "KEPT_SECONDS", 0.1)
+    folder = training.train.training.recipe.path.parent
+    known = Visits()
+    known.begin("a name", training, lambda: False)
+    known.leave("a name")
+    until(lambda: not folder.exists())
+    assert known.find("a name") == (None, False)
+
+
+def test_a_page_that_trained_nothing_is_forgotten_at_once(new_state):
+    known = Visits()
+    known.begin("a name", new_state(), lambda: False)
+    known.leave("a name")
+    assert known.find("a name") == (None, False)
+
+
+def test_what_a_page_has_drawn_is_not_kept_in_memory_with_its_runs(tmp_path):
+    known = Visits()
+    state = state_of(Engine(ThreadWorkers()), tmp_path)
+    state.train.start()
+    known.begin("a name", state, lambda: False)
+    known.leave("a name")
+    drawn = weakref.ref(state)  # the page holds on to it
+    del state
+    gc.collect()
+    assert drawn() is None
+    left, _ = known.find("a name")
+    assert left.has_trained
+    left.close()
