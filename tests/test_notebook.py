@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from types import SimpleNamespace
 
 import holoviews as hv
 import ipywidgets as widgets
@@ -12,6 +13,8 @@ import param
 import pytest
 import torch
 from matplotlib.figure import Figure
+from waiting import in_a_thread
+from workers import ThreadWorkers
 
 from smoot_explore import TrainingConfig, bundled_runs, create_model, load_data, train
 from smoot_explore.core.config import LiveValues
@@ -71,11 +74,16 @@ def data():
 def live(data):
     made = []
 
-    def make(watch=None, on_epoch=None, **settings):
+    def make(watch=None, on_epoch=None, client=None, **settings):
         settings = {"epochs": 2, "batch_size": 20, "device": "cpu", "precision": "float32", **settings}
         made.append(
             LiveTraining(
-                create_model("cnn", data), data, TrainingConfig(**settings), watch=watch, on_epoch=on_epoch
+                create_model("cnn", data),
+                data,
+                TrainingConfig(**settings),
+                watch=watch,
+                on_epoch=on_epoch,
+                client=client,
             )
         )
         return made[-1]
@@ -488,3 +496,80 @@ def test_a_training_leaves_the_callers_random_numbers_alone(live):
     torch.manual_seed(3)
     live().start().result()
     assert torch.equal(torch.rand(3), expected)
+
+
+# By a worker of a cluster: one of threads, which needs no client
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """What `live` makes is trained by these workers."""
+    workers = ThreadWorkers()
+    monkeypatch.setattr("smoot_explore.notebook.training.DaskWorkers", lambda connect: workers)
+    monkeypatch.setattr("smoot_explore.engine.training_work.REPORT_SECONDS", 0)
+    return {"client": workers}
+
+
+def test_a_worker_s_training_shows_what_the_kernel_s_does_and_leaves_its_weights_here(live, there, data):
+    told = []
+    training = live(on_epoch=told.append, **there)
+    model = create_model("cnn", data)
+    model.load_state_dict(training.model.state_dict())
+    records = training.start().result()
+    assert told == records
+    assert (training.status, training.words.value) == ("finished", "Finished after 2 epochs")
+    watched, drop, losses, k, _ = (part.sketch for part in training.picture._parts)
+    assert len(losses.layers[0].numbers[0]) == 6
+    assert re.match(r"Accuracy drop, AUC \d+\.\d %, n = 12\n", drop.title)
+    assert watched.layers[0].numbers[0].any()
+    assert numbers(training.picture, 3, 3) == k.layers[3].numbers[1].tolist()
+    settings = {"epochs": 2, "batch_size": 20, "device": "cpu", "precision": "float32"}
+    expected = in_a_thread(lambda: list(train(model, data, TrainingConfig(**settings))))()
+    np.testing.assert_array_equal([record.k for record in records], [record.k for record in expected])
+    for mine, plain in zip(training.model.parameters(), model.parameters(), strict=True):
+        assert torch.equal(mine, plain)
+
+
+def test_sliders_pause_and_stop_reach_a_worker(live, there, monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.training_work.LOOK_SECONDS", 0)
+    training = live(epochs=1000, **there)
+    initial, seen = training._initial_weights, training._seen
+    training.start()
+    until(lambda: training.records and training._seen is not seen)
+    training.config.k_min = 0.3
+    until(lambda: training.changes)
+    assert [(change.name, change.new) for change in training.changes] == [("k_min", 0.3)]
+    training.pause_button.click()
+    assert (training.status, training.train_button.description) == ("paused", "Go on")
+    time.sleep(0.5)
+    k = training._history.k
+    time.sleep(0.3)
+    assert training._history.k is k
+    training.train_button.click()
+    until(lambda: training._history.k is not k)
+    training.stop_button.click()
+    assert training.status == "stopped"
+    assert training.records == training.result()
+    weights = training.model.state_dict()
+    assert not all(torch.equal(weights[name], initial[name]) for name in initial)
+
+
+def test_a_worker_that_is_lost_is_told_of_and_another_begins_anew(live, there):
+    training = live(epochs=1000, **there)
+    training.start()
+    until(lambda: training.records)
+    first, (job,) = training.records, there["client"]._works
+    there["client"].lose(SimpleNamespace(name=job, worker=next(iter(there["client"]._channels))))
+    until(lambda: training.records is not first and training.records)
+    training.stop()
+    assert training.records[0].epoch == 1
+    np.testing.assert_array_equal(training.records[0].k, first[0].k)
+
+
+def test_a_worker_s_training_that_fails_says_so_and_can_be_started_again(live, there):
+    training = live(optimizer="sgd", learning_rate=1e30, **there)
+    with pytest.raises(RuntimeError, match="training failed: the (loss|weights)"):
+        training.start().result()
+    assert training.words.value.startswith("Failed: the ")
+    training.config.learning_rate = 0.01
+    assert len(training.start().result()) == 2

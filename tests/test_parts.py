@@ -8,8 +8,8 @@ from torch import nn
 pytest.importorskip("distributed")
 
 from smoot_explore import k_landscape, load_data, masking_curves
+from smoot_explore.core.choices import REGISTERED
 from smoot_explore.engine.cluster import close_workers, start_workers
-from smoot_explore.engine.parts import curves_in_parts, landscape_in_parts
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ PROTOCOLS = [
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=["plain", "drawing", "targets"])
-def test_curves_in_parts_are_those_of_one_process_bit_by_bit(client, noisy, split, protocol):
+def test_curves_by_workers_are_those_of_one_process_bit_by_bit(client, noisy, split, protocol):
     protocol = {"levels": 4, "memory_budget": 1_000_000, **protocol}
     told = []
     expected = on_one_thread(lambda: masking_curves(noisy, split, **protocol))
-    found = curves_in_parts(client, noisy, split, progress=lambda *done: told.append(done), **protocol)
+    found = masking_curves(noisy, split, client=client, progress=lambda *done: told.append(done), **protocol)
     xr.testing.assert_identical(found.compute(), expected)
     assert len(told) > 2
     assert told[-1] == (150, 150)
@@ -66,17 +66,34 @@ def test_own_maps_go_with_their_images(client, noisy, split):
     expected = on_one_thread(
         lambda: masking_curves(noisy, split, 4, maps={"mine": maps}, memory_budget=4_000_000)
     )
-    found = curves_in_parts(client, noisy, split, levels=4, maps={"mine": maps}, memory_budget=4_000_000)
+    found = masking_curves(noisy, split, 4, maps={"mine": maps}, memory_budget=4_000_000, client=client)
     xr.testing.assert_identical(found, expected)
 
 
-def test_a_landscape_in_parts_is_that_of_one_process_bit_by_bit(client, noisy, split):
+def test_a_landscape_by_workers_is_that_of_one_process_bit_by_bit(client, noisy, split):
     expected = on_one_thread(lambda: k_landscape(noisy, split, 4, draws=2, memory_budget=4_000_000))
     xr.testing.assert_identical(
-        landscape_in_parts(client, noisy, split, levels=4, draws=2, memory_budget=4_000_000), expected
+        k_landscape(noisy, split, 4, draws=2, memory_budget=4_000_000, client=client), expected
     )
+
+
+def brightness(model, images, labels, baseline):
+    return images - baseline
+
+
+def test_what_was_registered_here_is_known_to_the_workers(client, noisy, split, monkeypatch):
+    monkeypatch.setitem(REGISTERED["attribution"], "brightness", brightness)
+    asked = {"attribution": "brightness", "memory_budget": 4_000_000}
+    expected = on_one_thread(lambda: masking_curves(noisy, split, 4, **asked))
+    xr.testing.assert_identical(masking_curves(noisy, split, 4, client=client, **asked), expected)
+
+
+def test_a_part_of_a_larger_split_has_the_random_numbers_of_its_place(client, noisy, split):
+    asked = {"fill": "remaining", "first": 7, "memory_budget": 4_000_000}
+    expected = on_one_thread(lambda: masking_curves(noisy, split[7:], 4, **asked))
+    xr.testing.assert_identical(masking_curves(noisy, split[7:], 4, client=client, **asked), expected)
 
 
 def test_what_fails_in_a_part_is_raised_here(client, split):
     with pytest.raises(ValueError, match="must return logits of shape"):
-        curves_in_parts(client, nn.Flatten(0), split, levels=2)
+        masking_curves(nn.Flatten(0), split, 2, client=client)

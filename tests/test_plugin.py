@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from smoot_explore.explorer.makers import load_makers
 
 from smoot_explore import (
     Run,
@@ -20,6 +19,7 @@ from smoot_explore import (
 )
 from smoot_explore.cli.commands import main
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, REGISTERED
+from smoot_explore.engine.makers import load_makers
 from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import ImageState

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from smoot_explore.engine.cluster import Scheduler
 from smoot_explore.explorer.settings import PREFIX, ServerSettings
 
 
@@ -35,11 +36,24 @@ def test_every_setting_has_its_environment_variable(monkeypatch, tmp_path):
         "MAX_MINUTES": "7.5",
         "MAX_QUEUE": "0",
         "UPLOAD_MEGABYTES": "2",
+        "WEIGHTS_MEGABYTES": "100",
+        "WORK": str(tmp_path),
+        "SCHEDULER": "tls://lab:8786",
     }
     for name, text in values.items():
         monkeypatch.setenv(PREFIX + name, text)
     assert ServerSettings.from_environment() == ServerSettings(
-        tmp_path / "runs", tuple(folders), tmp_path, False, 3, 7.5, 0, 2.0
+        tmp_path / "runs",
+        tuple(folders),
+        tmp_path,
+        False,
+        3,
+        7.5,
+        0,
+        2.0,
+        100.0,
+        tmp_path,
+        Scheduler("tls://lab:8786"),
     )
     assert {name.lower() for name in values} == set(ServerSettings.__dataclass_fields__)
 
@@ -71,12 +85,41 @@ def test_a_variable_that_cannot_be_read_is_named(monkeypatch, name, text, what):
         ({"data_folders": "photos"}, "must be a list of folders"),
         ({"data_folders": ("nowhere",)}, "the data folder nowhere is not there"),
         ({"root": "nowhere"}, "the root nowhere is not there"),
+        ({"work": "nowhere"}, "the work folder nowhere is not there"),
         ({"runs": __file__}, "runs must be a folder, given the file"),
     ],
 )
 def test_what_cannot_be_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
         ServerSettings(**given)
+
+
+def test_tls_files_in_the_environment_go_with_the_scheduler(monkeypatch, tmp_path):
+    names = ("ca", "cert", "key")
+    for name in names:
+        (tmp_path / name).touch()
+        monkeypatch.setenv(f"{PREFIX}TLS_{name.upper()}", str(tmp_path / name))
+    with pytest.raises(ValueError, match="TLS files are for a scheduler; name its address too"):
+        ServerSettings.from_environment()
+    monkeypatch.setenv(PREFIX + "SCHEDULER", "tls://lab:8786")
+    files = [tmp_path / name for name in names]
+    assert ServerSettings.from_environment().scheduler == Scheduler("tls://lab:8786", *files)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"ca": __file__}, "TLS needs the files ca, cert and key together; name the cert and the key too"),
+        ({"ca": __file__, "key": __file__}, "name the cert too"),
+        (
+            {"ca": "nowhere", "cert": __file__, "key": __file__},
+            "nowhere is not there; name the ca of the sch",
+        ),
+    ],
+)
+def test_tls_files_that_are_missing_are_named(files, message):
+    with pytest.raises(ValueError, match=message):
+        Scheduler("tls://lab:8786", **files)
 
 
 def test_home_may_be_written_as_a_tilde(monkeypatch, tmp_path):

@@ -459,9 +459,9 @@ def call(*arguments):
         (["--over", "signed=maybe"], "signed is on or off"),
         (["--over", "alhpa=1"], "did you mean 'alpha'"),
         (["--over", "seed=1,2", "--seeds", "2"], "not both"),
-        (["--tls-ca", "ca.pem", "--seeds", "1"], "are for --scheduler"),
+        (["--tls-ca", "ca.pem", "--seeds", "1"], "TLS files are for a scheduler"),
         (["--scheduler", "tls://x:1", "--workers", "2", "--seeds", "1"], "has workers of its own"),
-        (["--scheduler", "tls://x:1", "--tls-ca", "ca.pem", "--seeds", "1"], "together"),
+        (["--scheduler", "tls://x:1", "--tls-ca", "ca.pem", "--seeds", "1"], "cert and the key too"),
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, told):

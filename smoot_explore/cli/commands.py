@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import param
@@ -18,6 +19,9 @@ from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.names import DATASETS
 from smoot_explore.plugin import load_plugin
 from smoot_explore.reproduction.experiments import SCALES
+
+if TYPE_CHECKING:
+    from smoot_explore.engine.cluster import Scheduler
 
 _FAILURES = (ValueError, TypeError, OSError, RuntimeError)
 
@@ -137,19 +141,38 @@ def model_options(command: Callable) -> Callable:
     return command
 
 
-def cluster_options(command: Callable) -> Callable:
-    """Options that say where worker processes are."""
+def scheduler_options(command: Callable) -> Callable:
+    """Options that say whose workers to use: the command's argument ``scheduler``, a `Scheduler` or None."""
     pem = click.Path(path_type=Path, dir_okay=False)
     options = [
         click.option("--scheduler", metavar="ADDRESS", help="Use the workers of a Dask scheduler, such as "
-                     "tls://host:8786. [worker processes on this computer]"),
+                     "tls://host:8786. [this computer]"),
         click.option("--tls-ca", type=pem, help="The scheduler's certificate authority, a PEM file."),
         click.option("--tls-cert", type=pem, help="This computer's certificate for it."),
         click.option("--tls-key", type=pem, help="The certificate's key."),
     ]  # fmt: skip
+
+    @functools.wraps(command)
+    def with_scheduler(
+        *arguments: Any,
+        scheduler: str | None,
+        tls_ca: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        **rest: Any,
+    ) -> Any:
+        from smoot_explore.engine.cluster import Scheduler
+
+        try:
+            found = Scheduler.of(scheduler, tls_ca, tls_cert, tls_key)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return command(*arguments, scheduler=found, **rest)
+
+    decorated: Callable = with_scheduler
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @main.command("train", short_help="Train a model and record every image's k.")
@@ -165,6 +188,7 @@ def cluster_options(command: Callable) -> Callable:
     "when it is finished. The same command can be given again and again, by a queue for example. Of a run that is "
     "there, --epochs, --device, --precision and the settings that may move during training may be new.",
 )
+@scheduler_options
 @training_options
 @json_option
 @click.pass_context
@@ -183,6 +207,7 @@ def train_command(
     model_options: tuple[str, ...],
     keep: str,
     resume: bool,
+    scheduler: Scheduler | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -192,6 +217,10 @@ def train_command(
     smoot-explore train runs/smoot --epochs 5
     smoot-explore train runs/photos --data ./photos --image-size 64 --method sgt
     smoot-explore train runs/smoot --resume --epochs 10
+    smoot-explore train /shared/runs/smoot --scheduler tls://lab:8786 --tls-ca ca.pem ...
+
+    With --scheduler one of its workers trains. It must see RUN, and the data that have to be downloaded, under the
+    same path.
     """
 
     from smoot_explore.cli.training import resume_run, train_run
@@ -200,11 +229,13 @@ def train_command(
         given = {
             n: v for n, v in ctx.params.items() if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE
         }
-        resume_run(run_folder, given, root, as_json)
+        resume_run(run_folder, given, root, as_json, scheduler)
         return
     source = (data_name, train_images, test_images, root, data_seed, image_size)
     config, kept = TrainingConfig(**settings), int(keep) if keep.isdecimal() else keep
-    train_run(run_folder, config, source, model_name, pretrained, model_options, kept, hold_out, as_json)
+    train_run(
+        run_folder, config, source, model_name, pretrained, model_options, kept, hold_out, as_json, scheduler
+    )
 
 
 @main.command("sweep", short_help="Train with each combination of the values of some settings.")
@@ -216,7 +247,7 @@ def train_command(
 )
 @click.option("--workers", type=click.IntRange(1),
               help="Worker processes on this computer, with one thread each. [one for each core]")  # fmt: skip
-@cluster_options
+@scheduler_options
 @data_options
 @model_options
 @training_options
@@ -228,10 +259,7 @@ def sweep_command(
     over: tuple[str, ...],
     seeds: int | None,
     workers: int | None,
-    scheduler: str | None,
-    tls_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
+    scheduler: Scheduler | None,
     data_name: str,
     train_images: int | None,
     test_images: int | None,
@@ -260,7 +288,7 @@ def sweep_command(
     source = (data_name, train_images, test_images, root, data_seed, image_size)
     model = (model_name, pretrained, model_options)
     kept = int(keep) if keep.isdecimal() else keep
-    with connected(scheduler, (tls_ca, tls_cert, tls_key), workers) as place:
+    with connected(scheduler, workers) as place:
         config = TrainingConfig(**settings)
         ctx.exit(run_sweep(folder, config, over, seeds, source, model, kept, place, as_json))
 
@@ -289,6 +317,7 @@ def sweep_command(
               help="Class II: the probability rises by more than this.")  # fmt: skip
 @click.option("--name", default="test", show_default=True, help="Name that the curves are kept under.")
 @root_option
+@scheduler_options
 @json_option
 def curves_command(
     run_folders: tuple[Path, ...],
@@ -302,6 +331,7 @@ def curves_command(
     tolerance: float,
     name: str,
     root: Path | None,
+    scheduler: Scheduler | None,
     as_json: bool,
 ) -> None:
     """Measure masking curves of trained runs, keep them in the runs, and print AUC and class II.
@@ -309,13 +339,15 @@ def curves_command(
     \b
     smoot-explore curves runs/smoot --fill black --fill mean
     smoot-explore curves runs/smoot --attribution gradient --attribution integrated_gradients --images 500
+
+    With --scheduler the images are shared out among its workers; RUN need be seen here alone.
     """
 
     from smoot_explore.cli.results import measure_runs
 
     measure_runs(
-        run_folders, name, images, root, tolerance, as_json, levels=levels, order=order, fill=list(fills),
-        attribution=list(attributions), signed=ranking == "signed", precision=precision,
+        run_folders, name, images, root, scheduler, tolerance, as_json, levels=levels, order=order,
+        fill=list(fills), attribution=list(attributions), signed=ranking == "signed", precision=precision,
     )  # fmt: skip
 
 
@@ -453,6 +485,9 @@ def reproduce_command(
               help="Size of an uploaded picture.")  # fmt: skip
 @click.option("--weights-megabytes", type=click.FloatRange(0, min_open=True), default=400, show_default=True,
               help="Size of a trained model's weights that the server opens to look at.")  # fmt: skip
+@click.option("--work", type=click.Path(path_type=Path),
+              help="Folder for the runs of open pages; a scheduler's workers must see it. [temporary]")  # fmt: skip
+@scheduler_options
 @click.option("--show/--no-show", default=False, show_default=True, help="Open the page in a browser.")
 def serve_command(
     port: int,
@@ -476,6 +511,8 @@ def serve_command(
     from smoot_explore.explorer.server import check_can_serve, serve, use_patient_threads
     from smoot_explore.explorer.settings import ServerSettings
 
+    if max_trainings and given["scheduler"] is not None:
+        raise click.UsageError("--max-trainings is for this computer; a --scheduler has workers of its own")
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
     check_can_serve(port, address, origins, network)
     use_patient_threads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from rich.table import Table
 from smoot_explore.cli.terminal import progress_bar, stderr, stdout
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.data.images import first_images
+from smoot_explore.engine.cluster import Scheduler
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, list_runs, open_run
 from smoot_explore.runs.table import columns, notes, records, varying
@@ -26,15 +28,17 @@ def measure_runs(
     name: str,
     images: int | None,
     root: Path | None,
+    scheduler: Scheduler | None,
     tolerance: float,
     as_json: bool,
     **protocol: Any,
 ) -> None:
-    """Measure masking curves of runs, keep them in the runs, and print the table."""
+    """Measure masking curves of runs, here or by a scheduler's workers, keep them in the runs, and print the table."""
     runs = [open_run(folder) for folder in folders]
-    for run in runs:
-        data = run.load_data(root)
-        measure(run, run.load_model(), first_images(data.test, images), name, **protocol)
+    with contextlib.nullcontext() if scheduler is None else scheduler.connect() as client:
+        for run in runs:
+            data = run.load_data(root)
+            measure(run, run.load_model(), first_images(data.test, images), name, client=client, **protocol)
     print_table(compare_runs(runs, tolerance, name), as_json)
 
 

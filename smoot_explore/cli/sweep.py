@@ -20,7 +20,7 @@ from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
 from smoot_explore.cli.training import name_and_value
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.load import load_data
-from smoot_explore.engine.cluster import TLSFiles, connect
+from smoot_explore.engine.cluster import Scheduler
 from smoot_explore.errors import unknown_name
 from smoot_explore.sweeps.sweep import sweep
 
@@ -28,25 +28,15 @@ _FAILED = r"\d+ of \d+ trainings failed"
 
 
 @contextmanager
-def connected(
-    scheduler: str | None, tls: Sequence[Path | None], workers: int | None
-) -> Iterator[dict[str, Any]]:
+def connected(scheduler: Scheduler | None, workers: int | None) -> Iterator[dict[str, Any]]:
     """Where to train, as arguments of `sweep`: on a scheduler's workers, or on this computer's."""
     if scheduler is None:
-        if any(tls):
-            raise click.UsageError("--tls-ca, --tls-cert and --tls-key are for --scheduler")
         yield {"workers": workers}
         return
     if workers is not None:
         raise click.UsageError("--workers is for this computer; a --scheduler has workers of its own")
-    files = [file for file in tls if file is not None]
-    if len(files) not in (0, 3):
-        raise click.UsageError("give --tls-ca, --tls-cert and --tls-key together")
-    client = connect(scheduler, TLSFiles(*files) if files else None)
-    try:
+    with scheduler.connect() as client:
         yield {"client": client}
-    finally:
-        client.close()
 
 
 def run_sweep(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,23 @@ from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import probed
-from smoot_explore.core.records import EpochRecord, StepRecord
+from smoot_explore.core.records import DropRecord, EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
 from smoot_explore.data.names import DATASETS
+from smoot_explore.engine.cluster import Scheduler
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.recipe import OnDisk
+from smoot_explore.engine.training_work import Ready, StepReport
+from smoot_explore.engine.trainings import Training
+from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.runs.table import counted
 
+Records = Generator[StepRecord | EpochRecord | DropRecord | None]
 DEMO_BATCH_SIZE = 64  # small, so that a few epochs are enough steps for the methods to come close
 
 
@@ -42,21 +50,31 @@ def train_run(
     keep: Any,
     hold_out: int | None,
     as_json: bool,
+    scheduler: Scheduler | None,
 ) -> None:
     """Train a new run and print its row; ``source`` are the arguments of `load_data`."""
+    _check_alone(scheduler)
     data = load_data(*source)
     if hold_out is not None:
         data = data.hold_out(hold_out, data.source["seed"], as_test=True)
     options = dict(name_and_value(text) for text in model_options)
     model = create_model(model_name, data, pretrained, config.seed, **options)
-    _train_and_print(Run.create(folder, config, model, data, keep), model, data, config, as_json)
+    run = Run.create(folder, config, model, data, keep)
+    if scheduler is None:
+        records = _records(run, model, data, config)
+    else:
+        records = _records_from(scheduler, run, config, source[3])
+    _train_and_print(run, records, config, as_json)
 
 
-def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: bool) -> None:
+def resume_run(
+    folder: Path, given: dict[str, Any], root: Path | None, as_json: bool, scheduler: Scheduler | None
+) -> None:
     """Go on with a run unless it is finished, and print its row.
 
     Of the options ``given``, by their parameters' names, those on data and model must be the run's.
     """
+    _check_alone(scheduler)
     first = _is_first()
     run = open_run(folder)
     _check_same(run, given)
@@ -71,7 +89,11 @@ def resume_run(folder: Path, given: dict[str, Any], root: Path | None, as_json: 
         if first:
             print_table(compare_runs([run]), as_json, folder=run.path)
         return
-    _train_and_print(run, run.load_model(), run.load_data(root), config, as_json)
+    if scheduler is None:
+        records = _records(run, run.load_model(), run.load_data(root), config)
+    else:
+        records = _records_from(scheduler, run, config, root)
+    _train_and_print(run, records, config, as_json)
 
 
 def _check_same(run: Run, given: dict[str, Any]) -> None:
@@ -98,9 +120,11 @@ def _check_same(run: Run, given: dict[str, Any]) -> None:
         )
 
 
-def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConfig, as_json: bool) -> None:
+def _train_and_print(run: Run, records: Records, config: TrainingConfig, as_json: bool) -> None:
     first = _is_first()
-    if not _train(run, model, data, config, quiet=as_json):
+    done = _train(run, records, config, quiet=as_json)
+    run = open_run(run.path)  # as a worker has left it
+    if not done:
         n = join_ranks().count
         command = "smoot-explore" if n == 1 else f"torchrun --nproc-per-node {n} -m smoot_explore"
         stderr.print(
@@ -110,6 +134,11 @@ def _train_and_print(run: Run, model: Any, data: ImageData, config: TrainingConf
         sys.exit(INTERRUPTED)
     if first:
         print_table(compare_runs([run]), as_json, folder=run.path)
+
+
+def _check_alone(scheduler: Scheduler | None) -> None:
+    if scheduler is not None and join_ranks().count > 1:
+        raise click.UsageError("torchrun trains in its own processes; leave out --scheduler, or torchrun")
 
 
 def _is_first() -> bool:
@@ -139,7 +168,7 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
                 )
         else:
             run = Run.create(folder, config, model, data)
-        if not _train(run, model, data, config, quiet=as_json):
+        if not _train(run, _records(run, model, data, config), config, quiet=as_json):
             stderr.print("stopped; the same command goes on from here")
             sys.exit(INTERRUPTED)
         runs[method], models[method] = run, run.load_model(model)
@@ -153,15 +182,47 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
         stdout.print(f"\nfigures (PNG, and SVG beside them):\n{pictures}", highlight=False, soft_wrap=True)
 
 
-def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, quiet: bool) -> bool:
-    """Train with a progress bar; False when the user interrupted it. The accuracy drops go into the run."""
-
+def _records(run: Run, model: Any, data: ImageData, config: TrainingConfig) -> Records:
+    """Those of a training here. The accuracy drops go into the run."""
     steps = count_steps(len(data.train), config.batch_size)
+    trained = train(model, data, config, run=run, every=max(1, steps // 20))
+    return probed(trained, model, data, config, run=run)  # type: ignore[return-value]  # a generator
+
+
+def _records_from(scheduler: Scheduler, run: Run, config: TrainingConfig, root: Path | None) -> Records:
+    """Those of a training by a worker of a scheduler, and None in between; closing it stops the training."""
+    stderr.print(
+        f"{run.path} is trained by a worker at {scheduler.address}, as soon as one is free", soft_wrap=True
+    )
+    engine = Engine(DaskWorkers(connect=scheduler.connect))
+    recipe = OnDisk(run.path.absolute(), root and root.absolute())
+    training = Training(engine, config, recipe, max_minutes=math.inf)
+    try:
+        training.start()
+        for reports in training.until_ended():
+            yield None
+            for report in reports:
+                if isinstance(report, StepReport):
+                    yield report.record
+                elif isinstance(report, EpochRecord):
+                    yield report
+                elif isinstance(report, Ready) and training.lost:
+                    stderr.print(f"its worker was lost; another goes on after epoch {report.epochs}")
+        if training.status == "failed":
+            raise RuntimeError(training.problem)
+    finally:
+        training.stop()
+        for _ in training.until_ended():
+            pass  # until it has ended
+        engine.close()
+
+
+def _train(run: Run, records: Records, config: TrainingConfig, *, quiet: bool) -> bool:
+    """Train with a progress bar; False when the user interrupted it."""
+    steps = count_steps(run.description["data"]["n_train"], config.batch_size)
     with progress_bar(f"{config.method}", config.epochs * steps, "epoch 0") as update:
-        update(completed=run.epochs * steps)
-        trained = train(model, data, config, run=run, every=max(1, steps // 20))
-        records = probed(trained, model, data, config, run=run)
         try:
+            update(completed=run.epochs * steps)
             for record in records:
                 if isinstance(record, StepRecord):
                     speed = f"epoch {record.epoch}/{config.epochs}  {record.images_per_second:,.0f} images/s"
@@ -170,8 +231,10 @@ def _train(run: Run, model: Any, data: ImageData, config: TrainingConfig, *, qui
                     update(completed=record.step)
                     if not quiet:
                         stdout.print(_epoch_line(config, record), highlight=False)
+                else:
+                    update()
         except KeyboardInterrupt:
-            records.close()  # type: ignore[attr-defined]
+            records.close()
             return False
     return True
 

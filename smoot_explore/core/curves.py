@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,10 +30,14 @@ from smoot_explore.core.levels import (
 )
 from smoot_explore.core.masking import check_patch, order_pixels
 from smoot_explore.core.models import plain_name
+from smoot_explore.core.parts import in_parts
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.errors import unknown_name
 from smoot_explore.schema import CURVES, labelled
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def masking_curves(
@@ -53,6 +57,7 @@ def masking_curves(
     seed: int = 0,
     first: int = 0,
     progress: Progress | None = None,
+    client: Client | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Probability of a class, and whether the prediction is right, as each image is masked step by step.
@@ -93,6 +98,10 @@ def masking_curves(
         Place of the first image in a larger split that is measured in parts: random numbers are those of its place.
     progress
         Called after each chunk with the images done and the images in all.
+    client
+        A Dask client: the images are shared out among the workers of its cluster, and ``progress`` is called after each
+        of their parts. In float32 the numbers are those of one worker, bit by bit where all compute with one kind of
+        processor and as many threads. None measures here.
     **options
         Of the attribution method, as in `saliency`, for example ``n_steps=8``.
 
@@ -116,6 +125,12 @@ def masking_curves(
     >>> curves.probability.dims, curves.masked_fraction.values.tolist()
     (('image', 'masked_fraction'), [0.0, 0.25, 0.5, 0.75, 1.0])
     """
+    if client is not None:
+        return in_parts(
+            masking_curves, client, model, split, first, progress, levels=levels, order=order, fill=fill,
+            attribution=attribution, signed=signed, patch=patch, target=target, maps=maps, precision=precision,
+            memory_budget=memory_budget, seed=seed, **options,
+        )  # fmt: skip
     fractions = masked_fractions(levels)
     fills = checked_names(fill, "fill", names("fill"))
     if maps is None:

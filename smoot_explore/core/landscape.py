@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
 from torch import nn
@@ -24,10 +26,14 @@ from smoot_explore.core.levels import (
     skip_noise,
 )
 from smoot_explore.core.masking import check_patch, draws_noise, order_pixels
+from smoot_explore.core.parts import in_parts
 from smoot_explore.core.rules import k_unit
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 from smoot_explore.schema import LANDSCAPE, labelled
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 def k_landscape(
@@ -46,6 +52,7 @@ def k_landscape(
     seed: int = 0,
     first: int = 0,
     progress: Progress | None = None,
+    client: Client | None = None,
 ) -> xr.Dataset:
     """Δ₁ and Δ₂..ₙ of every image as functions of k, for a model that stays as it is.
 
@@ -54,7 +61,7 @@ def k_landscape(
 
     Parameters
     ----------
-    model, split, attribution, signed, precision, memory_budget, seed, first, progress
+    model, split, attribution, signed, precision, memory_budget, seed, first, progress, client
         As in `masking_curves`.
     levels
         Number of equal steps from k = 0 to k = P, the number of pixels, or of patches.
@@ -68,6 +75,12 @@ def k_landscape(
     xr.Dataset
         ``label_change`` and ``runners_up_change``, ``(image, k)``; see docs/schema.md.
     """
+    if client is not None:
+        return in_parts(
+            k_landscape, client, model, split, first, progress, levels=levels, draws=draws, fill=fill,
+            attribution=attribution, signed=signed, top_n=top_n, patch=patch, precision=precision,
+            memory_budget=memory_budget, seed=seed,
+        )  # fmt: skip
     if draws < 1:
         raise ValueError(f"draws must be at least 1, given {draws}")
     checked_names(fill, "fill", names("fill"))

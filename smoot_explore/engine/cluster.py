@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 3  # workers that a job may take along before it is given up
+ANSWER_SECONDS = 10  # that a scheduler has to answer
+_TLS = ("ca", "cert", "key")
 _CONFIG = {
     "distributed.scheduler.worker-saturation": 1.0,  # first come, first served: none waits at a busy worker
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
@@ -39,19 +41,85 @@ _CONFIG = {
 
 
 @dataclass(frozen=True)
-class TLSFiles:
-    """Where the files lie that prove who may talk to a scheduler; PEM, as Dask takes them."""
+class Scheduler:
+    """Where a Dask scheduler is that is there already, and who may talk to it.
 
-    ca: Path
-    cert: Path
-    key: Path
+    Parameters
+    ----------
+    address
+        Such as ``tls://host:8786``.
+    ca, cert, key
+        PEM files of TLS, as Dask takes them: the scheduler's certificate authority, this computer's certificate, and
+        its key. None, all three, for a scheduler without TLS.
+
+    Raises
+    ------
+    ValueError
+        When a file is not there, or only some of the three are given.
+    """
+
+    address: str
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ca", "cert", "key"):
-            if not Path(getattr(self, name)).is_file():
-                raise ValueError(
-                    f"the TLS file {getattr(self, name)} is not there; name the {name} of the scheduler"
-                )
+        files = {name: getattr(self, name) for name in _TLS}
+        missing = [name for name, file in files.items() if file is None]
+        if 0 < len(missing) < len(files):
+            raise ValueError(
+                f"TLS needs the files ca, cert and key together; name the {' and the '.join(missing)} too"
+            )
+        for name, file in files.items():
+            if file is not None and not Path(file).is_file():
+                raise ValueError(f"the TLS file {file} is not there; name the {name} of the scheduler")
+
+    @classmethod
+    def of(
+        cls, address: str | None, ca: Path | None = None, cert: Path | None = None, key: Path | None = None
+    ) -> Scheduler | None:
+        """The scheduler that options name, None when they name none; ``ValueError`` for files without an address."""
+        if address is not None:
+            return cls(address, ca, cert, key)
+        if ca or cert or key:
+            raise ValueError("TLS files are for a scheduler; name its address too, such as tls://host:8786")
+        return None
+
+    def connect(self) -> Client:
+        """A client of it.
+
+        Raises
+        ------
+        OSError
+            When nobody answers there.
+        ValueError
+            When it is encrypted, and TLS files are given neither here nor in Dask's configuration.
+        ModuleNotFoundError
+            When Dask is not installed.
+        """
+        check_installed()
+        import dask
+        from distributed import Client, Security
+
+        own = dask.config.get("distributed.comm.tls.client.cert")
+        if self.address.startswith("tls:") and self.ca is None and not own:
+            raise ValueError(
+                f"the scheduler at {self.address} is encrypted; give --tls-ca, --tls-cert and --tls-key "
+                "(ca, cert and key of Scheduler)"
+            )
+        security = self.ca and Security(
+            tls_ca_file=str(self.ca),
+            tls_client_cert=str(self.cert),
+            tls_client_key=str(self.key),
+            require_encryption=True,
+        )
+        try:
+            return Client(self.address, security=security, timeout=ANSWER_SECONDS, set_as_default=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise OSError(
+                f"the scheduler at {self.address} does not answer ({error}); is it running, and are its TLS files "
+                "given?"
+            ) from error
 
 
 def start_workers(workers: int, *, threads: int | None = None, memory: int | None = None) -> Client:
@@ -144,26 +212,10 @@ def check_installed() -> None:
             )
 
 
-def connect(address: str, tls: TLSFiles | None = None) -> Client:
-    """A client of a scheduler that is there already, such as ``tls://host:8786``.
+def another(client: Client) -> Client:
+    """One more client of a client's scheduler: closing it leaves the first."""
+    from distributed import Client
 
-    Raises
-    ------
-    OSError
-        When nobody answers there.
-    """
-    check_installed()
-    from distributed import Client, Security
-
-    security = tls and Security(
-        tls_ca_file=str(tls.ca),
-        tls_client_cert=str(tls.cert),
-        tls_client_key=str(tls.key),
-        require_encryption=True,
+    return Client(
+        client.scheduler.address, security=client.security, timeout=ANSWER_SECONDS, set_as_default=False
     )
-    try:
-        return Client(address, security=security, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise OSError(
-            f"the scheduler at {address} does not answer ({error}); is it running, and are its TLS files given?"
-        ) from error

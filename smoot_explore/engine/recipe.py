@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import nn
 
@@ -22,7 +23,14 @@ class Prepared(NamedTuple):
 
     model: nn.Module
     data: ImageData
-    run: Run
+    run: Run | None
+
+
+class Preparation(Protocol):
+    """What a training is made from; picklable."""
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """Model, data and run for a training with these settings."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,50 @@ class Recipe:
             model = make(self.model_name, self.maker, data, config.seed)
         else:
             model = create_model(self.model_name, data, seed=config.seed)
-        if not self.path.parent.is_dir():  # deleted meanwhile, or not shared with this computer
-            raise FileNotFoundError(
-                f"the worker at {platform.node()} does not see the folder {self.path.parent}; name a folder that all "
-                "workers share"
-            )
+        if not self.path.parent.is_dir():
+            raise _unseen(self.path.parent)
         if (self.path / "config.json").is_file():
             return Prepared(model, data, open_run(self.path, model=model, data=data))
         return Prepared(model, data, Run.create(self.path, config, model, data))
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """A run that is there: its folder says what to train.
+
+    Parameters
+    ----------
+    path
+        The folder, absolute.
+    root
+        As for `load_data`.
+    """
+
+    path: Path
+    root: Path | None = None
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """The run as it stands; ``FileNotFoundError`` where it is not seen."""
+        if not (self.path / "config.json").is_file():
+            raise _unseen(self.path)
+        run = open_run(self.path)
+        return Prepared(run.load_model(), run.load_data(self.root), run)
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """A model and data as they are here. No run is written: when a worker is lost, another begins anew."""
+
+    model: nn.Module
+    data: ImageData
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """A copy of the model: another attempt begins with the same weights."""
+        return Prepared(copy.deepcopy(self.model), self.data, None)
+
+
+def _unseen(folder: Path) -> FileNotFoundError:
+    """Of a folder that was deleted meanwhile, or is not shared with this computer."""
+    return FileNotFoundError(
+        f"the worker at {platform.node()} does not see the folder {folder}; name a folder that all workers share"
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.config import LiveValues, TrainingConfig
@@ -17,7 +17,7 @@ from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepReco
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import Split
 from smoot_explore.engine.channel import Channel
-from smoot_explore.engine.recipe import Prepared, Recipe
+from smoot_explore.engine.recipe import Preparation, Prepared
 from smoot_explore.engine.watching import classes_of, look
 
 REPORT_SECONDS = 0.25  # between two looks at the progress
@@ -75,7 +75,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ready:
-    """Model, data and run are there; the run holds so many epochs already, with live changes."""
+    """Model, data and run are there; a run may hold epochs already, with live changes."""
 
     start_config: dict[str, Any]
     epochs: int
@@ -103,6 +103,13 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """The weights at the end of a training that no run holds."""
+
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
 class TrainingWork:
     """A training as a job. Its first order must be `Begin`; the others come at any time.
 
@@ -114,7 +121,7 @@ class TrainingWork:
         Computing time after which it ends with an error.
     """
 
-    recipe: Recipe
+    recipe: Preparation
     max_minutes: float = 60
 
     def __call__(self, channel: Channel) -> str:
@@ -127,12 +134,13 @@ class _Stopped(Exception):  # noqa: N818
 
 
 class _Trainer:
-    def __init__(self, recipe: Recipe, max_minutes: float, channel: Channel) -> None:
+    def __init__(self, recipe: Preparation, max_minutes: float, channel: Channel) -> None:
         self._recipe, self._max_minutes, self._channel = recipe, max_minutes, channel
         self._config = TrainingConfig()
         self._held = self._stopping = False
         self._chooser: Chooser | None = None  # a new choice of watched images, still to be made
-        self._step, self._seconds = 0, 0.0
+        self._step, self._first_step, self._seconds = 0, 0, 0.0
+        self._prepared: Prepared | None = None
         self._k: np.ndarray | None = None  # after the latest step
         self._watched = np.empty(0, int)
         self._classes: np.ndarray | None = None
@@ -144,19 +152,22 @@ class _Trainer:
             if not self._goes_on():
                 raise _Stopped
             self._train()
+            status = "finished"
         except _Stopped:
-            return "stopped"
-        return "finished"
+            status = "stopped"
+        if self._prepared is not None and self._prepared.run is None:
+            weights = self._prepared.model.state_dict()
+            self._channel.report(Learnt({name: tensor.cpu() for name, tensor in weights.items()}))
+        return status
 
     def _train(self) -> None:
-        prepared = model, data, run = self._recipe.prepare(self._config)
-        if run.epochs:  # another worker's, which was lost
-            live = self._config.live_values()
-            self._config = run.config
-            self._config.param.update(**live._asdict())
+        self._prepared = prepared = model, data, run = self._recipe.prepare(self._config)
         self._steps_per_epoch = count_steps(len(data.train), self._config.batch_size)
-        self._step = self._first_step = run.journal["step"]
-        self._channel.report(Ready(run.start_config, run.epochs, self._steps_per_epoch, tuple(run.changes)))
+        ready = Ready(self._config.to_dict(), 0, self._steps_per_epoch)
+        if run is not None:
+            self._step = self._first_step = run.journal["step"]
+            ready = Ready(run.start_config, run.epochs, self._steps_per_epoch, tuple(run.changes))
+        self._channel.report(ready)
         on_cpu = choose_hardware(self._config.device).device.type == "cpu"
         every = 1 if on_cpu else min(8, self._steps_per_epoch)  # each report waits for the device
         self._probe = AccuracyDropProbe(data.test, precision=self._config.precision)

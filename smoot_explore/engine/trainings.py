@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
 
 from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.engine.engine import Engine, Job
-from smoot_explore.engine.recipe import Recipe
+from smoot_explore.engine.recipe import Preparation
 from smoot_explore.engine.training_work import (
     Begin,
     Chooser,
     GoOn,
     Hold,
+    Learnt,
     Move,
     Ready,
     Standing,
@@ -25,10 +28,11 @@ from smoot_explore.engine.training_work import (
 )
 from smoot_explore.engine.watching import WatchReport
 
-Report = StepReport | WatchReport | EpochRecord | DropRecord | Ready
+Made = TypeVar("Made", bound=Preparation)
+Report = StepReport | WatchReport | EpochRecord | DropRecord | Ready | Learnt
 
 
-class Training:
+class Training(Generic[Made]):
     """One training: the page gives commands, a worker process carries them out and reports.
 
     When its worker is lost, another goes on from the last completed epoch: a second `Ready` among the reports says so.
@@ -38,16 +42,14 @@ class Training:
     engine
         Carries it out.
     config
-        Read when it begins; its live values may be set at any time.
+        Read when it first begins; its live values may be set at any time.
     recipe
         Of model, data and run.
     max_minutes
         Computing time after which the training is stopped.
     """
 
-    def __init__(
-        self, engine: Engine, config: TrainingConfig, recipe: Recipe, max_minutes: float = 60
-    ) -> None:
+    def __init__(self, engine: Engine, config: TrainingConfig, recipe: Made, max_minutes: float = 60) -> None:
         self.config, self.recipe = config, recipe
         self.ready: Ready | None = None  # once the run is there
         self.status = "new"  # queued, preparing, running, paused, stopped, finished, failed
@@ -63,6 +65,7 @@ class Training:
         self._lock = threading.RLock()
         self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
         self._chooser: Chooser | None = None
+        self._settings: dict[str, Any] = {}  # with which it first began
         self._watcher: Any = None  # of the live values, from its start to its end
 
     @property
@@ -144,6 +147,15 @@ class Training:
             taken.append(self._reports.popleft())
         return taken
 
+    def until_ended(self, seconds: float = 0.05) -> Iterator[list[Report]]:
+        """`reports` every so many seconds, until it has ended and all are told."""
+        ended = False
+        while not ended:
+            ended = self.ended
+            yield self.reports()
+            if not ended:
+                time.sleep(seconds)
+
     # What the engine calls
 
     def _begun(self, attempt: int) -> None:
@@ -152,7 +164,9 @@ class Training:
                 return
             self.lost = attempt - 1
             self.status = "preparing"
-            self._engine.order(self._job, Begin(self.config.to_dict(), self._held, self._chooser))
+            self._settings = self._settings or self.config.to_dict()
+            settings = self._settings | self.config.live_values()._asdict()
+            self._engine.order(self._job, Begin(settings, self._held, self._chooser))
 
     def _heard(self, report: Any) -> None:
         with self._lock:

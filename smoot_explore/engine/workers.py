@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from smoot_explore.core.registered import Registered
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
 from smoot_explore.engine.cluster import close_workers, kill_process, start_workers
 from smoot_explore.errors import reason
@@ -47,11 +48,13 @@ class DaskWorkers:
     Parameters
     ----------
     n
-        Processes on this computer, a job each.
+        Processes on this computer, a job each; those of a cluster are counted when it is given one.
     threads, memory
         Of each, as for `start_workers`.
     connect
-        Gives a client of a Dask cluster to compute on in their place.
+        Gives a client of a Dask cluster to compute on in their place. It is asked again after the connection was lost.
+    priority
+        Jobs of a higher one begin before those of others on the same cluster.
     """
 
     def __init__(
@@ -61,9 +64,10 @@ class DaskWorkers:
         threads: int | None = None,
         memory: int | None = None,
         connect: Callable[[], Client] | None = None,
+        priority: int = 0,
     ) -> None:
         self.n = n
-        self._threads, self._memory, self._connect = threads, memory, connect
+        self._threads, self._memory, self._connect, self._priority = threads, memory, connect, priority
         self._client: Client | None = None
         self._reports: Queue | None = None
         self._futures: dict[str, Future] = {}
@@ -74,12 +78,18 @@ class DaskWorkers:
 
     def submit(self, name: str, work: Work) -> None:
         """Have a job done, after those that were submitted before it."""
+        import dask
         from dask._task_spec import Task
 
         client = self._started()
+        if self._connect is not None:
+            self.n = max(1, sum(client.nthreads().values()))
         # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
-        task = Task(name, carry_out, name, work, self._reports, self._threads, _data_producer=True)
-        future = client.get({name: task}, name, sync=False)
+        arguments = (name, work, self._reports, self._threads, Registered())
+        task = Task(name, carry_out, *arguments, _data_producer=True)
+        # A model, and data at hand, go with their job: Dask would warn of some megabytes.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            future = client.get({name: task}, name, sync=False, priority=self._priority)
         self._futures[name] = future
         future.add_done_callback(lambda done: self._over(name, done))
 
@@ -133,14 +143,20 @@ class DaskWorkers:
                 messages = reports.get(batch=True) or [reports.get()]
             except (Exception, CancelledError) as error:
                 if self._client is client:
-                    for name in list(self._futures):
-                        self._failed(name, f"the connection to the workers is lost ({reason(error)})")
+                    self._lost(client, reason(error))
                 return
             for name, attempt, report in messages:
                 try:
                     self._heard(name, attempt, pickle.loads(report))
                 except Exception as error:  # such as a class that this process does not know
                     self._failed(name, f"what it reports cannot be read: {reason(error)}")
+
+    def _lost(self, client: Client, why: str) -> None:
+        """Give up a client that has no scheduler any more: the next job looks for one anew."""
+        names, self._futures, self._client = list(self._futures), {}, None
+        for name in names:
+            self._failed(name, f"the connection to the workers is lost ({why})")
+        close_workers(client)
 
     def _over(self, name: str, future: Future) -> None:
         """What a job itself cannot tell. Its own end comes with its reports, after the last of them."""
@@ -153,19 +169,20 @@ class DaskWorkers:
         elif future.status == "error":
             self._failed(name, reason(future.exception()))
         elif future.status in ("cancelled", "lost"):
-            self._failed(name, "the worker processes are no longer there")
+            self._failed(name, "the connection to the workers is lost")
 
 
 _channels: dict[str, Channel] = {}  # of the attempts that this process is at
 
 
-def carry_out(name: str, work: Work, reports: Queue, threads: int | None) -> None:
+def carry_out(name: str, work: Work, reports: Queue, threads: int | None, registered: Registered) -> None:
     """Do a job, in a worker."""
     import torch
     from distributed import get_worker
 
     worker, attempt = get_worker(), uuid.uuid4().hex
     torch.set_num_threads(threads or worker.state.nthreads)
+    registered.register()
 
     def send(report: Any) -> None:
         reports.put((name, attempt, pickle.dumps(report)))  # the scheduler only passes it on

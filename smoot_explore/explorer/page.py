@@ -62,8 +62,10 @@ def shared_engines(settings: ServerSettings) -> Engines:
     """The engines of this server; made for the first page."""
     with _engines_lock:
         if not _engines:
-            trainings = Engine(DaskWorkers(settings.max_trainings), max_queue=settings.max_queue)
-            _engines.append(Engines(trainings, Engine(DaskWorkers(threads=1))))
+            connect = None if settings.scheduler is None else settings.scheduler.connect
+            trainings = DaskWorkers(settings.max_trainings, connect=connect)
+            measurements = DaskWorkers(threads=1, connect=connect, priority=1)  # before trainings that wait
+            _engines.append(Engines(Engine(trainings, max_queue=settings.max_queue), Engine(measurements)))
         return _engines[0]
 
 

@@ -15,6 +15,8 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoot_explore.explorer.settings import ServerSettings
@@ -72,12 +74,18 @@ def serve(
     Raises
     ------
     OSError
-        When the port is taken, or the address is none of this computer's.
+        When the port is taken, the address is none of this computer's, or the scheduler does not answer.
     ValueError
         When an origin or the address is unusable, or the address needs ``network``.
     ModuleNotFoundError
         When Panel is not installed.
     """
+    # The runs of all pages lie in one folder, which goes with the server: Bokeh does not end the sessions when it
+    # stops. A training may still write for a moment, hence no complaint about leftovers.
+    temporary = tempfile.TemporaryDirectory(
+        prefix="smoot_explore-", dir=settings.work, ignore_cleanup_errors=True
+    )
+    settings = replace(settings, work=Path(temporary.name))
     server = create_server(
         settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
     )
@@ -102,17 +110,12 @@ def serve(
 
     endings = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(ending, stop) for ending in endings]
-    # All temporary files of the sessions lie in one folder, which goes with the server: Bokeh does not end the
-    # sessions when it stops. A training may still write for a moment, hence no complaint about leftovers.
-    temporary = tempfile.TemporaryDirectory(prefix="smoot_explore-", ignore_cleanup_errors=True)
     server.start()
     loop.add_callback(announce)
     try:
-        tempfile.tempdir = temporary.name
         loop.start()
     finally:
         close_engines()
-        tempfile.tempdir = None
         temporary.cleanup()
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
             signal.signal(ending, handler)
@@ -131,6 +134,8 @@ def create_server(
 ) -> Server:
     """The server, listening but not started; see `serve`."""
     check_can_serve(port, address, origins, network)
+    if settings.scheduler is not None:  # said now, not to the first visitor
+        settings.scheduler.connect().close()
     # Both would silently undo what is decided here: who may connect, and that nothing comes from elsewhere.
     for variable in ("BOKEH_ALLOW_WS_ORIGIN", "BOKEH_RESOURCES"):
         os.environ.pop(variable, None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smoot_explore.compute.cores import cores
+from smoot_explore.engine.cluster import Scheduler
 
 PREFIX = "SMOOT_EXPLORE_"  # of the environment variables
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -34,7 +35,8 @@ class ServerSettings:
     keep_runs
         Whether visitors may keep a trained run in ``runs``, where all others see it.
     max_trainings
-        Trainings that compute at the same time; the others wait. By default half of the cores.
+        Trainings that compute at the same time on this computer; the others wait. By default half of the cores. On a
+        scheduler's workers it is as many as these have threads.
     max_minutes
         Computing time after which a training is stopped, in minutes.
     max_queue
@@ -44,6 +46,11 @@ class ServerSettings:
     weights_megabytes
         Largest weights of a visitor's or a kept run that the server itself opens for Image, Images, What if and
         Compare, in megabytes. Larger models can be trained, since that is a worker's memory.
+    work
+        Folder for the runs of open pages, until they are kept; None is the system's for temporary files.
+    scheduler
+        Trainings and measurements are made by its workers, which must see ``work`` under the same path; None starts
+        worker processes on this computer.
 
     Raises
     ------
@@ -65,6 +72,8 @@ class ServerSettings:
     max_queue: int = 100
     upload_megabytes: float = 5
     weights_megabytes: float = 400
+    work: Path | None = None
+    scheduler: Scheduler | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.data_folders, str | os.PathLike):
@@ -73,12 +82,14 @@ class ServerSettings:
             "runs": Path(self.runs).expanduser(),
             "data_folders": tuple(Path(folder).expanduser() for folder in self.data_folders),
             "root": None if self.root is None else Path(self.root).expanduser(),
+            "work": None if self.work is None else Path(self.work).expanduser(),
         }
         for name, value in paths.items():
             object.__setattr__(self, name, value)
         if self.runs.exists() and not self.runs.is_dir():
             raise ValueError(f"runs must be a folder, given the file {self.runs}")
-        for name, folder in [("root", self.root), *(("data folder", folder) for folder in self.data_folders)]:
+        named = [("root", self.root), ("work folder", self.work)]
+        for name, folder in [*named, *(("data folder", folder) for folder in self.data_folders)]:
             if folder is not None and not folder.is_dir():
                 raise ValueError(f"the {name} {folder} is not there; make the folder, or name another")
         for name, low in (("max_trainings", 1), ("max_queue", 0)):
@@ -95,7 +106,8 @@ class ServerSettings:
         """The settings in environment variables, such as ``SMOOT_EXPLORE_MAX_TRAININGS=4``.
 
         A variable for each field; where there is none or an empty one, the default holds. ``DATA_FOLDERS``
-        are separated like those of ``PATH``, ``KEEP_RUNS`` is yes or no.
+        are separated like those of ``PATH``, ``KEEP_RUNS`` is yes or no. The scheduler's address has its TLS files
+        beside it: ``SCHEDULER``, ``TLS_CA``, ``TLS_CERT``, ``TLS_KEY``.
 
         Raises
         ------
@@ -103,19 +115,19 @@ class ServerSettings:
             When a variable's text is not what its field takes.
         """
         given = {}
-        for name in (setting.name for setting in fields(cls)):
+        for name, (read, what) in _READERS.items():
             variable = PREFIX + name.upper()
             text = os.environ.get(variable, "").strip()
             if not text:
                 continue
-            read, what = _READERS[name]
             try:
                 given[name] = read(text)
             except ValueError:
                 raise ValueError(
                     f"the environment variable {variable} must be {what}, given {text!r}"
                 ) from None
-        return cls(**given)
+        address = [given.pop(name, None) for name in ("scheduler", "tls_ca", "tls_cert", "tls_key")]
+        return cls(**given, scheduler=Scheduler.of(*address))
 
 
 def _folders(text: str) -> tuple[Path, ...]:
@@ -138,4 +150,9 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "max_queue": (int, "a whole number"),
     "upload_megabytes": (float, "a number"),
     "weights_megabytes": (float, "a number"),
+    "work": (Path, "a folder"),
+    "scheduler": (str, "an address"),
+    "tls_ca": (Path, "a file"),
+    "tls_cert": (Path, "a file"),
+    "tls_key": (Path, "a file"),
 }

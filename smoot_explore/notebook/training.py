@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -30,6 +32,13 @@ from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepReco
 from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
+from smoot_explore.engine.cluster import another
+from smoot_explore.engine.engine import Engine
+from smoot_explore.engine.recipe import AtHand
+from smoot_explore.engine.training_work import Learnt, Ready, StepReport
+from smoot_explore.engine.trainings import Report, Training
+from smoot_explore.engine.watching import WatchReport
+from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
 from smoot_explore.notebook.picture import Picture, with_still
@@ -41,6 +50,9 @@ from smoot_explore.views.pictures import masking
 from smoot_explore.views.sketch import Sketch, element
 from smoot_explore.views.training import losses
 from smoot_explore.views.trajectories import k_trajectories, single_k
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 DRAWING_SECONDS = 0.15  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
@@ -58,8 +70,8 @@ _running_lock = threading.Lock()
 class LiveTraining(widgets.VBox):
     """A training with its pictures, its buttons, and sliders that take effect at the next step.
 
-    It runs in a thread of its own, which ends with the training. Starting a second one, in this cell or in
-    another, stops the first.
+    It runs in a thread of its own, which ends with the training, or by a worker of a Dask cluster. Starting a second
+    one, in this cell or in another, stops the first.
 
     Parameters
     ----------
@@ -73,6 +85,10 @@ class LiveTraining(widgets.VBox):
         Positions of the training images to watch; by default the first of each label, eight at most.
     on_epoch
         Called in the training's thread with each `EpochRecord`.
+    client
+        A Dask client: a worker of its cluster trains, and gets the model and the data, which must be picklable. The
+        model here has what was learnt when the training ends; it keeps its weights where a worker had to be ended.
+        When a worker is lost, another begins anew. None trains in the kernel.
 
     Examples
     --------
@@ -91,13 +107,14 @@ class LiveTraining(widgets.VBox):
         *,
         watch: Sequence[int] | None = None,
         on_epoch: Callable[[EpochRecord], object] | None = None,
+        client: Client | None = None,
     ) -> None:
         if _running is not None and _running._trains(model):
             _running.stop()
         self.model, self.data, self.config = model, data, config
         self.status = "ready"  # ready, running, paused, finished, stopped, failed
         self.records: list[EpochRecord] = []
-        self._on_epoch = on_epoch
+        self._on_epoch, self._client = on_epoch, client
         self._initial_weights = copy.deepcopy(model.state_dict())
         self._positions = _first_of_each_label(data, 8) if watch is None else np.asarray(watch, int)
         self._thread: threading.Thread | None = None
@@ -214,23 +231,29 @@ class LiveTraining(widgets.VBox):
         return self.busy and self.model is model
 
     def _prepare(self) -> None:
-        self.records, self._error = [], None
-        settings = self.config.to_dict()
-        self._most_k = most_k(settings, self.data.n_pixels)
-        k = np.full(len(self.data.train), start_k(settings, self._most_k))
-        self._history = History(None if self.config.method == "traditional" else k, k_unit(settings))
-        self._start_bounds = (self.config.k_min, self.config.k_max)
+        self._error = None
+        self._steps_per_epoch = count_steps(len(self.data.train), self.config.batch_size)
+        self._forget()
         self._kept = Kept()
         self._stopping.clear()
         self._going.set()
         self._watched = self.data.train[self._positions]
-        self.bar.value = 0.0
         self._seen = self._look()
         self._ask_for_a_drawing()
 
+    def _forget(self) -> None:
+        """Nothing was told of the training yet."""
+        settings = self.config.to_dict()
+        self._most_k = most_k(settings, self.data.n_pixels)
+        k = np.full(len(self.data.train), start_k(settings, self._most_k))
+        self.records = []
+        self._start_bounds = (self.config.k_min, self.config.k_max)
+        self._history = History(None if self.config.method == "traditional" else k, k_unit(settings))
+        self.bar.value = 0.0
+
     def _work(self) -> None:
         try:
-            status = self._train()
+            status = self._train() if self._client is None else self._train_on(self._client)
         except Exception as error:  # told in the page and by result(); the kernel goes on
             self._error, status = error, "failed"
         words = {"finished": "Finished", "stopped": "Stopped", "failed": f"Failed: {self._error}"}[status]
@@ -261,7 +284,8 @@ class LiveTraining(widgets.VBox):
                     next_look = looked + (looked - now) / LOOKING_SHARE
                     next_epoch_look = looked + (looked - now) / EPOCH_LOOKING_SHARE
                 if now >= next_words and isinstance(record, StepRecord):
-                    self._say(record, seconds)
+                    left = record.steps_per_epoch * self.config.epochs - record.step
+                    self._say(record, left * seconds / record.step)
                     self._ask_for_a_drawing()
                     # The median: some of them wait for Python's garbage collection.
                     usual = statistics.median(self._drawings)
@@ -275,6 +299,57 @@ class LiveTraining(widgets.VBox):
         self._seen = self._look()
         return "stopped" if self._stopping.is_set() else "finished"
 
+    def _train_on(self, client: Client) -> str:
+        """Have a worker train; the thread gives it orders, and collects what it reports."""
+        with models:
+            model = copy.deepcopy(self.model).cpu()
+        engine = Engine(DaskWorkers(connect=partial(another, client)))
+        training = Training(engine, self.config, AtHand(model, self.data), max_minutes=math.inf)
+        training.watch(partial(_always, self._positions))
+        try:
+            training.start()
+            stopped = False
+            for reports in training.until_ended():
+                if stopped:
+                    pass
+                elif self._stopping.is_set():
+                    training.stop()
+                    stopped = True
+                elif not self._going.is_set():
+                    training.pause()
+                else:
+                    training.start()
+                for report in reports:
+                    self._take(report)
+                self._history.changes = [
+                    ((change.step - 1) / self._steps_per_epoch, change) for change in training.changes
+                ]
+                if reports:
+                    self._ask_for_a_drawing()
+        finally:
+            engine.close()
+        if training.status == "failed":
+            raise RuntimeError(training.problem)
+        return training.status
+
+    def _take(self, report: Report) -> None:
+        """What a worker reports."""
+        if isinstance(report, Ready):
+            if self.records or self.bar.value:  # another worker's, which was lost
+                self._forget()
+                self._tell(self.status, "The worker was lost; another begins anew")
+        elif isinstance(report, StepReport):
+            self._collect(report.record)
+            self._say(report.record, report.seconds_left)
+        elif isinstance(report, WatchReport):
+            self._seen = report.k, report.effect
+        elif isinstance(report, Learnt):
+            with models:
+                self.model.load_state_dict(report.weights)
+            self._seen = self._look()
+        else:
+            self._collect(report)
+
     def _collect(self, record: StepRecord | EpochRecord | DropRecord) -> None:
         with self._collecting:
             self._history.add(record)
@@ -283,10 +358,8 @@ class LiveTraining(widgets.VBox):
             if self._on_epoch is not None:
                 self._on_epoch(record)
 
-    def _say(self, record: StepRecord, seconds: float) -> None:
-        total = record.steps_per_epoch * self.config.epochs
-        self.bar.value = record.step / total
-        left = (total - record.step) * seconds / record.step
+    def _say(self, record: StepRecord, left: float) -> None:
+        self.bar.value = record.step / (record.steps_per_epoch * self.config.epochs)
         accuracy = f", {self.records[-1].test_accuracy:.1f} % right on test images" if self.records else ""
         self.words.value = (
             f"epoch {record.epoch}, {record.images_per_second:,.0f} images/s, {left:.0f} s left{accuracy}"
@@ -330,7 +403,7 @@ class LiveTraining(widgets.VBox):
                 history.k_of(self._positions.tolist()),
             )
             changes, drops = list(history.changes), list(history.drops)
-        flagged = marked(changes, count_steps(len(self.data.train), self.config.batch_size))
+        flagged = marked(changes, self._steps_per_epoch)
         about = {"changes": flagged, "epochs": config.epochs}
         watched = self._kept("watched", [self._seen], self._watched_sketch)
         drop = self._kept(
@@ -377,6 +450,11 @@ class LiveTraining(widgets.VBox):
         self.train_button.disabled = status == "running"
         self.train_button.description = "Go on" if status == "paused" else "Train"
         self.pause_button.disabled = self.stop_button.disabled = not self.busy
+
+
+def _always(positions: np.ndarray, *_: Any) -> np.ndarray:
+    """The images to watch, whatever the model: for another process."""
+    return positions
 
 
 def _first_of_each_label(data: ImageData, most: int) -> np.ndarray:

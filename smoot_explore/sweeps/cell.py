@@ -14,10 +14,9 @@ from torch import nn
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.config import TrainingConfig, setting_names
-from smoot_explore.core.masking import Fill, own_fills, register_fill
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import AccuracyDropProbe, probed
-from smoot_explore.core.rules import KRule, own_k_rules, register_k_rule
+from smoot_explore.core.registered import Registered
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.engine.makers import ModelMaker, make
@@ -31,20 +30,6 @@ _PROBE_IMAGES = 200  # the same in all cells, so that their accuracy drops can b
 
 class UnseenFolderError(RuntimeError):
     """A worker does not see the folder of the sweep that it is to work for."""
-
-
-class Registered:
-    """Rules of k and fills of the user's own, to be known in another process too."""
-
-    def __init__(self) -> None:
-        self.rules: Mapping[str, tuple[KRule, float | None]] = own_k_rules()
-        self.fills: Mapping[str, Fill] = own_fills()
-
-    def register(self) -> None:
-        for name, (rule, start) in self.rules.items():
-            register_k_rule(name, rule, start)
-        for name, fill in self.fills.items():
-            register_fill(name, fill)
 
 
 def new_model(model: Mapping[str, Any], maker: ModelMaker | None, data: ImageData, seed: int) -> nn.Module:

@@ -15,6 +15,7 @@ from torch import nn
 
 from smoot_explore.compute.cores import cores
 from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.registered import Registered
 from smoot_explore.core.training import check_settings, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
@@ -24,7 +25,7 @@ from smoot_explore.errors import reason
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Keep
 from smoot_explore.schema import as_json
-from smoot_explore.sweeps.cell import Registered, UnseenFolderError, check_folder, new_model, train_cell
+from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, new_model, train_cell
 from smoot_explore.sweeps.claim import claimed
 from smoot_explore.sweeps.grid import Cell, checked_values
 from smoot_explore.sweeps.manifest import Sweep

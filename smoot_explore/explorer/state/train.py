@@ -26,7 +26,7 @@ from smoot_explore.engine.background import OPENING
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.recipe import Recipe
-from smoot_explore.engine.training_work import Ready
+from smoot_explore.engine.training_work import Ready, StepReport
 from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.watching import N_JUDGED, N_WATCHED, WATCH, WatchReport, choose, classes_of, look
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
@@ -109,7 +109,7 @@ class TrainState(param.Parameterized):
             self.param.model_name.doc += f" This server's own: {', '.join(self.models)}."
         names = installed_datasets(settings.root)
         self.param.data_name.objects = [*names, *([OWN_FOLDER] if settings.data_folders else [])]
-        self.training: Training | None = None
+        self.training: Training[Recipe] | None = None
         self.run: Run | None = None  # of the training shown
         self.data: ImageData | None = None  # of the training shown
         self.started = TrainingConfig()  # the settings as they were when training started
@@ -151,7 +151,8 @@ class TrainState(param.Parameterized):
         if self.model_name != "cnn" and self.model_name not in self.models:
             self._check_model_name()
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="smoot_explore-"))
+            folder = tempfile.mkdtemp(prefix="smoot_explore-", dir=self.settings.work)
+            self._folder = Path(folder).absolute()  # workers may be elsewhere
         recipe = self._recipe(source, self._folder / f"{self.config.method}-{next(self._numbers)}")
         training = Training(self.engine, self.config, recipe, self.settings.max_minutes)
         training.start()
@@ -190,8 +191,8 @@ class TrainState(param.Parameterized):
             self.reset()
             for name in _OF_A_TRAINING:
                 setattr(self, name, getattr(left, name))
+            left.training.follow(self.config)
             left.training = None
-            self.training.follow(self.config)
         left.reset()
 
     def close(self) -> None:
@@ -222,7 +223,7 @@ class TrainState(param.Parameterized):
                 if len(self.history.scores) == 1 and self.watch == WATCH[0]:
                     self.choose_watched()
                 self.step = report.step
-            else:
+            elif isinstance(report, StepReport):
                 record = report.record
                 self.step, self.steps_per_epoch = record.step, record.steps_per_epoch
                 self.seconds_left = report.seconds_left
@@ -235,7 +236,7 @@ class TrainState(param.Parameterized):
         self.status = training.status
         return bool(reports) or changed
 
-    def _begin(self, training: Training, ready: Ready) -> None:
+    def _begin(self, training: Training[Recipe], ready: Ready) -> None:
         """Take over a run that a worker begins with, or goes on with in the place of one that was lost."""
         self.run = open_run(training.recipe.path)
         self.data = self._loading.result() if self._loading is not None else None
@@ -419,9 +420,9 @@ class TrainState(param.Parameterized):
             )
 
     def _recipe(self, source: tuple[str, int | None], path: Path) -> Recipe:
-        name, image_size = source
+        (name, image_size), root = source, self.settings.root
         return Recipe(
-            path, name, self.train_images, TEST_IMAGES, self.model_name, self.settings.root, image_size,
+            path, name, self.train_images, TEST_IMAGES, self.model_name, root and root.absolute(), image_size,
             self.models.get(self.model_name),
         )  # fmt: skip
 

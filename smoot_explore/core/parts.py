@@ -12,9 +12,8 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.compute.device import hardware_of
-from smoot_explore.core.curves import masking_curves
-from smoot_explore.core.landscape import k_landscape
 from smoot_explore.core.levels import Progress, chunks_of
+from smoot_explore.core.registered import Registered
 from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 
@@ -24,47 +23,37 @@ if TYPE_CHECKING:
 _PARTS_PER_WORKER = 4  # so that a slow one at the end keeps nobody waiting for long
 
 
-def curves_in_parts(
-    client: Client, model: nn.Module, split: Split, *, progress: Progress | None = None, **protocol: Any
-) -> xr.Dataset:
-    """`masking_curves`, with images shared out among the workers of a cluster.
-
-    In float32 the numbers are those of `masking_curves` on one worker, bit by bit where all compute with one kind of
-    processor and as many threads.
-
-    Parameters
-    ----------
-    client
-        Of the cluster; its workers have smoot_explore installed.
-    model, split, progress
-        As in `masking_curves`. Both must be picklable.
-    **protocol
-        The other parameters of `masking_curves`, but for ``first``.
-    """
-    return _in_parts(masking_curves, client, model, split, progress, protocol)
-
-
-def landscape_in_parts(
-    client: Client, model: nn.Module, split: Split, *, progress: Progress | None = None, **protocol: Any
-) -> xr.Dataset:
-    """`k_landscape`, with images shared out among the workers of a cluster; see `curves_in_parts`."""
-    return _in_parts(k_landscape, client, model, split, progress, protocol)
-
-
-def _in_parts(
+def in_parts(
     measure: Callable[..., xr.Dataset],
     client: Client,
     model: nn.Module,
     split: Split,
+    first: int,
     progress: Progress | None,
-    protocol: dict[str, Any],
+    **protocol: Any,
 ) -> xr.Dataset:
+    """What a measurement gives, with images shared out among the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    measure
+        ``measure(model, split, first=…, **protocol)``, such as `masking_curves`. What it gives is put together along
+        ``image``.
+    client
+        Of the cluster; its workers have smoot_explore installed.
+    model, split, first, progress
+        As in `masking_curves`. Model and images must be picklable.
+    **protocol
+        Its other parameters.
+    """
     from distributed import as_completed
 
     parts = _parts(client, model, split, protocol)
-    shared = client.scatter(_Whole(model), broadcast=True, hash=False)
+    shared = client.scatter(_Whole(model, Registered()), broadcast=True, hash=False)
     futures = [
-        client.submit(_measure, measure, shared, split[part], part.start, _of(protocol, part), pure=False)
+        client.submit(
+            _measure, measure, shared, split[part], first + part.start, _of(protocol, part), pure=False
+        )
         for part in parts
     ]
     done = 0
@@ -105,6 +94,7 @@ class _Whole:
     """A model to be pickled whole: Dask takes bare modules apart, and puts them together with other containers."""
 
     model: nn.Module
+    registered: Registered
 
 
 def _measure(
@@ -114,5 +104,6 @@ def _measure(
     from distributed import get_worker
 
     torch.set_num_threads(get_worker().state.nthreads)
+    shared.registered.register()
     # A copy: the worker may be at two parts at once, and each sets modes and hooks.
     return measure(copy.deepcopy(shared.model), split, first=first, **protocol)
