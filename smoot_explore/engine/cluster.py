@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOOPBACK = "127.0.0.1"
+ANSWER_SECONDS = 10  # that a scheduler has
 ATTEMPTS = 3  # workers that a job may take along before it is given up
 _CONFIG = {
     "distributed.scheduler.worker-saturation": 1.0,  # first come, first served: none waits at a busy worker
@@ -141,9 +142,17 @@ def connect(address: str, tls: TLSFiles | None = None) -> Client:
     ------
     OSError
         When nobody answers there.
+    ValueError
+        When the address is that of an encrypted scheduler, and no TLS files are given, here or in Dask's configuration.
     """
     check_installed()
+    import dask
     from distributed import Client, Security
+
+    if address.startswith("tls:") and tls is None and not dask.config.get("distributed.comm.tls.client.cert"):
+        raise ValueError(
+            f"the scheduler at {address} is encrypted; give --tls-ca, --tls-cert and --tls-key (tls=TLSFiles(…))"
+        )
 
     security = tls and Security(
         tls_ca_file=str(tls.ca),
@@ -152,7 +161,7 @@ def connect(address: str, tls: TLSFiles | None = None) -> Client:
         require_encryption=True,
     )
     try:
-        return Client(address, security=security, timeout=10, set_as_default=False)
+        return Client(address, security=security, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OSError(
             f"the scheduler at {address} does not answer ({error}); is it running, and are its TLS files given?"
