@@ -27,7 +27,7 @@ RECIPES = dict(
     re.findall(r"```sh (\w+)\n(.*?)```", (ROOT / "docs" / "scaling.md").read_text(), flags=re.DOTALL)
 )
 ADDRESSES = {"lab": "192.168.1.10", "node1": "192.168.1.21", "node2": "192.168.1.22", "me": "192.168.1.30"}
-PATIENCE = 120  # seconds: processes start slowly on a busy computer
+PATIENCE = 240  # seconds: processes start slowly on a busy computer
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def kill_host(host):
 
 def test_a_sweep_on_several_computers_goes_on_when_one_of_them_dies(keys, hosts, tmp_path):
     epochs, cells = 6, 3
-    small = f"--epochs {epochs} --train-images 200 --test-images 40 --device cpu --precision float32 --json"
+    small = f"--epochs {epochs} --train-images 100 --test-images 20 --device cpu --precision float32 --json"
     work = [("--seeds 3", small), ("runs/s", str(tmp_path / "s"))]
 
     def done():
@@ -180,7 +180,7 @@ def test_a_sweep_on_several_computers_goes_on_when_one_of_them_dies(keys, hosts,
         running("worker", keys, (ADDRESSES["node1"], ADDRESSES["node2"]), host=hosts["node2"]),
         running("sweep", keys, *work, host=hosts["me"]) as (command, said),
     ):
-        until(lambda: sum(done()) >= 2 or command.poll() is not None, PATIENCE)
+        until(lambda: sum(done()) >= 1 or command.poll() is not None, PATIENCE)
         kill_host(hosts["node1"])
         printed, _ = command.communicate(timeout=PATIENCE)
     assert command.returncode == 0, said()
