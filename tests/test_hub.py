@@ -57,6 +57,7 @@ def test_jupyter_is_told_of_the_tile_without_the_page_or_torch_being_loaded():
 def test_the_tile_opens_an_explorer_that_works_behind_the_proxy(lab):
     (tile,) = json.loads(get(f"{lab}/server-proxy/servers-info")[1])["server_processes"]
     assert tile["launcher_entry"]["title"] == "smoot_explore"
+    assert "<svg" in get(f"{lab}/server-proxy/icon/smoot_explore")[1]
     page = f"{lab}/{tile['launcher_entry']['path_info']}"
     assert get(page)[0] == 200  # it is started now
     assert get(f"{page}/ws", Origin="http://evil.example", **UPGRADE)[0] == 403

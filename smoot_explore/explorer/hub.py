@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from smoot_explore.explorer.server import PATH
@@ -23,5 +24,6 @@ def launcher() -> dict[str, Any]:
             "title": "smoot_explore",
             "path_info": f"smoot_explore{PATH}",
             "category": "Other",
+            "icon_path": str(Path(__file__).with_name("icon.svg")),
         },
     }
