@@ -23,7 +23,6 @@ def launcher() -> dict[str, Any]:
         "launcher_entry": {
             "title": "smoot_explore",
             "path_info": f"smoot_explore{PATH}",
-            "category": "Other",
             "icon_path": str(Path(__file__).with_name("icon.svg")),
         },
     }
