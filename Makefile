@@ -24,7 +24,7 @@ help:
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}; try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app,notebooks,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[app,hub,notebooks,test]"
 	@# JupyterLab would ask the internet for news and updates, and each student whether it may.
 	$(BIN)/jupyter labextension disable --level sys_prefix @jupyterlab/apputils-extension:announcements
 	@touch $@

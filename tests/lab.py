@@ -24,8 +24,11 @@ LONGEST = 120  # seconds, for whatever takes longest on a busy machine
 
 
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
-    """JupyterLab as ``make lab`` starts it, on the notebooks copied to the folder; gives its address."""
+def jupyterlab(folder: Path, base: str = "", **environment: str) -> Iterator[str]:
+    """JupyterLab as ``make lab`` starts it, on the notebooks copied to the folder; gives its address.
+
+    ``base`` is where a hub would have it: ``/user/NAME``.
+    """
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -33,12 +36,12 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     process = subprocess.Popen(
         [
             sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
-            "--IdentityProvider.token=", "--notebook-dir", str(folder / "notebooks"),
+            "--IdentityProvider.token=", "--notebook-dir", str(folder / "notebooks"), f"--ServerApp.base_url={base}/",
         ],
-        env={**os.environ, "HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config")},
+        env={**os.environ, "HOME": str(folder), "JUPYTER_CONFIG_DIR": str(folder / "config"), **environment},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}{base}"
     try:
         _wait_for(f"{address}/api/status")
         yield address

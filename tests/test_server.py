@@ -25,6 +25,13 @@ from tornado.websocket import websocket_connect
 from smoot_explore.explorer import server
 
 STARTED = "smoot_explore is at http://127.0.0.1:{port}/explorer  (Ctrl+C stops it)\n"
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    "Sec-WebSocket-Protocol": "bokeh, none",
+}
 
 
 def free_port():
@@ -115,15 +122,58 @@ def test_there_is_nothing_else_to_find(served, path):
     ],
 )
 def test_only_the_named_origins_may_talk_to_the_server(served, origin, status):
-    headers = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
-        "Sec-WebSocket-Protocol": "bokeh, none",
-        "Origin": origin.format(port=served[0]),
-    }
+    headers = UPGRADE | {"Origin": origin.format(port=served[0])}
     assert get(served[0], "/explorer/ws", **headers)[0] == status
+
+
+class Socket(http.client.HTTPConnection):
+    """A connection to a Unix socket, as a proxy makes it."""
+
+    def __init__(self, file):
+        super().__init__("hub.example.org", timeout=30)
+        self.file = str(file)
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.file)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
+def test_a_socket_is_its_users_alone_and_serves_pages_of_the_host_that_was_asked(tmp_path):
+    file = tmp_path / "socket"
+    process = start(5006, tmp_path, "--socket", str(file))
+    try:
+        assert (
+            first_line(process) == f"smoot_explore is at the socket {file}, for a proxy  (Ctrl+C stops it)\n"
+        )
+        assert file.stat().st_mode & 0o777 == 0o600
+        answers = {}
+        for origin in (
+            "https://hub.example.org",
+            "https://evil.example",
+            "https://hub.example.org:444",
+            "null",
+        ):
+            connection = Socket(file)
+            connection.request("GET", "/explorer/ws", headers=UPGRADE | {"Origin": origin})
+            answers[origin] = connection.getresponse().status
+            connection.close()
+        assert list(answers.values()) == [101, 403, 403, 403]
+        process.send_signal(signal.SIGTERM)
+        assert "WARNING" not in process.communicate(timeout=30)[1]
+        assert process.returncode == 0
+        assert not file.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "given", [{"port": 5007}, {"address": "0.0.0.0"}, {"network": True}, {"origins": ["a"]}]
+)
+def test_a_socket_is_at_no_port(tmp_path, given):
+    with pytest.raises(ValueError, match="--port, --address, --network and --origin are not for a socket"):
+        server.check_can_serve(**given, unix_socket=tmp_path / "socket")
 
 
 def test_the_page_does_not_repeat_a_proxys_password(served):

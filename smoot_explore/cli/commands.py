@@ -464,6 +464,8 @@ def reproduce_command(
 )
 @click.option("--origin", "origins", multiple=True, metavar="HOST[:PORT]",
               help="Host that visitors type to see the page, besides this computer's. May be repeated.")  # fmt: skip
+@click.option("--socket", "unix_socket", type=click.Path(path_type=Path), metavar="FILE",
+              help="Listen at a Unix socket instead, for a proxy of your own such as JupyterHub's.")  # fmt: skip
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder of runs that all visitors see; kept runs go there.")  # fmt: skip
 @click.option("--data-folder", "data_folders", multiple=True, type=click.Path(path_type=Path),
@@ -494,6 +496,7 @@ def serve_command(
     address: str,
     network: bool,
     origins: tuple[str, ...],
+    unix_socket: Path | None,
     show: bool,
     max_trainings: int | None,
     model_places: tuple[str, ...],
@@ -514,9 +517,12 @@ def serve_command(
     if max_trainings and given["scheduler"] is not None:
         raise click.UsageError("--max-trainings is for this computer; a --scheduler has workers of its own")
     settings = ServerSettings(**given | ({"max_trainings": max_trainings} if max_trainings else {}))
-    check_can_serve(port, address, origins, network)
+    check_can_serve(port, address, origins, network, unix_socket)
     use_patient_threads()
     from smoot_explore.engine.makers import load_makers  # with PyTorch
 
     models = load_makers(model_places)
-    serve(settings, port=port, address=address, origins=origins, network=network, show=show, models=models)
+    serve(
+        settings, port=port, address=address, origins=origins, network=network, show=show, models=models,
+        unix_socket=unix_socket,
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from smoot_explore.explorer.settings import ServerSettings
 
@@ -52,6 +53,7 @@ def serve(
     show: bool = False,
     models: dict[str, ModelMaker] | None = None,
     runs: Sequence[Run] = (),
+    unix_socket: Path | None = None,
 ) -> None:
     """Serve the explorer until Ctrl+C or SIGTERM. To be called from the main thread.
 
@@ -70,6 +72,9 @@ def serve(
         Open the page in a browser.
     models, runs
         The operator's own, as for `build_page`.
+    unix_socket
+        A file to listen at in the place of a port, for a proxy that runs as the same user; nobody else can. Only
+        pages of the host that the proxy was asked for, and passes on, may talk to the server.
 
     Raises
     ------
@@ -87,8 +92,9 @@ def serve(
     )
     settings = replace(settings, work=Path(temporary.name))
     server = create_server(
-        settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs
-    )
+        settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs,
+        unix_socket=unix_socket,
+    )  # fmt: skip
     from smoot_explore.explorer.page import close_engines
 
     loop = server.io_loop
@@ -97,6 +103,9 @@ def serve(
         loop.asyncio_loop.call_soon_threadsafe(loop.stop)
 
     def announce() -> None:
+        if unix_socket is not None:
+            print(f"smoot_explore is at the socket {unix_socket}, for a proxy  (Ctrl+C stops it)", flush=True)
+            return
         url = page_url(address, port, runs)
         if network and not _is_loopback(address):
             print(
@@ -120,6 +129,8 @@ def serve(
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
             signal.signal(ending, handler)
         server.stop()
+        if unix_socket is not None:
+            unix_socket.unlink(missing_ok=True)
 
 
 def create_server(
@@ -131,9 +142,10 @@ def create_server(
     network: bool = False,
     models: dict[str, ModelMaker] | None = None,
     runs: Sequence[Run] = (),
+    unix_socket: Path | None = None,
 ) -> Server:
     """The server, listening but not started; see `serve`."""
-    check_can_serve(port, address, origins, network)
+    check_can_serve(port, address, origins, network, unix_socket)
     if settings.scheduler is not None:  # said now, not to the first visitor
         settings.scheduler.connect().close()
     # Both would silently undo what is decided here: who may connect, and that nothing comes from elsewhere.
@@ -156,13 +168,29 @@ def create_server(
             body = request.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in request.headers
             return {} if named or body or "Bokeh-Session-Id" in request.headers else None
 
+    class FromElsewhere(Matcher):
+        """A request by a page of another host than the one that was asked."""
+
+        def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+            origin = request.headers.get("Origin")
+            return None if origin is None or urlsplit(origin).netloc.lower() == request.host.lower() else {}
+
+    refused: list[tuple[Matcher, type[ErrorHandler], dict[str, Any]]] = [
+        (NamesASession(), ErrorHandler, {"status_code": 403})
+    ]
+    place: dict[str, Any] = {
+        "port": port,
+        "address": address,
+        "websocket_origin": _allowed_origins(port, address, origins),
+    }
+    if unix_socket is not None:
+        refused.append((FromElsewhere(), ErrorHandler, {"status_code": 403}))
+        place = {"unix_socket": str(unix_socket)}
     before = signal.getsignal(signal.SIGINT)
     try:
         server = get_server(
             {PATH.strip("/"): lambda: build_page(settings, models, runs)},
-            port=port,
-            address=address,
-            websocket_origin=_allowed_origins(port, address, origins),
+            **place,
             title="smoot_explore",
             # Panel's own handler of these imports any installed module by name, for anyone who asks.
             # Patterns given here come first. Nothing on the page needs it.
@@ -178,7 +206,9 @@ def create_server(
             sign_sessions=True,
             secret_key=secrets.token_bytes(32),
         )
-        server._tornado.add_handlers(".*", [(NamesASession(), ErrorHandler, {"status_code": 403})])
+        server._tornado.add_handlers(".*", refused)
+        if unix_socket is not None:  # Bokeh would ask for the proxy's name, which is not known
+            server._tornado.websocket_origins.add("*")
     except OSError as error:  # someone was faster since the check
         raise _cannot_listen(error, port, address) from error
     finally:
@@ -189,7 +219,11 @@ def create_server(
 
 
 def check_can_serve(
-    port: int = PORT, address: str = LOOPBACK, origins: Sequence[str] = (), network: bool = False
+    port: int = PORT,
+    address: str = LOOPBACK,
+    origins: Sequence[str] = (),
+    network: bool = False,
+    unix_socket: Path | None = None,
 ) -> None:
     """Raise what `serve` would, before anything heavy is imported."""
     for module in ("panel", "panel_material_ui"):
@@ -197,6 +231,12 @@ def check_can_serve(
             raise ModuleNotFoundError(
                 f'the explorer needs {module}, which is not installed; try: pip install "smoot-explore[app]"'
             )
+    if unix_socket is not None:
+        if (port, address, *origins, network) != (PORT, LOOPBACK, False):
+            raise ValueError(
+                "give --socket or a network: --port, --address, --network and --origin are not for a socket"
+            )
+        return
     for origin in origins:
         _check_origin(origin)
     if ":" in address:  # Panel fails on pages asked for by such an address

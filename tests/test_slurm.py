@@ -1,0 +1,43 @@
+"""Trainings as jobs of Slurm, with a program in the place of Slurm that starts each job at once."""
+
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("dask_jobqueue")
+
+SCRIPT = Path(__file__).parents[1] / "deploy" / "slurm.py"
+SBATCH = """#!/bin/sh
+cp "$1" "$SLURM_HERE"
+sh "$1" > /dev/null 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/sh
+kill "$@"
+"""
+
+
+def test_the_script_s_jobs_train_a_sweep(tmp_path, monkeypatch, config, data):
+    programs, jobs = tmp_path / "programs", tmp_path / "jobs"
+    jobs.mkdir()
+    programs.mkdir()
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[1]))
+    monkeypatch.setenv("SLURM_HERE", str(jobs))
+    monkeypatch.chdir(tmp_path)
+    sweep_on_slurm = runpy.run_path(str(SCRIPT))["sweep_on_slurm"]
+    found = sweep_on_slurm(
+        tmp_path / "runs" / "s", config(epochs=1), {"alpha": [1, 10]}, data=data, jobs=1, memory="4GB",
+        walltime="04:00:00", queue="gpu", job_extra_directives=["--gres=gpu:1"], interface="lo",
+    )  # fmt: skip
+    assert found.epochs_done.values.tolist() == [1, 1]
+    (script,) = [file.read_text() for file in jobs.iterdir()]
+    for line in ("#SBATCH -p gpu", "#SBATCH --mem=4G", "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1"):
+        assert line in script
+    assert " tls://127.0.0.1:" in script
+    assert "--nthreads 1" in script
