@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -25,3 +28,21 @@ class Table:
 def milliseconds(seconds: float) -> str:
     """A duration as it stands in a table."""
     return f"{1000 * seconds:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s"
+
+
+def spread(values: Sequence[float], form: str = ".2f", unit: str = "") -> str:
+    """Median, least and greatest, as they stand in a table."""
+    least, median, greatest = (f"{value:{form}}" for value in np.percentile(values, (0, 50, 100)))
+    return f"{median}{unit} ({least} … {greatest})"
+
+
+LATENCY = ["p50", "p95", "longest", "n"]
+
+
+def latency(seconds: Sequence[float | None]) -> list[str]:
+    """The cells below `LATENCY`; None stands for what never came."""
+    known = [1000 * s for s in seconds if s is not None]
+    lost = f", {len(seconds) - len(known)} lost" if len(known) < len(seconds) else ""
+    found = np.percentile(known, (50, 95, 100)) if known else ()
+    cells = [f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms" for ms in found] or ["–"] * 3
+    return [*cells, f"{len(known)}{lost}"]
