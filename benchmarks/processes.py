@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from glob import glob
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from psutil import NoSuchProcess
 from psutil import Process as Watched
 
 from smoot_explore.explorer.server import PATIENT_THREADS
@@ -51,10 +52,7 @@ class Process:
         self.folder = folder
         here = Path(__file__).parents[1]
         own = {"TMPDIR": str(folder), "PYTHONPATH": str(here)}
-        if arguments[0] in (
-            "serve",
-            "engine",
-        ):  # `serve` starts again with these, which would forget the signal
+        if arguments[0] in ("serve", "engine"):  # as the command does
             own |= PATIENT_THREADS
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.processes", *arguments], cwd=folder, env=os.environ | own,
@@ -139,12 +137,12 @@ class Server(Process):
     def megabytes(self) -> Memory:
         """Of the server, and of all its worker processes together."""
         server = Watched(self.process.pid)
-        processes = [[server], server.children(recursive=True)]
-        found = [[process.memory_full_info() for process in group] for group in processes]
-        rss, pss = (
-            [sum(getattr(info, kind) for info in group) / 2**20 for group in found] for kind in ("rss", "pss")
-        )
-        return Memory(rss[0], pss[0], rss[1], pss[1], len(processes[1]))
+        own, children = server.memory_full_info(), []
+        for child in server.children(recursive=True):
+            with suppress(NoSuchProcess):  # it has ended meanwhile
+                children.append(child.memory_full_info())
+        rss, pss = sum(child.rss for child in children), sum(child.pss for child in children)
+        return Memory(*(size / 2**20 for size in (own.rss, own.pss, rss, pss)), len(children))
 
 
 @contextmanager
@@ -237,10 +235,10 @@ def scheduler() -> None:
 
     logging.disable()
     security = Security.temporary()
-    for name in ("ca_file", "client_cert", "client_key"):
-        Path(f"{name.split('_')[0 if name == 'ca_file' else 1]}.pem").write_text(
-            getattr(security, f"tls_{name}")
-        )
+    for name, content in (
+        ("ca", security.tls_ca_file), ("cert", security.tls_client_cert), ("key", security.tls_client_key),
+    ):  # fmt: skip
+        Path(f"{name}.pem").write_text(content, "ascii")
 
     async def run() -> None:
         with dask.config.set(_CONFIG):
@@ -262,13 +260,9 @@ def workers(n: str, address: str, folder: str) -> None:
     logging.disable()
     ca, cert, key = (f"{folder}/{name}.pem" for name in ("ca", "cert", "key"))
     security = Security(
-        tls_ca_file=ca,
-        tls_worker_cert=cert,
-        tls_worker_key=key,
-        tls_client_cert=cert,
-        tls_client_key=key,
+        tls_ca_file=ca, tls_worker_cert=cert, tls_worker_key=key, tls_client_cert=cert, tls_client_key=key,
         require_encryption=True,
-    )
+    )  # fmt: skip
 
     async def run() -> None:
         with dask.config.set(_CONFIG):
