@@ -141,8 +141,11 @@ class Server(Process):
         for child in server.children(recursive=True):
             with suppress(NoSuchProcess):  # it has ended meanwhile
                 children.append(child.memory_full_info())
-        rss, pss = sum(child.rss for child in children), sum(child.pss for child in children)
-        return Memory(*(size / 2**20 for size in (own.rss, own.pss, rss, pss)), len(children))
+        rss, pss = (
+            [sum(getattr(info, kind) for info in infos) / 2**20 for infos in ([own], children)]
+            for kind in ("rss", "pss")
+        )
+        return Memory(rss[0], pss[0], rss[1], pss[1], len(children))
 
 
 @contextmanager
