@@ -16,7 +16,7 @@ from psutil import Process as Watched
 
 from benchmarks.amount import Amount
 from benchmarks.processes import Process, running
-from benchmarks.tables import LATENCY, Table, latency, spread
+from benchmarks.tables import LATENCY, Table, latency, milliseconds, spread
 from benchmarks.works import ChatterWork, NotedWork, SilentWork, notes, nothing
 from smoot_explore import TrainingConfig, load_data, open_run, sweep
 from smoot_explore.compute.cores import cores
@@ -255,20 +255,20 @@ def orders(amount: Amount) -> list[Table]:
     """From a moved β to the first step that uses it."""
     rows: list[list[str]] = []
     numbers: dict[str, dict[str, Any]] = {}
-    for others in range(cores()):
-        begins, told, step = _moved(others, amount)
-        name = f"{others} more training at once" if others else "one training"
-        rows.append([f"{name}: the step begins", *latency(begins)])
-        rows.append([f"{name}: the change is told", *latency(told)])
-        numbers[name] = {"begins": begins, "told": told, "step": step}
-    steps = ", ".join(f"{1000 * found['step']:.0f} ms" for found in numbers.values())
+    steps = []
+    for n in dict.fromkeys((1, cores())):
+        seconds, step = _moved(n, amount)
+        name = f"{n} trainings" if n > 1 else "1 training"
+        rows += [[f"{name}: {moment}", *latency(found)] for moment, found in seconds.items()]
+        numbers[name] = {**seconds, "step": step}
+        steps.append(milliseconds(step))
     return [
         Table(
             "From a moved β to the step that uses it",
-            "From setting `config.beta` of a `Training` in another process to the worker's taking it over, which the "
-            "first step that uses it follows; and to the report of that step, with which it is in `changes`. Moved at "
-            f"any time in a step; steps of 64 images with one thread take {steps}. Wanted: the step begins within "
-            "100 ms (p95).",
+            "From setting `config.beta` of a `Training` until its worker has the order, until it takes the order over, "
+            "between two steps, and the first step that uses it begins; and until the report of that step, with which "
+            f"it is in `changes`. Moved at any time in a step; a step of 64 images with one thread takes "
+            f"{', '.join(steps)}. Wanted: the step begins within 100 ms (p95).",
             ["", *LATENCY],
             rows,
             numbers,
@@ -276,13 +276,13 @@ def orders(amount: Amount) -> list[Table]:
     ]
 
 
-def _moved(others: int, amount: Amount) -> tuple[list[float], list[float], float]:
+def _moved(n: int, amount: Amount) -> tuple[dict[str, list[float]], float]:
     random = np.random.default_rng(0)
     moved, told = [], []
-    with engine_of(DaskWorkers(1 + others, threads=1)) as (engine, folder):
+    with engine_of(DaskWorkers(n, threads=1)) as (engine, folder):
         together = [
             Training(engine, settings(amount, epochs=1000, beta=0.0), recipe_of(folder / f"{i}", amount))
-            for i in range(1 + others)
+            for i in range(n)
         ]
         for training in together:
             training.start()
@@ -299,8 +299,11 @@ def _moved(others: int, amount: Amount) -> tuple[list[float], list[float], float
         for training in together:
             training.stop()
         until(lambda: all(training.ended for training in together))
-        taken = [note["at"] for note in notes(mine.recipe.path) if note["what"] == "moved"]
-    return np.subtract(taken, moved).tolist(), told, step
+        delivered, begins = (
+            [note.at - at for note, at in zip(notes(mine.recipe.path, what), moved, strict=True)]
+            for what in ("delivered", "moved")
+        )
+    return {"the worker has it": delivered, "the step begins": begins, "the change is told": told}, step
 
 
 def reports(amount: Amount) -> list[Table]:
@@ -324,14 +327,12 @@ def reports(amount: Amount) -> list[Table]:
                     training.start()
                     _finished([training])
                 heard = time.process_time() - before
-                ready, ended = (
-                    next(note for note in notes(path) if note["what"] == w) for w in ("ready", "ended")
-                )
+                (ready,), (ended,) = notes(path, "ready"), notes(path, "ended")
                 if i:
-                    found[name]["whole"].append(ended["at"] - ready["at"])
-                    found[name]["processor"].append(ended["processor"] - ready["processor"])
+                    found[name]["whole"].append(ended.at - ready.at)
+                    found[name]["processor"].append(ended.processor - ready.processor)
                 if i and name == "reports":
-                    hearing.append(heard / (ended["at"] - ready["at"]))
+                    hearing.append(heard / (ended.at - ready.at))
                     images.append(len(training.reports()))
     rows = []
     for kind, words in (("whole", "from first step to end"), ("processor", "processor time of the worker")):

@@ -115,14 +115,14 @@ def moved(page: Any, server: Server, moves: int) -> list[float | None]:
     page.get_by_role("slider", name=SLIDERS["What if: β"].label, exact=True).first.focus()
     seconds: list[float | None] = []
     for i in range(3 + moves):  # the first ones warm up
-        before = len(notes(run))
+        before = len(notes(run, "moved"))
         page.keyboard.press("ArrowRight")
         pressed = page.evaluate("pressed") / 1000
         end = time.monotonic() + 5
-        while len(taken := notes(run)) == before and time.monotonic() < end:
+        while len(taken := notes(run, "moved")) == before and time.monotonic() < end:
             time.sleep(0.005)
         if i >= 3:
-            seconds.append(taken[before]["at"] - pressed if len(taken) > before else None)
+            seconds.append(taken[before].at - pressed if len(taken) > before else None)
         page.wait_for_timeout(PAUSE_MS)
     return seconds
 

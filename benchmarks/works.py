@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from smoot_explore import TrainingConfig, train
 from smoot_explore.core.probe import AccuracyDropProbe, probed
@@ -18,16 +18,25 @@ from smoot_explore.engine.recipe import Recipe
 from smoot_explore.engine.training_work import Move, Ready, TrainingWork
 
 
-def notes(run: Path) -> list[dict[str, Any]]:
-    """What the worker of a run has noted beside its folder so far: when it did what, in seconds since 1970."""
+class Note(NamedTuple):
+    """When a worker did something."""
+
+    what: str
+    at: float  # seconds since 1970
+    processor: float  # seconds of the whole process: what it takes to send reports counts
+
+
+def notes(run: Path, what: str) -> list[Note]:
+    """What the worker of a run has noted beside its folder so far."""
     file = run.with_suffix(".notes")
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    return [note for line in lines if (note := Note(*json.loads(line))).what == what]
 
 
-def _note(run: Path, **what: Any) -> None:
-    """The processor's time is that of the whole process: what it takes to send reports counts."""
+def _note(run: Path, what: str) -> None:
+    note = Note(what, time.time(), time.process_time())
     with run.with_suffix(".notes").open("a", encoding="utf-8") as file:
-        print(json.dumps({"at": time.time(), "processor": time.process_time(), **what}), file=file)
+        file.write(json.dumps(note) + "\n")
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class NotedWork(TrainingWork):
 
     def __call__(self, channel: Channel) -> str:
         result = super().__call__(_Noting(channel, self.recipe.path))
-        _note(self.recipe.path, what="ended")
+        _note(self.recipe.path, "ended")
         return result
 
 
@@ -44,17 +53,24 @@ class _Noting(Channel):
     def __init__(self, inner: Channel, run: Path) -> None:
         super().__init__(inner.report)
         self._inner, self._run = inner, run
+        self._deliver = inner.deliver
+        inner.deliver = self._delivered  # type: ignore[method-assign]
 
     def report(self, what: Any) -> None:
         if isinstance(what, Ready):
-            _note(self._run, what="ready")
+            _note(self._run, "ready")
         self._inner.report(what)
+
+    def _delivered(self, order: Any) -> None:
+        if isinstance(order, Move):
+            _note(self._run, "delivered")
+        self._deliver(order)
 
     def orders(self) -> list[Any]:
         taken = self._inner.orders()
         for order in taken:
             if isinstance(order, Move):  # the next step uses it
-                _note(self._run, what="moved", beta=order.live.beta)
+                _note(self._run, "moved")
         return taken
 
     def wait(self) -> None:
@@ -76,13 +92,13 @@ class SilentWork:
     def __call__(self, channel: Channel) -> None:
         config = TrainingConfig.recorded(self.settings)
         model, data, run = self.recipe.prepare(config)
-        _note(self.recipe.path, what="ready")
+        _note(self.recipe.path, "ready")
         probe = AccuracyDropProbe(data.test, precision=config.precision)
         for _ in probed(
             train(model, data, config, run=run, every=1), model, data, config, run=run, probe=probe
         ):
             pass
-        _note(self.recipe.path, what="ended")
+        _note(self.recipe.path, "ended")
 
 
 @dataclass(frozen=True)
