@@ -240,8 +240,8 @@ def sweeps(amount: Amount) -> list[Table]:
         Table(
             f"A sweep of {amount.cells} runs",
             f"Over {amount.cells} seeds; each {_size(amount)}, one thread. The whole of `sweep`: it starts "
-            "worker processes, measures accuracy drops too and opens the result; and from the first run's first file to "
-            "the last one's last, without that start. The plain loop is `train` with a run, in a process that is there "
+            "worker processes, measures accuracy drops too and opens the result; and from the first file of a run to "
+            "the last, without that start. The plain loop is `train` with a run, in a process that is there "
             f"already. Median (least … greatest) of {amount.sweeps} rounds in turn, the ratio to {n} workers round by "
             f"round. Wanted: at least 1.8 for one worker against {n}.",
             ["", "whole", "ratio", "without the start", "ratio"],
