@@ -24,6 +24,7 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 # Where the sliders start, so that each has room for all moves to the right.
 ADDRESS = {"masked": 0.05, "whatif_alpha": 10, "whatif_beta": 0.05, "whatif_k_min": 0.02}
 PAUSE_MS = 300  # between a picture and the next move
+SETTLED_MS = 3000  # after which memory is looked at
 TABS = {"Image": "image", "Images": "classes", "What if": "what-if", "Compare": "accuracy-drop"}
 
 
@@ -177,7 +178,7 @@ def memory(amount: Amount) -> list[Table]:
     found: dict[str, Memory] = {}
     with visited() as (server, browser):
         found["no page"] = server.megabytes()
-        pages = [opened(browser, server, images=500)]
+        pages = [opened(browser, server, images=500, epochs=100)]
         for tab in TABS:
             show(pages[0], tab)
         found["1 page, all tabs"] = server.megabytes()
@@ -186,9 +187,11 @@ def memory(amount: Amount) -> list[Table]:
         for i in range(1, 3):
             press(pages[0], "Train")
             told(pages[0], "images/s")
+            pages[0].wait_for_timeout(SETTLED_MS)
             found[f"the same, during training {i}"] = server.megabytes()
             press(pages[0], "Stop")
             told(pages[0], "Stopped")
+            pages[0].wait_for_timeout(SETTLED_MS)
             found[f"the same, after training {i}"] = server.megabytes()
         for page in pages:
             page.close()
