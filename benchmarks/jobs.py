@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from psutil import Process as Watched
 
 from benchmarks.amount import Amount
 from benchmarks.processes import Process, running
-from benchmarks.tables import LATENCY, Table, latency, milliseconds, spread
+from benchmarks.tables import LATENCY, Table, latency, milliseconds, spread, summary
 from benchmarks.works import ChatterWork, NotedWork, SilentWork, notes, nothing
 from smoot_explore import TrainingConfig, load_data, open_run, sweep
 from smoot_explore.compute.cores import cores
@@ -30,7 +30,9 @@ from smoot_explore.engine.watching import WATCH, choose
 from smoot_explore.engine.workers import DaskWorkers
 
 TESTS = 200  # images
+PATIENCE = 300  # seconds
 SIMULATED = (1, 8, 64)  # workers
+TRAFFIC = ("report", "order")
 REPORT_BYTES = 8_000  # k of 2,000 images
 
 
@@ -57,8 +59,11 @@ def recipe_of(path: Path, amount: Amount) -> Recipe:
 
 
 def until(wanted: Callable[[], object], every: float = 0.001) -> None:
-    """Wait."""
+    """Wait, but not for ever."""
+    end = time.monotonic() + PATIENCE
     while not wanted():
+        if time.monotonic() > end:
+            raise TimeoutError(f"nothing has happened for {PATIENCE} s")
         time.sleep(every)
 
 
@@ -107,11 +112,11 @@ def at_once(amount: Amount) -> list[Table]:
 
 def scheduler(amount: Amount) -> list[Table]:
     """What the scheduler and the engine cost with many workers, which are simulated."""
-    rows, costs, numbers = [], [], {}
+    rows: list[list[str]] = []
+    costs, numbers = [], {}
     for n in SIMULATED:
         numbers[n] = found = _simulated(n, amount)
-        rows.append([f"{n}, report", *latency(found["report"])])
-        rows.append([f"{n}, order", *latency(found["order"])])
+        rows += [[f"{n}, {kind}", *latency(found[kind])] for kind in TRAFFIC]
         rate = found["reports a second"]
         costs.append([
             f"{n}", f"{found['jobs a second']:.0f}", f"{rate:.0f}",
@@ -131,7 +136,10 @@ def scheduler(amount: Amount) -> list[Table]:
             "share the cores here, which real ones do not: an upper limit.",
             ["workers", *LATENCY],
             rows,
-            {str(n): found for n, found in numbers.items()},
+            {
+                str(n): found | {kind: summary(found[kind]) for kind in TRAFFIC}
+                for n, found in numbers.items()
+            },
         ),
         Table(
             "The scheduler's cost",
@@ -145,7 +153,7 @@ def scheduler(amount: Amount) -> list[Table]:
 
 
 def _simulated(n: int, amount: Amount) -> dict[str, Any]:
-    times: dict[str, list[float]] = {"report": [], "order": []}
+    times: dict[str, list[float]] = {kind: [] for kind in TRAFFIC}
 
     def heard(report: tuple) -> None:
         times[report[0]].append(time.time() - report[1] if report[0] == "report" else report[2] - report[1])
@@ -169,11 +177,11 @@ def _simulated(n: int, amount: Amount) -> dict[str, Any]:
                 busy = _processor_share([dask, own], amount.seconds)
                 reports = len(times["report"])
                 end = time.monotonic() + amount.seconds
-                for i in range(10**9):
+                for job in itertools.cycle(jobs):
                     if time.monotonic() > end:
                         break
                     before = len(times["order"])
-                    engine.order(jobs[i % n], time.time())
+                    engine.order(job, time.time())
                     until(lambda: len(times["order"]) > before)  # noqa: B023  # waited for here
                 for job in jobs:
                     engine.order(job, None)
@@ -268,7 +276,7 @@ def orders(amount: Amount) -> list[Table]:
         seconds, step = _moved(n, amount)
         name = f"{n} trainings" if n > 1 else "1 training"
         rows += [[f"{name}: {moment}", *latency(found)] for moment, found in seconds.items()]
-        numbers[name] = {**seconds, "step": step}
+        numbers[name] = {moment: summary(found) for moment, found in seconds.items()} | {"step": step}
         steps.append(milliseconds(step))
     return [
         Table(
@@ -364,10 +372,9 @@ def reports(amount: Amount) -> list[Table]:
 
 
 def _wait_for(engine: Engine, work: Callable[..., Any]) -> None:
-    over = Event()
-    job = Job(work, ended=over.set)
+    job = Job(work)
     engine.submit(job)
-    over.wait()
+    until(lambda: job.over, 0.02)
     if job.problem:
         raise RuntimeError(job.problem)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.amount import Amount
 from benchmarks.processes import Memory, Process, Server, halted, running
-from benchmarks.tables import LATENCY, Table, latency, spread
+from benchmarks.tables import LATENCY, Table, latency, spread, summary
 from benchmarks.works import notes
 from smoot_explore.compute.cores import cores
 from smoot_explore.explorer.settings import ServerSettings
@@ -90,7 +90,7 @@ def sliders(amount: Amount) -> list[Table]:
                     "and updating too, has the explorer's defaults. Wanted: at most 100 ms (p95).",
                     ["", *LATENCY],
                     [[name, *latency(seconds)] for name, seconds in found.items()],
-                    found,
+                    {name: summary(seconds) for name, seconds in found.items()},
                 )
             )
         seconds = moved(other, server, amount.moves)
@@ -101,7 +101,7 @@ def sliders(amount: Amount) -> list[Table]:
             f"the first step that uses it follows; {PAUSE_MS} ms or more between two. Wanted: at most 100 ms (p95).",
             ["", *LATENCY],
             [["β", *latency(seconds)]],
-            {"seconds": seconds},
+            summary(seconds),
         )
     )
     return tables
@@ -276,7 +276,7 @@ def thirty(amount: Amount) -> list[Table]:
             "request, ten times a second: how long the server's event loop is busy.",
             ["", *LATENCY],
             [[name, *latency(seconds)] for name, seconds in meanwhile.items()],
-            meanwhile,
+            {name: summary(seconds) for name, seconds in meanwhile.items()},
         ),
     ]
 

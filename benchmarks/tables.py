@@ -39,10 +39,16 @@ def spread(values: Sequence[float], form: str = ".2f", unit: str = "") -> str:
 LATENCY = ["p50", "p95", "longest", "n"]
 
 
-def latency(seconds: Sequence[float | None]) -> list[str]:
-    """The cells below `LATENCY`; None stands for what never came."""
+def summary(seconds: Sequence[float | None]) -> dict[str, float]:
+    """Median, 95th percentile and longest, in milliseconds; ``lost`` is how many never ended, which None stands for."""
     known = [1000 * s for s in seconds if s is not None]
-    lost = f", {len(seconds) - len(known)} lost" if len(known) < len(seconds) else ""
-    found = np.percentile(known, (50, 95, 100)) if known else ()
-    cells = [f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms" for ms in found] or ["–"] * 3
-    return [*cells, f"{len(known)}{lost}"]
+    found = np.percentile(known, (50, 95, 100)).tolist() if known else []
+    return {**dict(zip(LATENCY, found, strict=False)), "n": len(known), "lost": len(seconds) - len(known)}
+
+
+def latency(seconds: Sequence[float | None]) -> list[str]:
+    """The cells below `LATENCY`."""
+    found = summary(seconds)
+    times = [found.get(name) for name in LATENCY[:-1]]
+    cells = ["–" if ms is None else f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms" for ms in times]
+    return [*cells, f"{found['n']}" + (f", {found['lost']} lost" if found["lost"] else "")]
