@@ -7,7 +7,7 @@ PORT ?= 5006
 LAB_PORT ?= 8888
 INSTALLED := $(VENV)/.installed-test
 
-.PHONY: help test check demo explore lab notebooks runs screenshots benchmark benchmark-explorer clean
+.PHONY: help test check demo explore lab notebooks runs screenshots benchmark benchmark-engine clean
 
 help:
 	@echo "make test       set up, check style and types, run the tests"
@@ -18,7 +18,7 @@ help:
 	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
 	@echo "make screenshots  set up, take docs/images/explorer-*.png with Chromium (about two minutes)"
 	@echo "make benchmark  set up, measure the speed against the SGT reference's step, plain training, Quantus and torch-cam"
-	@echo "make benchmark-explorer  set up, measure the explorer in Chromium: sliders, training, memory, thirty pages"
+	@echo "make benchmark-engine  set up, measure worker processes, sweeps, and the explorer in Chromium (half an hour)"
 	@echo "make clean      remove the virtual environment and the caches"
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -59,8 +59,8 @@ benchmark: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
 
-benchmark-explorer: $(INSTALLED)
-	$(BIN)/python -m benchmarks.explorer
+benchmark-engine: $(INSTALLED)
+	$(BIN)/python -m benchmarks.engine
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,11 @@
-"""What the explorer's benchmarks run in processes of their own: ``python -m benchmarks.processes <kind>``."""
+"""What the benchmarks of the engine run in processes of their own: ``python -m benchmarks.processes <kind>``."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -12,14 +14,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from glob import glob
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from psutil import NoSuchProcess
+from psutil import Process as Watched
 
 from smoot_explore.explorer.server import PATIENT_THREADS
 
 PATIENCE = 120  # seconds, for the server to discard closed sessions
+
+
+class Memory(NamedTuple):
+    """Megabytes (MiB): resident ones, and those with shared pages shared out among who holds them (PSS)."""
+
+    server: float
+    server_pss: float
+    workers: float
+    workers_pss: float
+    n_workers: int  # processes, Dask's helpers included
 
 
 class Process:
@@ -37,13 +52,13 @@ class Process:
         self.folder = folder
         here = Path(__file__).parents[1]
         own = {"TMPDIR": str(folder), "PYTHONPATH": str(here)}
-        if arguments[0] != "plain":  # `serve` starts again with these, which would forget the signal
+        if arguments[0] in ("serve", "engine"):  # as the command does
             own |= PATIENT_THREADS
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.processes", *arguments], cwd=folder, env=os.environ | own,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.line()  # ready
+        self.ready = self.line()
 
     def line(self) -> str:
         """The next line that it prints."""
@@ -94,13 +109,13 @@ class Process:
 
 
 class Server(Process):
-    """``smoot-explore serve``, on a free port."""
+    """``smoot-explore serve`` with options, on a free port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         with socket.socket() as trial:
             trial.bind(("127.0.0.1", 0))
             self.port = trial.getsockname()[1]
-        super().__init__(folder, "serve", "--port", str(self.port))
+        super().__init__(folder, "serve", "--port", str(self.port), *options)
 
     @property
     def url(self) -> str:
@@ -119,11 +134,18 @@ class Server(Process):
             time.sleep(2)
         return alive
 
-    def megabytes(self) -> float:
-        """Resident memory."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(kilobytes) / 1024
+    def megabytes(self) -> Memory:
+        """Of the server, and of all its worker processes together."""
+        server = Watched(self.process.pid)
+        own, children = server.memory_full_info(), []
+        for child in server.children(recursive=True):
+            with suppress(NoSuchProcess):  # it has ended meanwhile
+                children.append(child.memory_full_info())
+        rss, pss = (
+            [sum(getattr(info, kind) for info in infos) / 2**20 for infos in ([own], children)]
+            for kind in ("rss", "pss")
+        )
+        return Memory(rss[0], pss[0], rss[1], pss[1], len(children))
 
 
 @contextmanager
@@ -152,10 +174,15 @@ def halted(processes: Iterable[int]) -> Iterator[None]:
 
 
 def serve(*arguments: str) -> None:
-    """``smoot-explore serve``, which on SIGUSR1 also prints how many sessions and pages its memory holds."""
+    """``smoot-explore serve``, which on SIGUSR1 also prints how many sessions and pages its memory holds.
+
+    Its trainings note when they take live values over.
+    """
     from bokeh.server.session import ServerSession
 
+    from benchmarks.works import NotedWork
     from smoot_explore.cli.commands import main
+    from smoot_explore.engine import trainings
     from smoot_explore.explorer.page import ExplorerPage
 
     def count(*_: object) -> None:
@@ -165,6 +192,7 @@ def serve(*arguments: str) -> None:
         print(json.dumps(alive), flush=True)
 
     signal.signal(signal.SIGUSR1, count)
+    trainings.TrainingWork = NotedWork  # type: ignore[misc]
     main(["serve", *arguments])
 
 
@@ -185,24 +213,75 @@ def engine(epochs: str) -> None:
         state.start()
 
 
-def plain(epochs: str) -> None:
-    """The same trainings as a plain loop over `train`, with a worker's number of threads."""
+def plain(images: str, epochs: str) -> None:
+    """For each line read, a training by a plain loop over `train` with one thread; prints the seconds of its steps."""
     import torch
 
     from smoot_explore import Run, TrainingConfig, create_model, load_data, train
-    from smoot_explore.explorer.settings import ServerSettings
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // ServerSettings().max_trainings))
-    data = load_data("fashion-mnist-sample", train=2000, test=1000)
+    torch.set_num_threads(1)
+    data = load_data("fashion-mnist-sample", train=int(images), test=200)
     print("ready", flush=True)
     for i, _ in enumerate(sys.stdin):
         config = TrainingConfig(epochs=int(epochs), batch_size=64)
         model = create_model("cnn", data, seed=config.seed)
-        for _ in train(model, data, config, run=Run.create(f"plain-{i}", config, model, data)):
-            pass
+        run = Run.create(f"plain-{i}", config, model, data)
+        print(sum(record.duration_seconds for record in train(model, data, config, run=run)), flush=True)
 
 
-KINDS: dict[str, Callable[..., None]] = {"serve": serve, "engine": engine, "plain": plain}
+def scheduler() -> None:
+    """A scheduler as the engine's own, with the TLS files ``ca.pem``, ``cert.pem`` and ``key.pem`` in its folder."""
+    import dask
+    from distributed import Scheduler, Security
+
+    from smoot_explore.engine.cluster import _CONFIG, LOOPBACK
+
+    logging.disable()
+    security = Security.temporary()
+    for name, content in (
+        ("ca", security.tls_ca_file), ("cert", security.tls_client_cert), ("key", security.tls_client_key),
+    ):  # fmt: skip
+        Path(f"{name}.pem").write_text(content, "ascii")
+
+    async def run() -> None:
+        with dask.config.set(_CONFIG):
+            where = {"host": LOOPBACK, "port": 0, "protocol": "tls://", "dashboard_address": f"{LOOPBACK}:0"}
+            async with Scheduler(**where, dashboard=False, security=security) as started:
+                print(started.address, flush=True)
+                await started.finished()
+
+    asyncio.run(run())
+
+
+def workers(n: str, address: str, folder: str) -> None:
+    """Many workers in one process, with a thread each."""
+    import dask
+    from distributed import Security, Worker
+
+    from smoot_explore.engine.cluster import _CONFIG
+
+    logging.disable()
+    ca, cert, key = (f"{folder}/{name}.pem" for name in ("ca", "cert", "key"))
+    security = Security(
+        tls_ca_file=ca, tls_worker_cert=cert, tls_worker_key=key, tls_client_cert=cert, tls_client_key=key,
+        require_encryption=True,
+    )  # fmt: skip
+
+    async def run() -> None:
+        with dask.config.set(_CONFIG):
+            made = [
+                Worker(address, nthreads=1, security=security, dashboard=False, name=i) for i in range(int(n))
+            ]
+            await asyncio.gather(*made)
+            print("ready", flush=True)
+            await asyncio.gather(*(worker.finished() for worker in made))
+
+    asyncio.run(run())
+
+
+KINDS: dict[str, Callable[..., None]] = {
+    kind.__name__: kind for kind in (serve, engine, plain, scheduler, workers)
+}
 
 if __name__ == "__main__":
     KINDS[sys.argv[1]](*sys.argv[2:])
