@@ -21,7 +21,7 @@ from benchmarks.works import ChatterWork, NotedWork, SilentWork, notes, nothing
 from smoot_explore import TrainingConfig, load_data, open_run, sweep
 from smoot_explore.compute.cores import cores
 from smoot_explore.engine import trainings
-from smoot_explore.engine.cluster import TLSFiles, connect
+from smoot_explore.engine.cluster import Scheduler
 from smoot_explore.engine.engine import Engine, Job
 from smoot_explore.engine.recipe import Recipe
 from smoot_explore.engine.training_work import REPORT_SECONDS
@@ -160,10 +160,10 @@ def _simulated(n: int, amount: Amount) -> dict[str, Any]:
 
     with running(Process, "scheduler") as process:
         address, folder = process.ready, process.folder
-        files = TLSFiles(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+        there = Scheduler(address, folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
         dask, own = Watched(process.process.pid), Watched()
         with running(Process, "workers", str(n), address, str(folder)):
-            workers = DaskWorkers(connect=lambda: connect(address, files))
+            workers = DaskWorkers(connect=there.connect)
             with engine_of(workers) as (engine, _):
                 jobs = [Job(ChatterWork(REPORT_BYTES, REPORT_SECONDS), heard) for _ in range(n)]
                 _do_nothing(engine, 2 * n)  # every worker connects

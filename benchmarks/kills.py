@@ -47,12 +47,16 @@ class Cluster:
         self._start("scheduler", "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port",
                     str(self._port), "--no-dashboard", "--no-show")  # fmt: skip
         for number in (1, 2):
-            self._start(f"worker {number}", "-m", "distributed.cli.dask_worker", address, "--nthreads", "1",
-                        "--nworkers", "1", "--no-dashboard", "--local-directory", str(self._folder / "scratch"))  # fmt: skip
+            self._start(
+                f"worker {number}", "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--nworkers", "1",
+                "--no-dashboard", "--local-directory", str(self._folder / "scratch"),
+            )  # fmt: skip
         command = self._processes.get("command")
         if command is not None and command.poll() == 0:
             return True
-        self._start("command", "-m", "smoot_explore", "sweep", str(self.target), *OPTIONS, "--scheduler", address)
+        self._start(
+            "command", "-m", "smoot_explore", "sweep", str(self.target), *OPTIONS, "--scheduler", address
+        )
         return False
 
     def kill(self, kind: str) -> bool:
@@ -95,7 +99,9 @@ def is_what_it_would_have_been(folder: Path) -> bool:
     for alpha in ALPHAS:
         for seed in range(SEEDS):
             config = TrainingConfig(alpha=alpha, seed=seed, epochs=EPOCHS, batch_size=BATCH, device="cpu")
-            expected = np.stack([epoch.k for epoch in train(create_model("cnn", data, seed=seed), data, config)])
+            expected = np.stack(
+                [epoch.k for epoch in train(create_model("cnn", data, seed=seed), data, config)]
+            )
             k = found.k.sel(alpha=alpha, seed=seed).transpose("epoch", "image").values
             if not np.array_equal(k, expected):
                 return False
@@ -111,7 +117,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)  # as each worker computes: other numbers otherwise
-    chance, done, ends = random.Random(given.seed), dict.fromkeys(("worker 1", "worker 2", "scheduler", "command"), 0), []
+    chance, ends = random.Random(given.seed), list[bool]()
+    done = dict.fromkeys(("worker 1", "worker 2", "scheduler", "command"), 0)
     folder = Path(tempfile.mkdtemp(prefix="smoot_explore-kills-"))
     cluster = Cluster(folder)
     try:
@@ -123,7 +130,9 @@ def main() -> None:
                 finished = cluster.keep_up()
             if finished:
                 ends.append(is_what_it_would_have_been(cluster.target))
-                print(f"sweep {cluster.sweep}: {'equal' if ends[-1] else 'DIFFERENT'} after {done}", flush=True)
+                print(
+                    f"sweep {cluster.sweep}: {'equal' if ends[-1] else 'DIFFERENT'} after {done}", flush=True
+                )
                 if sum(done.values()) >= given.kills:
                     break
                 cluster.sweep += 1

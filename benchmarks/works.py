@@ -43,6 +43,8 @@ def _note(run: Path, what: str) -> None:
 class NotedWork(TrainingWork):
     """A training as any other that also notes when it begins, takes live values over, and ends."""
 
+    recipe: Recipe  # with a folder
+
     def __call__(self, channel: Channel) -> str:
         result = super().__call__(_Noting(channel, self.recipe.path))
         _note(self.recipe.path, "ended")

@@ -18,7 +18,7 @@ from waiting import until
 
 from smoot_explore import TrainingConfig, sweep
 from smoot_explore.engine import cluster
-from smoot_explore.engine.cluster import TLSFiles, connect
+from smoot_explore.engine.cluster import Scheduler
 
 pytest.importorskip("distributed")
 
@@ -41,7 +41,7 @@ def keys(tmp_path_factory):
 
 
 def files(folder):
-    return TLSFiles(folder / "ca.pem", folder / "me.pem", folder / "me.key")
+    return folder / "ca.pem", folder / "me.pem", folder / "me.key"
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def scheduler(keys):
 def test_a_sweep_trains_on_workers_that_show_a_certificate(keys, scheduler, data, tmp_path):
     here = [(f"tls://{ADDRESSES['lab']}:8786", scheduler), (ADDRESSES["node1"], "127.0.0.1")]
     with running("worker", keys, *here):
-        client = connect(scheduler, files(keys))
+        client = Scheduler(scheduler, *files(keys)).connect()
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
             config = TrainingConfig(epochs=1, batch_size=30, device="cpu", precision="float32")
@@ -103,11 +103,11 @@ def test_a_sweep_trains_on_workers_that_show_a_certificate(keys, scheduler, data
 def test_whoever_shows_no_certificate_of_the_authority_is_refused(keys, scheduler, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 2)
     subprocess.run(["sh", "-ec", RECIPES["certificates"]], cwd=tmp_path, check=True, capture_output=True)
-    stranger = TLSFiles(keys / "ca.pem", tmp_path / "me.pem", tmp_path / "me.key")
+    stranger = Scheduler(scheduler, keys / "ca.pem", tmp_path / "me.pem", tmp_path / "me.key")
     with pytest.raises(OSError, match="does not answer .*are its TLS files given"):
-        connect(scheduler, stranger)
+        stranger.connect()
     with pytest.raises(OSError, match="does not answer .*are its TLS files given"):
-        connect(scheduler.replace("tls:", "tcp:"))
+        Scheduler(scheduler.replace("tls:", "tcp:")).connect()
     trusting = ssl.create_default_context(cafile=keys / "ca.pem")
     trusting.check_hostname = False
     host, port = scheduler.removeprefix("tls://").split(":")
@@ -120,7 +120,7 @@ def test_an_encrypted_scheduler_is_not_asked_without_files():
     with pytest.raises(
         ValueError, match="tls://lab:8786 is encrypted; give --tls-ca, --tls-cert and --tls-key"
     ):
-        connect("tls://lab:8786")
+        Scheduler("tls://lab:8786").connect()
 
 
 @pytest.fixture
