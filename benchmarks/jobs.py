@@ -39,7 +39,7 @@ REPORT_BYTES = 8_000  # k of 2,000 images
 @contextmanager
 def engine_of(workers: DaskWorkers) -> Iterator[tuple[Engine, Path]]:
     """An engine and a folder for its runs."""
-    trainings.TrainingWork = NotedWork  # type: ignore[misc]
+    trainings.TrainingWork = NotedWork  # type: ignore[misc,assignment]
     with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as folder:
         engine = Engine(workers)
         try:

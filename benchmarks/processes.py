@@ -192,7 +192,7 @@ def serve(*arguments: str) -> None:
         print(json.dumps(alive), flush=True)
 
     signal.signal(signal.SIGUSR1, count)
-    trainings.TrainingWork = NotedWork  # type: ignore[misc]
+    trainings.TrainingWork = NotedWork  # type: ignore[misc,assignment]
     main(["serve", *arguments])
 
 
