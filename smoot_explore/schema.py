@@ -109,6 +109,7 @@ SWEEP = Schema(
             name: replace(variable, kinds=_NUMBER.get(name, variable.kinds))
             for name, variable in RECORD.all_variables.items()
         },
+        "k_median": Variable(("epoch",), "f", "pixels", "median k of the training images"),
         "epochs_done": Variable((), "iu", "1", "completed epochs"),
         "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
         "run": Variable((), "UO", "1", "folder of the run"),

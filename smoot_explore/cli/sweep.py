@@ -142,7 +142,7 @@ def _measured(found: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {
             "test_accuracy": _last(found, found.test_accuracy),
-            "k_median": _last(found, found.k.median("image", skipna=False)),
+            "k_median": _last(found, found.k_median),
             "drop_auc": found.drop_auc,
             "epochs_done": found.epochs_done,
             "problem": found.problem,

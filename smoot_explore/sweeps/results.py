@@ -30,7 +30,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
 
     Numbers of an epoch are read from the journals. Those of each image, and the accuracy drops, are Dask arrays with a
     chunk for each run and variable: what is computed with them reads a run's record when it gets to it, so that a sweep
-    may be larger than the memory. ``sweep.k.isel(epoch=-1).median("image").compute()`` is an example;
+    may be larger than the memory. ``sweep.k.isel(epoch=-1).quantile(0.9, "image").compute()`` is an example;
     ``sweep.sel({"method": "sgt"})`` chooses a training method, which xarray takes ``method=`` for something else.
 
     Parameters
@@ -78,6 +78,9 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         told[place] = str(folder), int(done[place])
     images = dict.fromkeys(_LAZY, n_images) | {"accuracy_drop": len(fractions)}
     lazy = {name: _lazy(name, told, shape, (epochs, n)) for name, n in images.items()}
+    import dask.array
+
+    lazy["k_median"] = dask.array.median(lazy["k"], axis=-1)
     image_id, label = sweep.images()
     coords = {
         **{name: np.array(values) for name, values in sweep.over.items()},
