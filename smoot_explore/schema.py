@@ -116,6 +116,12 @@ SWEEP = Schema(
         "problem": Variable((), "UO", "1", "why the training failed; empty where it did not"),
     },
     RECORD.all_coords,
+    extra={
+        "curves_auc": Variable(
+            ("curve_fill",), "f", "%", "area under the accuracy drop of the masking curves, lower is steeper"
+        )
+    },
+    extra_coords={"curve_fill": Variable(("curve_fill",), "UO", "1", "fill of the masking curves")},
 )
 """The dimensions of the swept settings, which its attribute ``over`` names, come before these."""
 

@@ -109,7 +109,7 @@ def most_k(settings: Mapping[str, Any], n_pixels: int) -> int:
 
 def own_k_rules() -> dict[str, tuple[KRule, float | None]]:
     """Rule and start of each name that was registered, for another process to register them too."""
-    return {name: (rule, _STARTS[name]) for name, rule in _RULES.items() if name not in K_RULES}
+    return {name: (rule, _STARTS[name]) for name, rule in REGISTERED["k_rule"].items()}
 
 
 def start_k(settings: Mapping[str, Any], n_pixels: int) -> float:

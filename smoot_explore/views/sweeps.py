@@ -50,7 +50,7 @@ def sweep_map(
     """A quantity over two swept settings as the colours of a grid; any others become sliders.
 
     Seeds that are not drawn are averaged, and the title says how many. Gray cells have no number: they were not
-    trained yet, or failed.
+    trained yet, or failed. The fill of ``curves_auc`` counts as a setting.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _of_each_training(record: xr.Dataset, quantity: str | xr.DataArray) -> xr.Da
     values = record[quantity] if isinstance(quantity, str) else quantity
     if isinstance(quantity, str) and "epoch" in values.dims and "image" not in values.dims:
         values = values.isel(epoch=record.epochs_done.clip(min=1) - 1)
-    left = [str(name) for name in values.dims if name not in json.loads(record.attrs["over"])]
+    left = [str(n) for n in values.dims if n not in json.loads(record.attrs["over"]) and n != "curve_fill"]
     if left:
         raise ValueError(
             f"{values.name} has {', '.join(left)} beside the swept settings; give one number for each training, such "

@@ -14,7 +14,8 @@ from smoot_explore.schema import SWEEP, start_config
 from smoot_explore.views.view import Frames
 
 _QUANTITIES = (
-    "test_accuracy", "drop_auc", "k_median", "train_accuracy", "train_loss", "cross_entropy", "kl", "duration_seconds",
+    "test_accuracy", "drop_auc", "curves_auc", "k_median", "train_accuracy", "train_loss", "cross_entropy",
+    "kl", "duration_seconds",
 )  # fmt: skip
 _TOLD = 5  # failed trainings
 
@@ -75,7 +76,11 @@ class SweepState(param.Parameterized):
         rows = [name for name in several[1:] if name != "seed"]
         objects = {"across": several, "down": several if rows else ["", *several[1:]], "along": several}
         first = {"across": several[0], "down": rows[0] if rows else "", "along": several[0]}
+        quantities = {_named(name): name for name in _QUANTITIES if name in opened}
         with param.parameterized.batch_call_watchers(self):
+            self.param.quantity.objects = quantities
+            if self.quantity not in opened:
+                self.quantity = _QUANTITIES[0]
             for name, names in objects.items():
                 self.param[name].objects = names
                 if getattr(self, name) not in names:
