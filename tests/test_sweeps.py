@@ -36,9 +36,9 @@ from smoot_explore import (
 from smoot_explore.cli.commands import main
 from smoot_explore.engine.cluster import close_workers, start_workers
 from smoot_explore.runs.checkpoint import read_tensors
+from smoot_explore.runs.claim import claimed
 from smoot_explore.schema import start_config
 from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, measure_curves, train_to_end
-from smoot_explore.sweeps.claim import claimed
 from smoot_explore.sweeps.grid import cells, checked_values
 from smoot_explore.sweeps.manifest import Sweep
 
@@ -325,7 +325,7 @@ def test_a_folder_with_another_training_is_never_trained_on(client, data, tmp_pa
 
 
 def test_a_claim_is_held_by_one_and_ends_with_it(tmp_path):
-    file = tmp_path / "claims" / "cell"
+    file = tmp_path / "cell"
     order = []
     with claimed(file) as first:
         with claimed(file, lambda: False) as second:

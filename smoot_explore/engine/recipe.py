@@ -58,24 +58,39 @@ class Recipe:
         whole = shared_data(self.data_name, root=self.root, **options)
         return limit_data(whole, min(self.n_train, len(whole.train)), min(self.n_test, len(whole.test)))
 
-    def prepare(self, config: TrainingConfig) -> Prepared:
-        """A new run with these settings, or the run that the folder holds.
+    @property
+    def claim(self) -> Path:
+        """The file whose lock the worker that trains holds: one that was taken for lost may live on.
 
         Raises
         ------
         FileNotFoundError
             Where the folder that the run lies in is not seen.
         """
+        self._check_seen()
+        return self.path.with_name(f".{self.path.name}.claim")
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """A new run with these settings, or the run that the folder holds.
+
+        Raises
+        ------
+        FileNotFoundError
+            As of `claim`: it may have been deleted meanwhile.
+        """
         data = self.data()
         if self.maker is not None:
             model = make(self.model_name, self.maker, data, config.seed)
         else:
             model = create_model(self.model_name, data, seed=config.seed)
-        if not self.path.parent.is_dir():  # deleted meanwhile, or not shared with this computer
+        self._check_seen()
+        if (self.path / "config.json").is_file():
+            return Prepared(model, data, open_run(self.path, model=model, data=data))
+        return Prepared(model, data, Run.create(self.path, config, model, data))
+
+    def _check_seen(self) -> None:
+        if not self.path.parent.is_dir():
             raise FileNotFoundError(
                 f"the worker at {platform.node()} does not see the folder {self.path.parent}; name a folder that all "
                 "workers share"
             )
-        if (self.path / "config.json").is_file():
-            return Prepared(model, data, open_run(self.path, model=model, data=data))
-        return Prepared(model, data, Run.create(self.path, config, model, data))

@@ -19,6 +19,7 @@ from smoot_explore.data.images import Split
 from smoot_explore.engine.channel import Channel
 from smoot_explore.engine.recipe import Prepared, Recipe
 from smoot_explore.engine.watching import classes_of, look
+from smoot_explore.runs.claim import claimed
 
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
@@ -141,9 +142,10 @@ class _Trainer:
     def work(self) -> str:
         self._channel.wait()
         try:
-            if not self._goes_on():
-                raise _Stopped
-            self._train()
+            with claimed(self._recipe.claim, self._goes_on) as mine:
+                if not (mine and self._goes_on()):
+                    raise _Stopped
+                self._train()
         except _Stopped:
             return "stopped"
         return "finished"

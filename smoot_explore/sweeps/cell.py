@@ -24,8 +24,8 @@ from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData, first_images
 from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.claim import claimed
 from smoot_explore.runs.run import Run, open_run
-from smoot_explore.sweeps.claim import claimed
 from smoot_explore.sweeps.grid import Cell
 from smoot_explore.sweeps.manifest import Sweep
 

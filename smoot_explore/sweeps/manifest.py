@@ -198,8 +198,10 @@ class Sweep:
         return self.path / cell.name
 
     def claim(self, name: str) -> Path:
-        """The file whose lock a cell's trainer holds."""
-        return self.path / _CLAIMS / name
+        """The file whose lock a cell's trainer holds; its folder is made."""
+        claims = self.path / _CLAIMS
+        claims.mkdir(parents=True, exist_ok=True)
+        return claims / name
 
     def journal(self, cell: Cell) -> dict[str, Any]:
         """The journal of a cell's run; one without epochs where there is no run yet."""

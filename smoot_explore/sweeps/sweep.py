@@ -23,10 +23,10 @@ from smoot_explore.engine.cluster import check_installed, close_workers, start_w
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason, unknown_name
 from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.claim import claimed
 from smoot_explore.runs.run import Keep
 from smoot_explore.schema import as_json
 from smoot_explore.sweeps.cell import Registered, UnseenFolderError, check_folder, new_model, train_cell
-from smoot_explore.sweeps.claim import claimed
 from smoot_explore.sweeps.grid import Cell, checked_values
 from smoot_explore.sweeps.manifest import Sweep
 from smoot_explore.sweeps.results import open_sweep
