@@ -109,12 +109,19 @@ SWEEP = Schema(
             name: replace(variable, kinds=_NUMBER.get(name, variable.kinds))
             for name, variable in RECORD.all_variables.items()
         },
+        "k_median": Variable(("epoch",), "f", "pixels", "median k of the training images"),
         "epochs_done": Variable((), "iu", "1", "completed epochs"),
         "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
         "run": Variable((), "UO", "1", "folder of the run"),
         "problem": Variable((), "UO", "1", "why the training failed; empty where it did not"),
     },
     RECORD.all_coords,
+    extra={
+        "curves_auc": Variable(
+            ("curve_fill",), "f", "%", "area under the accuracy drop of the masking curves, lower is steeper"
+        )
+    },
+    extra_coords={"curve_fill": Variable(("curve_fill",), "UO", "1", "fill of the masking curves")},
 )
 """The dimensions of the swept settings, which its attribute ``over`` names, come before these."""
 

@@ -29,6 +29,10 @@ def curves():
     return run().curves().sel(attribution="gradient", fill="black").isel(image=slice(50))
 
 
+SWEPT = xr.Dataset(
+    {"test_accuracy": (("beta", "seed", "epoch"), [[[1.0, 70.0], [2.0, 74.5]]])},
+    {"beta": [0.5], "seed": [0, 1]},
+)
 IMAGE, MASKED = torch.rand(4, 4), torch.rand(4, 4) > 0.5
 CLEAN, DARK = torch.tensor([0.2, 0.8]), torch.tensor([0.5, 0.5])
 CHECKS = {
@@ -59,6 +63,9 @@ CHECKS = {
     "returns_logits": lambda a: exercises.returns_logits(a, data()),
     "missing_class": lambda a: exercises.missing_class(a, {"a", "b"}, {"a"}),
     "bounds_in_pixels": lambda a: exercises.bounds_in_pixels(a, CONFIG, data()),
+    "trainings_of_a_sweep": lambda a: exercises.trainings_of_a_sweep(a, {"alpha": [1, 10], "seed": range(5)}),
+    "seeds_apart": lambda a: exercises.seeds_apart(a, SWEPT, 0.5),
+    "fair_comparison": exercises.fair_comparison,
 }
 ODD = {
     "text": "ten",
@@ -138,6 +145,9 @@ def by_hand(m, accuracy):
         ("bounds_in_pixels", np.array([0.2 * 1024, 0.8 * 1024])),
         ("returns_logits", nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 6))),
         ("best_by_fill", {"black": "sgt", "mean": "smoot"}),
+        ("trainings_of_a_sweep", 10),
+        ("seeds_apart", SWEPT.test_accuracy[0, 1, 1] - SWEPT.test_accuracy[0, 0, 1]),
+        ("fair_comparison", {"seed": range(3), "method": ("smoot", "sgt")}),
     ],
 )  # fmt: skip
 def test_other_right_answers_are_right(check, answer):
@@ -155,6 +165,8 @@ def test_other_right_answers_are_right(check, answer):
         ("step_rule", lambda k, d, a, low, high: min(max(k + 10 * d, 157), 627), "leads to 505"),
         ("label_change", -0.3, "sign"),
         ("number_of_tokens", 16, "One more token"),
+        ("trainings_of_a_sweep", 7, "multiply"),
+        ("fair_comparison", {"method": ["sgt", "smoot"], "seed": [1, 1, 1]}, "Three of them"),
         ("area_rule", lambda m, accuracy: accuracy.mean(), "need not be equal"),
         ("lowest_pixels", lambda g, k: g.abs() <= g.abs().flatten().sort().values[max(k - 1, 0)], "."),
     ],

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from smoot_explore import (
     RunError,
     TrainingConfig,
     create_model,
+    drop_auc,
+    masking_curves,
     open_run,
     open_sweep,
     register_k_rule,
@@ -33,9 +36,9 @@ from smoot_explore import (
 from smoot_explore.cli.commands import main
 from smoot_explore.engine.cluster import close_workers, start_workers
 from smoot_explore.runs.checkpoint import read_tensors
+from smoot_explore.runs.claim import claimed
 from smoot_explore.schema import start_config
-from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, train_to_end
-from smoot_explore.sweeps.claim import claimed
+from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, measure_curves, train_to_end
 from smoot_explore.sweeps.grid import cells, checked_values
 from smoot_explore.sweeps.manifest import Sweep
 
@@ -322,7 +325,7 @@ def test_a_folder_with_another_training_is_never_trained_on(client, data, tmp_pa
 
 
 def test_a_claim_is_held_by_one_and_ends_with_it(tmp_path):
-    file = tmp_path / "claims" / "cell"
+    file = tmp_path / "cell"
     order = []
     with claimed(file) as first:
         with claimed(file, lambda: False) as second:
@@ -429,6 +432,53 @@ def test_what_is_no_sweep_or_damaged_is_named(trained, tmp_path, file, content, 
         open_sweep(copy)
 
 
+def test_masking_curves_are_measured_with_each_training_and_added_to_a_finished_sweep(
+    client, data, tmp_path, settings
+):
+    asked = {"data": data, "model": small, "client": client}
+    plain = sweep(tmp_path / "s", settings, {"seed": [0, 1]}, **asked)
+    assert "curves_auc" not in plain
+    journal = tmp_path / "s" / "seed=1" / "journal.json"
+    before = journal.stat().st_mtime_ns
+    found = validate(
+        sweep(tmp_path / "s", settings, {"seed": [0, 1]}, **asked, curves=["mean", "black"], curve_images=10)
+    )
+    assert journal.stat().st_mtime_ns == before
+    assert json.loads(found.attrs["curves"])["images"] == 10
+    for seed in (0, 1):
+        run = open_run(tmp_path / "s" / f"seed={seed}", model=small(data, 0))
+        oracle = masking_curves(run.load_model().eval(), data.test[:10], 20, fill=["mean", "black"])
+        np.testing.assert_allclose(found.curves_auc.sel(seed=seed), drop_auc(oracle), rtol=1e-4)
+        np.testing.assert_array_equal(run.curves().correct, oracle.correct)
+    again = sweep(tmp_path / "s", settings, {"seed": [0, 1, 2]}, **asked)
+    assert again.curves_auc.sizes == {"seed": 3, "curve_fill": 2}
+    assert np.isfinite(again.curves_auc).all()
+    planned = Sweep.read(tmp_path / "s")
+    assert all(planned.is_done(cell) for cell in planned.cells)
+    other = planned.extended(replace(planned, curves={**planned.curves, "images": 11}))
+    assert not any(other.is_done(cell) for cell in other.cells)
+    for curves, images, told in (
+        ("mean", 1, "a list of fills"),
+        (["maen"], 1, "did you mean 'mean'"),
+        (["mean"], 0, "at least 1 image"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            sweep(tmp_path / "s", settings, {"seed": [0]}, **asked, curves=curves, curve_images=images)
+
+
+def test_curves_that_nobody_wants_any_more_end_and_are_measured_by_the_next(data, tmp_path, settings):
+    planned = Sweep.of(
+        tmp_path, {"seed": [0]}, settings, data, {"maker": "small"}, "last",
+        {"fill": ["black", "mean"], "attribution": "gradient", "levels": 5, "images": None},
+    )  # fmt: skip
+    (cell,) = planned.cells
+    train_to_end(planned, planned.folder(cell), settings, small, data)
+    assert not measure_curves(planned, cell, small, data, lambda: False)
+    assert planned.areas(cell) is None
+    assert measure_curves(planned, cell, small, data)
+    assert len(planned.areas(cell)) == 2
+
+
 def test_a_damaged_cell_is_named_and_the_others_are_there(trained, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
@@ -504,40 +554,59 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
     )
 
 
+def test_the_command_takes_a_model_of_ones_own_and_prints_areas_of_masking_curves(
+    client, data, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("smoot_explore.cli.sweep.connect", lambda address, tls: client)
+    monkeypatch.setattr(client, "close", lambda: None)
+    command = ["sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, "--seeds", 2,
+               "--batch-size", 25, "--epochs", 1, "--device", "cpu", "--scheduler", "tls://here:1",
+               "--model", "test_sweeps:small", "--curves", "black,mean", "--curve-images", 12]  # fmt: skip
+    result = call(*command)
+    assert result.exit_code == 0, result.output
+    assert "AUC with a fill: of the masking curves on 12 test images (gradient, signed)" in " ".join(
+        result.output.split()
+    )
+    cells = json.loads(call(*command, "--json").stdout)["cells"]
+    found = open_sweep(tmp_path / "s")
+    assert [c["curves_auc_mean"] for c in cells] == found.curves_auc.sel(curve_fill="mean").values.tolist()
+    assert json.loads(found.attrs["model"]) == {"maker": "test_sweeps:small"}
+    wrong = call(*command[:-6], "--model", "test_sweeps:nothing")
+    assert wrong.exit_code == 1
+    assert "the model test_sweeps:nothing cannot be loaded" in wrong.output
+
+
 def test_a_command_killed_three_times_at_random_equals_one_never_stopped(tmp_path, data):
-    folder, seeds, epochs = tmp_path / "s", 3, 8
+    folder, seeds, epochs = tmp_path / "s", 2, 4
     options = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--batch-size", "25"]
     options += ["--epochs", str(epochs), "--seeds", str(seeds), "--device", "cpu", "--precision", "float32"]
-    command = [
-        sys.executable,
-        "-m",
-        "smoot_explore.cli",
-        "sweep",
-        str(folder),
-        *options,
-        "--workers",
-        "2",
-        "--json",
-    ]
+    options += ["--model", "test_sweeps:small"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    command = [sys.executable, "-m", "smoot_explore.cli", "sweep", str(folder), *options, "--json"]
 
     def epochs_done():
         journals = [folder / f"seed={seed}" / "journal.json" for seed in range(seeds)]
         return sum(len(json.loads(file.read_text())["epochs"]) for file in journals if file.exists())
 
     random = np.random.default_rng()
-    for _ in range(3):
-        goal = epochs_done() + random.integers(0, 5)
-        started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for workers in (2, 1, 1):  # each loads PyTorch, which is what takes the time
+        goal = epochs_done() + random.integers(0, 3)
+        started = subprocess.Popen(
+            [*command, "--workers", str(workers)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         until(lambda goal=goal, started=started: epochs_done() >= goal or started.poll() is not None, 120)
-        time.sleep(random.uniform(0, 0.5))
+        time.sleep(random.uniform(0, 0.2))
         started.kill()
         started.wait()
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [*command, "--workers", "1"], env=environment, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     assert [cell["epochs_done"] for cell in json.loads(ended.stdout)["cells"]] == [epochs] * seeds
     for seed in range(seeds):
         config = TrainingConfig(epochs=epochs, batch_size=25, device="cpu", precision="float32", seed=seed)
-        model = create_model("cnn", data, seed=seed)
-        run = Run.create(tmp_path / str(seed), config, model, data)
-        in_a_thread(lambda model=model, config=config, run=run: list(train(model, data, config, run=run)))()
-        assert_same(open_run(folder / f"seed={seed}"), run)
+        run = open_run(folder / f"seed={seed}", model=small(data, 0))
+        assert_same(run, alone(tmp_path / str(seed), data, config))

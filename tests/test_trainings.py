@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from functools import partial
 
 import numpy as np
@@ -35,6 +36,7 @@ class SmallRecipe:
 
     def __init__(self, path, images, before):
         self.path, self.images, self.before = path, images, before
+        self.claim = path.with_name(f".{path.name}.claim")
 
     def prepare(self, config):
         self.before()
@@ -396,6 +398,25 @@ def test_a_training_whose_worker_is_lost_goes_on_from_its_last_epoch_bit_by_bit(
     record = open_run(training.recipe.path).record()
     np.testing.assert_array_equal(record.k.values, [epoch.k for epoch in expected])
     assert training.changes == []
+
+
+def test_a_worker_that_was_taken_for_lost_and_lives_on_never_trains_beside_its_successor(make):
+    workers, gate, begun = ThreadWorkers(2), Gate(), []
+
+    def before():
+        begun.append(1)
+        gate()
+
+    training = make(before, engine=Engine(workers))
+    training.start()
+    assert gate.reached.wait(30)
+    workers.lose(training._job)
+    until(lambda: len(workers._channels) == 2)  # the successor has its place
+    time.sleep(0.5)
+    assert begun == [1]  # and waits
+    gate.opened.set()
+    until(lambda: training.ended)
+    assert (training.status, len(begun), training.lost) == ("finished", 2, 1)
 
 
 def test_live_changes_are_kept_when_a_worker_is_lost(make, workers):

@@ -124,12 +124,11 @@ def data_options(command: Callable) -> Callable:
     return command
 
 
-def model_options(command: Callable) -> Callable:
-    """Options that say which model to train, and what its run keeps."""
+def model_options(command: Callable, own: str = "") -> Callable:
+    """Options that say which model to train, and what its run keeps; ``own`` is said of models of one's own."""
     options = [
-        click.option(
-            "--model", "model_name", default="cnn", show_default=True, help="cnn, or the name of a timm model."
-        ),
+        click.option("--model", "model_name", default="cnn", show_default=True,
+                     help=f"cnn, or the name of a timm model{own}."),
         click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once)."),
         click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
                      help="Passed to timm, such as img_size=32. May be repeated."),
@@ -139,6 +138,11 @@ def model_options(command: Callable) -> Callable:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+own_model_options = functools.partial(
+    model_options, own="; or PACKAGE.MODULE:FUNCTION, where FUNCTION(data, seed) gives an nn.Module"
+)
 
 
 def scheduler_options(command: Callable) -> Callable:
@@ -247,9 +251,13 @@ def train_command(
 )
 @click.option("--workers", type=click.IntRange(1),
               help="Worker processes on this computer, with one thread each. [one for each core]")  # fmt: skip
+@click.option("--curves", "curve_fills", metavar="FILL,FILL,...",
+              help="Also measure each model's masking curves with these fills, such as black,mean.")  # fmt: skip
+@click.option("--curve-images", type=click.IntRange(1), default=1000, show_default=True,
+              help="Measure them on this many test images, the first ones.")  # fmt: skip
 @scheduler_options
 @data_options
-@model_options
+@own_model_options
 @training_options
 @json_option
 @click.pass_context
@@ -260,6 +268,8 @@ def sweep_command(
     seeds: int | None,
     workers: int | None,
     scheduler: Scheduler | None,
+    curve_fills: str | None,
+    curve_images: int,
     data_name: str,
     train_images: int | None,
     test_images: int | None,
@@ -276,8 +286,8 @@ def sweep_command(
     """Train with each combination of the values of some settings, a run for each in the folder SWEEP.
 
     Stopped or killed, the same command goes on. With more values it adds their trainings, with more --epochs it
-    prolongs those that are there. Failed trainings are named, left out, and tried again by the same command; the exit
-    code is 1 then.
+    prolongs those that are there, with --curves it measures those that are not. Failed trainings are named, left out,
+    and tried again by the same command; the exit code is 1 then.
 
     \b
     smoot-explore sweep runs/s --over alpha=1,10,100 --over beta=.5,.95 --seeds 3
@@ -290,7 +300,8 @@ def sweep_command(
     kept = int(keep) if keep.isdecimal() else keep
     with connected(scheduler, workers) as place:
         config = TrainingConfig(**settings)
-        ctx.exit(run_sweep(folder, config, over, seeds, source, model, kept, place, as_json))
+        curves = tuple(filter(None, (curve_fills or "").split(","))), curve_images
+        ctx.exit(run_sweep(folder, config, over, seeds, source, model, kept, curves, place, as_json))
 
 
 @main.command("curves", short_help="Measure masking curves of trained runs.")

@@ -21,6 +21,7 @@ from smoot_explore.cli.training import name_and_value
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.load import load_data
 from smoot_explore.engine.cluster import Scheduler
+from smoot_explore.engine.makers import load_makers
 from smoot_explore.errors import unknown_name
 from smoot_explore.sweeps.sweep import sweep
 
@@ -47,13 +48,14 @@ def run_sweep(
     source: Sequence[Any],
     model: tuple[str, bool, Sequence[str]],
     keep: Any,
+    curves: tuple[Sequence[str], int | None],
     place: dict[str, Any],
     as_json: bool,
 ) -> int:
     """Train a sweep, or go on with it, and print its table; the exit code.
 
-    ``source`` are the arguments of `load_data`, ``model`` name, whether pretrained, and options, ``place`` what
-    `connected` gives.
+    ``source`` are the arguments of `load_data`, ``model`` name or place, whether pretrained, and options, ``curves``
+    fills and number of images, ``place`` what `connected` gives.
     """
     values = dict(_setting_and_values(text) for text in over)
     if seeds is not None:
@@ -63,14 +65,15 @@ def run_sweep(
     if not values:
         raise click.UsageError("a sweep needs values to go over: --over alpha=1,10,100, or --seeds 3")
     name, pretrained, options = model
+    made = next(iter(load_makers([name]).values())) if ":" in name else name
     data = load_data(*source)
     try:
         with progress_bar(f"sweep {folder.name}", 1, "workers start") as update, warnings.catch_warnings():
             warnings.filterwarnings("ignore", _FAILED)  # said below, a line each
             found = sweep(
-                folder, config, values, data=data, model=name, pretrained=pretrained,
+                folder, config, values, data=data, model=made, pretrained=pretrained,
                 options=dict(name_and_value(text) for text in options), keep=keep, root=source[3],
-                progress=_progress(update), **place,
+                curves=curves[0], curve_images=curves[1], progress=_progress(update), **place,
             )  # fmt: skip
     except KeyboardInterrupt:
         stderr.print(f"stopped; all epochs in {folder} are kept, the same command goes on", soft_wrap=True)
@@ -129,16 +132,26 @@ def _last(found: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
 
 
 def _measured(found: xr.Dataset) -> xr.Dataset:
+    areas = {_area_of(fill): found.curves_auc.sel(curve_fill=fill, drop=True) for fill in _fills(found)}
     return xr.Dataset(
         {
+            **areas,
             "test_accuracy": _last(found, found.test_accuracy),
-            "k_median": _last(found, found.k.median("image", skipna=False)),
+            "k_median": _last(found, found.k_median),
             "drop_auc": found.drop_auc,
             "epochs_done": found.epochs_done,
             "problem": found.problem,
             "run": found.run,
         }
     )
+
+
+def _fills(found: xr.Dataset) -> list[str]:
+    return found.curve_fill.values.tolist() if "curves_auc" in found else []
+
+
+def _area_of(fill: str) -> str:
+    return f"curves_auc_{fill}"
 
 
 def _cells(found: xr.Dataset) -> list[dict[str, Any]]:
@@ -161,7 +174,9 @@ def _print(found: xr.Dataset, folder: Path, as_json: bool) -> None:
     measured, over = _measured(found), json.loads(found.attrs["over"])
     dims = [name for name in over if name != "seed"]
     table = Table(box=None, pad_edge=False, header_style="bold")
+    fills = _fills(found)
     heads = [*dims, "trained", "accuracy (%)", "k median (pixels)", "AUC (%)"]
+    heads += [f"AUC, {fill} (%)" for fill in fills]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for place in np.ndindex(*(len(over[name]) for name in dims)):
@@ -170,6 +185,7 @@ def _print(found: xr.Dataset, folder: Path, as_json: bool) -> None:
         trained = (row.epochs_done > 0) & (row.problem == "")
         counted = f"{int(trained.sum())} of {trained.size}"
         numbers = [(row.test_accuracy, 2), (row.k_median, 1), (row.drop_auc, 2)]
+        numbers += [(row[_area_of(fill)], 2) for fill in fills]
         table.add_row(*values, counted, *(_mean(one.where(trained), digits) for one, digits in numbers))
     stdout.print(table)
     of = f", ± standard deviation over {len(over['seed'])} seeds" if len(over.get("seed", ())) > 1 else ""
@@ -177,13 +193,21 @@ def _print(found: xr.Dataset, folder: Path, as_json: bool) -> None:
 
 
 def _of_areas(found: xr.Dataset) -> str:
-    if "probe" not in found.attrs:
-        return ""
-    probe = json.loads(found.attrs["probe"])
-    return (
-        f" AUC: area under the accuracy drop on {len(probe['image_ids'])} test images ({probe['fill']} fill, "
-        f"{probe['attribution']}), lower is steeper."
-    )
+    told = ""
+    if "probe" in found.attrs:
+        probe = json.loads(found.attrs["probe"])
+        told += (
+            f" AUC: area under the accuracy drop on {len(probe['image_ids'])} test images ({probe['fill']} fill, "
+            f"{probe['attribution']}), lower is steeper."
+        )
+    if "curves" in found.attrs:
+        curves = json.loads(found.attrs["curves"])
+        data = json.loads(found.attrs["data"])
+        n = min(curves["images"] or data["n_test"], data["n_test"])
+        told += (
+            f" AUC with a fill: of the masking curves on {n:,} test images ({curves['attribution']}, signed)."
+        )
+    return told
 
 
 def _mean(values: xr.DataArray, digits: int) -> str:

@@ -394,3 +394,48 @@ def bounds_in_pixels(answer: Any, config: TrainingConfig, data: ImageData) -> Ve
     hint = "The bounds are shares of the pixels. A pixel is one place with all its channels."
     require_pair(answer, (config.k_min * height * width, config.k_max * height * width), hint, 1)
     return Verdict(True, f"Shares of {height} × {width} pixels; channels are masked together.")
+
+
+# 07_sweeps
+
+
+@check
+def trainings_of_a_sweep(answer: Any, over: Mapping[str, Any]) -> Verdict:
+    """How many combinations the values of some settings have."""
+    expected, together = 1, 0
+    for values in over.values():
+        expected, together = expected * len(values), together + len(values)
+    mistakes = {"Every value of one setting meets every value of the others: multiply.": together}
+    require_number(
+        answer, expected, "Seeds are a setting too, and count as the others do.", mistakes=mistakes
+    )
+    return Verdict(
+        True, f"{expected} trainings; one more setting with two values would make it twice as many."
+    )
+
+
+@check
+def seeds_apart(answer: Any, found: xr.Dataset, beta: float) -> Verdict:
+    """How far the best and the worst seed are apart in their last test accuracy."""
+    accuracies = found.test_accuracy.sel(beta=beta).isel(epoch=-1).values.tolist()
+    hint = "Select this β and the last epoch; what is left has one number for each seed."
+    require_number(answer, max(accuracies) - min(accuracies), hint, 0.05)
+    return Verdict(True, "So much can the seed alone do here. Is a difference between two β larger?")
+
+
+@check
+def fair_comparison(answer: Any) -> Verdict:
+    """What to sweep over to compare SGT with SMOOT."""
+    require(isinstance(answer, dict), 'A dictionary is wanted, such as {"alpha": [1, 10]}.')
+    values = {name: set(map(str, given)) if isinstance(given, list | tuple | range) else set()
+              for name, given in answer.items()}  # fmt: skip
+    require(
+        values.get("method") == {"sgt", "smoot"},
+        "Which setting tells SGT from SMOOT? Name both values, in a list.",
+    )
+    require(
+        len(values.get("seed", ())) >= 3,
+        "How would you know what the seed alone does? Three of them at least.",
+    )
+    require(len(answer) == 2, "Something else differs too; then one cannot say which of them did it.")
+    return Verdict(True, "Each method is trained with the same seeds, and nothing else differs.")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from smoot_explore.compute.cores import cores
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 LOOPBACK = "127.0.0.1"
 ATTEMPTS = 3  # workers that a job may take along before it is given up
@@ -187,12 +187,21 @@ def _leave_interrupts() -> None:
 
 
 def close_workers(client: Client) -> None:
-    """End a client, and the workers that were started with it."""
+    """End a client, and the workers that were started with it, whatever these are at: a job survives a kill."""
     cluster = client.cluster
     client.close()
     if cluster is not None:
+        cluster.sync(_kill, cluster)  # Dask would wait 4 seconds for a step that takes longer
         cluster.close()
         cluster.scratch()
+
+
+async def _kill(cluster: LocalCluster) -> None:
+    for nanny in cluster.workers.values():
+        nanny.close_gracefully()  # so that no other process takes the place of the one that ends
+        process = nanny.process and nanny.process.process
+        if process is not None and process.is_alive():
+            await process.kill()
 
 
 def kill_process(client: Client, worker: str) -> None:

@@ -29,6 +29,10 @@ class Prepared(NamedTuple):
 class Preparation(Protocol):
     """What a training is made from; picklable."""
 
+    @property
+    def claim(self) -> Path | None:
+        """The file whose lock the worker that trains holds, where a run is written: one taken for lost may live on."""
+
     def prepare(self, config: TrainingConfig) -> Prepared:
         """Model, data and run for a training with these settings."""
 
@@ -66,13 +70,26 @@ class Recipe:
         whole = shared_data(self.data_name, root=self.root, **options)
         return limit_data(whole, min(self.n_train, len(whole.train)), min(self.n_test, len(whole.test)))
 
+    @property
+    def claim(self) -> Path:
+        """The file whose lock the worker that trains holds: one that was taken for lost may live on.
+
+        Raises
+        ------
+        FileNotFoundError
+            Where the folder that the run lies in is not seen.
+        """
+        if not self.path.parent.is_dir():
+            raise _unseen(self.path.parent)
+        return _claim_of(self.path)
+
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A new run with these settings, or the run that the folder holds.
 
         Raises
         ------
         FileNotFoundError
-            Where the folder that the run lies in is not seen.
+            As of `claim`: it may have been deleted meanwhile.
         """
         data = self.data()
         if self.maker is not None:
@@ -101,6 +118,13 @@ class OnDisk:
     path: Path
     root: Path | None = None
 
+    @property
+    def claim(self) -> Path:
+        """As of a `Recipe`."""
+        if not self.path.is_dir():
+            raise _unseen(self.path)
+        return _claim_of(self.path)
+
     def prepare(self, config: TrainingConfig) -> Prepared:
         """The run as it stands; ``FileNotFoundError`` where it is not seen."""
         if not (self.path / "config.json").is_file():
@@ -115,10 +139,15 @@ class AtHand:
 
     model: nn.Module
     data: ImageData
+    claim = None
 
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A copy of the model: another attempt begins with the same weights."""
         return Prepared(copy.deepcopy(self.model), self.data, None)
+
+
+def _claim_of(run: Path) -> Path:
+    return run.with_name(f".{run.name}.claim")
 
 
 def _unseen(folder: Path) -> FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from smoot_explore.data.images import Split
 from smoot_explore.engine.channel import Channel
 from smoot_explore.engine.recipe import Preparation, Prepared
 from smoot_explore.engine.watching import classes_of, look
+from smoot_explore.runs.claim import claimed
 
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
@@ -149,9 +151,11 @@ class _Trainer:
     def work(self) -> str:
         self._channel.wait()
         try:
-            if not self._goes_on():
-                raise _Stopped
-            self._train()
+            claim = self._recipe.claim
+            with nullcontext(True) if claim is None else claimed(claim, self._goes_on) as mine:
+                if not (mine and self._goes_on()):
+                    raise _Stopped
+                self._train()
             status = "finished"
         except _Stopped:
             status = "stopped"

@@ -178,7 +178,7 @@ _channels: dict[str, Channel] = {}  # of the attempts that this process is at
 def carry_out(name: str, work: Work, reports: Queue, threads: int | None, registered: Registered) -> None:
     """Do a job, in a worker."""
     import torch
-    from distributed import get_worker
+    from distributed import Status, get_worker
 
     worker, attempt = get_worker(), uuid.uuid4().hex
     torch.set_num_threads(threads or worker.state.nthreads)
@@ -189,7 +189,8 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None, regist
 
     def wanted() -> bool:
         task = worker.state.tasks.get(name)
-        return task is not None and task.state != "cancelled"
+        is_there = worker.status in (Status.running, Status.paused)  # not closing, having lost its scheduler
+        return is_there and task is not None and task.state != "cancelled"
 
     _channels[attempt] = channel = _OnWorker(send, wanted)
     try:

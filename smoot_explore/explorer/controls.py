@@ -45,6 +45,20 @@ def label_in(widget: Any, unit: str) -> None:
         widget.label = label
 
 
+def values_slider(label: str, values: list[Any]) -> pmui.DiscreteSlider:
+    """A slider over a few values."""
+    slider = pmui.DiscreteSlider(
+        label=label,
+        options=values,
+        value=values[0],
+        sizing_mode="stretch_width",
+        margin=(4, 10),
+        size="small",
+    )
+    slider._debounce = _DEBOUNCE_MILLISECONDS
+    return slider
+
+
 def number(owner: param.Parameterized, name: str, **options: Any) -> pmui.IntInput:
     """A field for a whole number, for choices that have no range worth a slider."""
     parameter = owner.param[name]

@@ -1,4 +1,4 @@
-"""The runs kept on the server: one look at their folder for all pages."""
+"""The runs and sweeps kept on the server: one look at their folder for all pages."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+import xarray as xr
 
 from smoot_explore.engine.background import FILES
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run, open_run
+from smoot_explore.sweeps.manifest import Sweep
+from smoot_explore.sweeps.results import open_sweep
 
 LOOK_SECONDS = 2.0  # between two looks at the folder, however many pages there are
 
@@ -22,16 +27,30 @@ def kept_runs(folder: Path) -> KeptRuns:
     return kept
 
 
+class _Found(NamedTuple):
+    """A folder in the folder of runs."""
+
+    time_ns: int
+    run: Run | None
+    is_sweep: bool
+
+
 class KeptRuns:
-    """The runs of a folder that have an epoch or were adopted, the oldest first, in ``runs``: another list when they
-    change."""
+    """What a folder of runs holds: other lists when it changes.
+
+    Attributes
+    ----------
+    runs
+        Those that have an epoch or were adopted, the oldest first.
+    sweeps
+        The names of the sweeps.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.runs: list[Run] = []
+        self.sweeps: list[str] = []
         self._folder = folder
-        self._found: dict[
-            Path, tuple[int, Run | None]
-        ] = {}  # each subfolder's time, and its run if it is one
+        self._found: dict[Path, _Found] = {}
         self._lock = threading.Lock()
         self._next_look = 0.0
 
@@ -45,11 +64,12 @@ class KeptRuns:
                 except FileNotFoundError:  # deleted just now
                     continue
                 known = self._found.get(path)
-                found[path] = known if known and known[0] == time_ns else (time_ns, _run_in(path))
+                found[path] = known if known and known.time_ns == time_ns else self._look_into(path, time_ns)
             if found != self._found:
                 self._found = found
-                runs = [run for _, run in found.values() if run is not None and (run.epochs or run.adopted)]
+                runs = [one.run for one in found.values() if one.run and (one.run.epochs or one.run.adopted)]
                 self.runs = sorted(runs, key=lambda run: run.description["created"])
+                self.sweeps = [path.name for path, one in found.items() if one.is_sweep]
 
     def look_soon(self) -> None:
         """Look beside the page, when the last look was some seconds ago."""
@@ -58,6 +78,36 @@ class KeptRuns:
             self._next_look = now + LOOK_SECONDS
             # Its error is nobody's: what was found before stays, and the next look, or the next page, finds it too.
             FILES.submit(self.look)
+
+    def open_sweep(self, name: str) -> xr.Dataset:
+        """A sweep of the folder, as of `open_sweep`. Reads the disk: not for the event loop.
+
+        Raises
+        ------
+        ValueError
+            When it is not there any more, or a link in it leads out of the folder of runs.
+        RunError
+            When it is damaged.
+        """
+        if name not in self.sweeps:
+            raise ValueError(f"there is no sweep {name!r} any more; choose another")
+        path = self._folder / name
+        for cell in Sweep.read(path).cells:
+            run = path / cell.name
+            for folder in (run, run / "epochs", run / "accuracy_drop"):
+                if not self._holds(folder):
+                    raise ValueError(
+                        f"{folder} is a link out of the folder of runs; put the run itself there"
+                    )
+        return open_sweep(path)
+
+    def _look_into(self, path: Path, time_ns: int) -> _Found:
+        is_sweep = (path / "sweep.json").is_file() and self._holds(path)
+        return _Found(time_ns, None if is_sweep else _run_in(path), is_sweep)
+
+    def _holds(self, path: Path) -> bool:
+        """Whether a path, after all links, lies in the folder."""
+        return path.resolve().is_relative_to(self._folder.resolve())
 
     def _subfolders(self) -> list[Path]:
         if not self._folder.is_dir():  # made when the first run is kept

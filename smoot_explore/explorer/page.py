@@ -36,6 +36,7 @@ from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
 from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
+from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
 from smoot_explore.explorer.visits import BrowserTab, Visits
@@ -44,7 +45,7 @@ from smoot_explore.runs.run import Run
 COMES_BACK_SECONDS = 60  # for which a page waits for the one before to lose its browser
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
-_OF_THE_RUNS = ("run", "runs", "label")  # in the address: which there are, the disk tells
+_OF_THE_RUNS = ("run", "runs", "sweep", "label")  # in the address: which there are, the disk tells
 
 
 class Engines(NamedTuple):
@@ -168,7 +169,7 @@ class ExplorerPage:
         schedule = self.changes.schedule
         Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
         runs = " ".join(self._asked.get(name, "") for name in ("run", "runs"))
-        if "kept/" in runs:  # maybe one that came just now
+        if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
             Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
         if "mine/" in runs and pn.state.curdoc is not None:  # the browser says which page it comes from
@@ -218,7 +219,7 @@ class ExplorerPage:
         if self._awaited or self._opens_asked:
             return
         self._opens_asked = True
-        self._read_address("run", "runs")
+        self._read_address("run", "runs", "sweep")
         self.opening.open_run()
         self._show_tab()
 
@@ -250,11 +251,12 @@ class ExplorerPage:
             pmui.MultiChoice.from_param, state.param.compared, description=state.param.compared.doc,
             sizing_mode="stretch_width", margin=(10, 10, 4, 10),
         )  # fmt: skip
+        sweeps = partial(SweepPart, state.sweep, state.catalogue.shared.open_sweep, schedule, tell)
         return {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
             "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
             "what-if": lambda: WhatIfTab(state.whatif, schedule),
-            "compare": lambda: CompareTab(state.compare, chooser(), measure, schedule, tell),
+            "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
 
     def _run_row(self) -> Any:
@@ -342,5 +344,5 @@ class ExplorerPage:
             self.layout.made["what-if"].show_details()
 
     def _follow_location(self) -> None:
-        if not self._asked.keys() & {"run", "runs"}:  # else it says more than the page shows so far
+        if not self._asked.keys() & {"run", "runs", "sweep"}:  # else it says more than the page shows so far
             self.location.follow()

@@ -13,16 +13,19 @@ from torch import nn
 
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.compute.device import choose_hardware
+from smoot_explore.core.classes import drop_auc
 from smoot_explore.core.config import TrainingConfig, setting_names
+from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import AccuracyDropProbe, probed
 from smoot_explore.core.registered import Registered
 from smoot_explore.core.training import count_steps, train
-from smoot_explore.data.images import ImageData
+from smoot_explore.data.images import ImageData, first_images
 from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.claim import claimed
 from smoot_explore.runs.run import Run, open_run
-from smoot_explore.sweeps.claim import claimed
+from smoot_explore.sweeps.grid import Cell
 from smoot_explore.sweeps.manifest import Sweep
 
 _PROBE_IMAGES = 200  # the same in all cells, so that their accuracy drops can be compared
@@ -56,7 +59,6 @@ def train_cell(
     path: str,
     identity: str,
     name: str,
-    settings: dict[str, Any],
     maker: ModelMaker | None,
     registered: Registered,
     root: str | None,
@@ -71,10 +73,11 @@ def train_cell(
     compute_on_one_core()
     registered.register()
     sweep, wanted = Sweep.read(Path(path)), _wanted()
+    (cell,) = (cell for cell in sweep.cells if cell.name == name)
     with claimed(sweep.claim(name), wanted) as mine:
-        done = mine and train_to_end(
-            sweep, sweep.path / name, TrainingConfig(**settings), maker, _data(path, identity, root), wanted
-        )
+        data = _data(path, identity, root)
+        done = mine and train_to_end(sweep, sweep.folder(cell), cell.config, maker, data, wanted)
+        done = done and measure_curves(sweep, cell, maker, data, wanted)
     if not done:
         raise Reschedule  # nobody hears it, but where this worker alone is to end
     return name
@@ -90,8 +93,7 @@ def train_to_end(
 ) -> bool:
     """Begin the run of a cell or go on with it; False when it was ``wanted`` no more before its end."""
     if (folder / "config.json").exists():
-        own_model = None if maker is None else new_model(sweep.model, maker, data, config.seed)
-        run = open_run(folder, model=own_model, data=None if "name" in data.source else data)
+        run = _opened(sweep, folder, config, maker, data)
         _check_same(run, config)
         if run.finished and run.epochs >= config.epochs:
             return True
@@ -111,6 +113,48 @@ def train_to_end(
             if not wanted():
                 return False
     return True
+
+
+class _Unwanted(Exception):  # noqa: N818
+    """Nobody waits for the measurement any more."""
+
+
+def measure_curves(
+    sweep: Sweep,
+    cell: Cell,
+    maker: ModelMaker | None,
+    data: ImageData,
+    wanted: Callable[[], bool] = lambda: True,
+) -> bool:
+    """Measure a trained cell's masking curves, if the sweep has some, and keep them in its run as "test"; False when
+    they were ``wanted`` no more before their end."""
+    if sweep.curves is None or sweep.areas(cell) is not None:
+        return True
+
+    def go_on(done: int, total: int) -> None:
+        if not wanted():
+            raise _Unwanted
+
+    run = _opened(sweep, sweep.folder(cell), cell.config, maker, data)
+    model = run.load_model().to(choose_hardware(cell.config.device, cell.config.precision).device)
+    protocol = {name: value for name, value in sweep.curves.items() if name != "images"}
+    images = first_images(data.test, sweep.curves["images"])
+    try:
+        curves = masking_curves(model, images, **protocol, progress=go_on)
+    except _Unwanted:
+        return False
+    run.save_curves(curves)
+    sweep.keep_areas(
+        cell, dict(zip(curves.fill.values.tolist(), drop_auc(curves).values.tolist(), strict=True))
+    )
+    return True
+
+
+def _opened(
+    sweep: Sweep, folder: Path, config: TrainingConfig, maker: ModelMaker | None, data: ImageData
+) -> Run:
+    model = None if maker is None else new_model(sweep.model, maker, data, config.seed)
+    return open_run(folder, model=model, data=None if "name" in data.source else data)
 
 
 def _measure_last(run: Run, model: nn.Module, config: TrainingConfig, probe: AccuracyDropProbe) -> None:

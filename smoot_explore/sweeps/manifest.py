@@ -24,6 +24,7 @@ from smoot_explore.sweeps.grid import Cell, cells
 FORMAT = "smoot_explore sweep"
 _VERSION = 1
 _CLAIMS = ".claims"
+_AREAS = "areas"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Sweep:
         ``name``, ``pretrained`` and ``options`` of `create_model`, or the ``maker``'s name.
     keep
         As for `Run.create`.
+    curves
+        Protocol of the masking curves that each cell ends with; None without.
     identity
         Tells this sweep from any other that may be seen under the same path.
     created
@@ -58,6 +61,7 @@ class Sweep:
     keep: Any
     identity: str
     created: str
+    curves: dict[str, Any] | None = None
 
     @classmethod
     def of(
@@ -68,6 +72,7 @@ class Sweep:
         data: ImageData,
         model: dict[str, Any],
         keep: Any,
+        curves: dict[str, Any] | None = None,
     ) -> Sweep:
         """A sweep that is not on disk yet."""
         described = {
@@ -75,7 +80,7 @@ class Sweep:
             "class_names": list(data.class_names), "n_train": len(data.train), "n_test": len(data.test),
         }  # fmt: skip
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(path, over, config.to_dict(), described, model, keep, uuid4().hex, created)
+        return cls(path, over, config.to_dict(), described, model, keep, uuid4().hex, created, curves)
 
     @classmethod
     def read(cls, path: Path) -> Sweep:
@@ -93,8 +98,14 @@ class Sweep:
         if content.get("format") != FORMAT or content.get("version") != _VERSION:
             raise RunError(f"{path} is not a sweep that this version of smoot_explore can read")
         try:
+            content.setdefault("curves", None)  # of the first sweeps
             found = cls(path, **{f.name: content[f.name] for f in fields(cls) if f.name != "path"})
-            found.cells[0].config, found.data["n_train"] + 0, found.data["fingerprint"].upper()
+            (
+                found.curve_fills,
+                found.cells[0].config,
+                found.data["n_train"] + 0,
+                found.data["fingerprint"].upper(),
+            )
         except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
             raise RunError(f"{path} is damaged: sweep.json, {type(error).__name__} {error}") from error
         return found
@@ -115,7 +126,7 @@ class Sweep:
             write_tensors(self._data_file, _tensors(data), 0)
 
     def extended(self, other: Sweep) -> Sweep:
-        """This sweep with the values and epochs that another one of the same trainings has more.
+        """This sweep with the values, epochs and masking curves that another one of the same trainings has more.
 
         Raises
         ------
@@ -149,7 +160,8 @@ class Sweep:
                 f"{self.path} holds another sweep ({'; '.join(different)}); more values of a swept setting and more "
                 "epochs may be added, for anything else choose another folder"
             )
-        return replace(self, over=other.over, settings={**self.settings, "epochs": other.settings["epochs"]})
+        settings = {**self.settings, "epochs": other.settings["epochs"]}
+        return replace(self, over=other.over, settings=settings, curves=other.curves or self.curves)
 
     def _lost_epochs(self, other: Sweep) -> list[str]:
         """Why the cells could not be prolonged to what they would have been with so many epochs at first."""
@@ -186,8 +198,10 @@ class Sweep:
         return self.path / cell.name
 
     def claim(self, name: str) -> Path:
-        """The file whose lock a cell's trainer holds."""
-        return self.path / _CLAIMS / name
+        """The file whose lock a cell's trainer holds; its folder is made."""
+        claims = self.path / _CLAIMS
+        claims.mkdir(parents=True, exist_ok=True)
+        return claims / name
 
     def journal(self, cell: Cell) -> dict[str, Any]:
         """The journal of a cell's run; one without epochs where there is no run yet."""
@@ -199,7 +213,33 @@ class Sweep:
     def is_done(self, cell: Cell) -> bool:
         """Whether a cell's training has reached its last epoch."""
         journal = self.journal(cell)
-        return bool(journal["finished"]) and len(journal["epochs"]) >= cell.epochs
+        trained = bool(journal["finished"]) and len(journal["epochs"]) >= cell.epochs
+        return trained and (self.curves is None or self.areas(cell) is not None)
+
+    @property
+    def curve_fills(self) -> list[str]:
+        """The fills of the masking curves."""
+        return [] if self.curves is None else [str(fill) for fill in self.curves["fill"]]
+
+    def areas(self, cell: Cell) -> list[float] | None:
+        """Area under the accuracy drop of a cell's masking curves for each fill, in per cent; None where they were
+        not measured, or by another protocol, or of fewer epochs."""
+        if not os.path.lexists(file := self._areas_file(cell)):
+            return None
+        with damage_named(self.path):
+            content = read_json(file)
+        if content.get("curves") != self.curves or content.get("epochs") != cell.epochs:
+            return None
+        return [float(content["areas"][fill]) for fill in self.curve_fills]
+
+    def keep_areas(self, cell: Cell, areas: Mapping[str, float]) -> None:
+        """Keep what `areas` gives."""
+        file = self._areas_file(cell)
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, {"curves": self.curves, "epochs": cell.epochs, "areas": dict(areas)})
+
+    def _areas_file(self, cell: Cell) -> Path:
+        return self.path / _AREAS / f"{cell.name}.json"
 
     @property
     def problems(self) -> dict[str, str]:

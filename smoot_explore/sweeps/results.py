@@ -30,7 +30,7 @@ def open_sweep(path: str | Path) -> xr.Dataset:
 
     Numbers of an epoch are read from the journals. Those of each image, and the accuracy drops, are Dask arrays with a
     chunk for each run and variable: what is computed with them reads a run's record when it gets to it, so that a sweep
-    may be larger than the memory. ``sweep.k.isel(epoch=-1).median("image").compute()`` is an example;
+    may be larger than the memory. ``sweep.k.isel(epoch=-1).quantile(0.9, "image").compute()`` is an example;
     ``sweep.sel({"method": "sgt"})`` chooses a training method, which xarray takes ``method=`` for something else.
 
     Parameters
@@ -63,11 +63,14 @@ def open_sweep(path: str | Path) -> xr.Dataset:
     }
     runs = np.array([cell.name for cell in sweep.cells], object).reshape(shape)
     done, area, problem = np.zeros(shape, int), np.full(shape, np.nan), np.full(shape, "", object)
+    curves = np.full((*shape, len(sweep.curve_fills)), np.nan)
     problems, told = sweep.problems, dict[tuple[int, ...], tuple[str, int]]()
     for place, cell in zip(np.ndindex(*shape), sweep.cells, strict=True):
         folder = sweep.folder(cell)
         problem[place] = problems.get(cell.name, "")
         try:
+            if (measured := sweep.areas(cell)) is not None:
+                curves[place] = measured
             entries = sweep.journal(cell)["epochs"][: cell.epochs]
             for name, values in scalars.items():
                 values[place][: len(entries)] = [math.nan if e[name] is None else e[name] for e in entries]
@@ -78,14 +81,19 @@ def open_sweep(path: str | Path) -> xr.Dataset:
         told[place] = str(folder), int(done[place])
     images = dict.fromkeys(_LAZY, n_images) | {"accuracy_drop": len(fractions)}
     lazy = {name: _lazy(name, told, shape, (epochs, n)) for name, n in images.items()}
+    import dask.array
+
+    lazy["k_median"] = dask.array.median(lazy["k"], axis=-1)
     image_id, label = sweep.images()
     coords = {
         **{name: np.array(values) for name, values in sweep.over.items()},
         "epoch": np.arange(1, epochs + 1), "image_id": image_id, "label": label, "masked_fraction": fractions,
     }  # fmt: skip
     variables = {**lazy, **scalars, "epochs_done": done, "drop_auc": area, "problem": problem, "run": runs}
-    measured = next((sweep.path / run for run in runs[np.isfinite(area)]), None)
-    return _labelled(sweep, variables, coords, measured and open_run(measured).probe)
+    if sweep.curves is not None:
+        variables["curves_auc"], coords["curve_fill"] = curves, np.array(sweep.curve_fills)
+    probed = next((sweep.path / run for run in runs[np.isfinite(area)]), None)
+    return _labelled(sweep, variables, coords, probed and open_run(probed).probe)
 
 
 def _area(folder: Path, epoch: int, fractions: np.ndarray) -> float:
@@ -141,6 +149,8 @@ def _labelled(
         "config": as_json({"start": sweep.settings, "changes": [], "now": sweep.settings}),
         "data": as_json(sweep.data), "model": as_json(sweep.model),
     }  # fmt: skip
+    if sweep.curves is not None:
+        attrs["curves"] = as_json(sweep.curves)
     if probe is not None:
         attrs["probe"] = as_json({name: value for name, value in probe.items() if name != "masked_fraction"})
     return xr.Dataset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -14,6 +14,7 @@ import xarray as xr
 from torch import nn
 
 from smoot_explore.compute.cores import cores
+from smoot_explore.core.choices import names
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.registered import Registered
 from smoot_explore.core.training import check_settings, train
@@ -21,12 +22,12 @@ from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
 from smoot_explore.engine.cluster import check_installed, close_workers, start_workers
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.errors import reason
+from smoot_explore.errors import reason, unknown_name
 from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.claim import claimed
 from smoot_explore.runs.run import Keep
 from smoot_explore.schema import as_json
 from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, new_model, train_cell
-from smoot_explore.sweeps.claim import claimed
 from smoot_explore.sweeps.grid import Cell, checked_values
 from smoot_explore.sweeps.manifest import Sweep
 from smoot_explore.sweeps.results import open_sweep
@@ -48,6 +49,8 @@ def sweep(
     pretrained: bool = False,
     options: Mapping[str, Any] | None = None,
     keep: Keep = "last",
+    curves: Sequence[str] = (),
+    curve_images: int | None = 1000,
     root: str | Path | None = None,
     client: Client | None = None,
     workers: int | None = None,
@@ -77,6 +80,12 @@ def sweep(
         As for `create_model`.
     keep
         As for `Run.create`.
+    curves
+        Fills with which the masking curves of each trained model are measured: by signed gradient, the highest pixels
+        first, in 20 steps. They are kept in its run, and the areas under their accuracy drops are `curves_auc` of the
+        result. A later call may ask for others, or for some where there were none.
+    curve_images
+        How many test images these are measured on, the first ones; None takes all.
     root
         As for `load_data`.
     client
@@ -115,7 +124,8 @@ def sweep(
     maker = None if isinstance(model, str) else model
     values = checked_values(config, over)
     described = _described(model, pretrained, dict(options or {}))
-    planned = Sweep.of(path, values, config, data, described, keep)
+    protocol = _protocol(curves, curve_images) if curves else None
+    planned = Sweep.of(path, values, config, data, described, keep, protocol)
     _check(planned, data, maker)
     _refuse_occupied(path)
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -150,6 +160,21 @@ def _check_place(client: Client | None, workers: int | None) -> None:
         raise ValueError(
             f"a sweep needs at least 1 worker, given {workers}; None takes as many as there are cores"
         )
+
+
+def _protocol(fills: Sequence[str], images: int | None) -> dict[str, Any]:
+    """How masking curves are measured, as arguments of `masking_curves` and the number of images."""
+    if isinstance(fills, str):
+        raise ValueError(f"curves needs a list of fills, given {fills!r}; try [{fills!r}]")
+    for fill in fills:
+        if fill not in names("fill"):
+            raise unknown_name("fill", fill, names("fill"))
+    if images is not None and images < 1:
+        raise ValueError(f"masking curves need at least 1 image, given {images}; None takes all test images")
+    return {
+        "fill": list(dict.fromkeys(fills)), "attribution": "gradient", "signed": True, "order": "highest",
+        "levels": 20, "images": images,
+    }  # fmt: skip
 
 
 def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any]) -> dict[str, Any]:
@@ -203,9 +228,8 @@ def _work(
         token = uuid4().hex[:8]  # the tasks of an earlier call, which may still be ending, are others
         common = (maker, Registered(), root and str(Path(root).absolute()))
         for cell in left:
-            arguments = (cell.name, cell.settings, *common)
             key = f"{cell.name}-{token}"
-            futures[used.submit(train_cell, *folder, *arguments, key=key, pure=False)] = cell
+            futures[used.submit(train_cell, *folder, cell.name, *common, key=key, pure=False)] = cell
         _follow(futures, used, watched, progress)
     finally:
         used.cancel(list(futures))

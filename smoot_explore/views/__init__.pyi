@@ -39,6 +39,7 @@ from .pictures import (
 from .pictures import (
     stages as stages,
 )
+from .sweeps import SweepView as SweepView
 from .sweeps import parallel_coordinates as parallel_coordinates
 from .sweeps import sweep_curves as sweep_curves
 from .sweeps import sweep_map as sweep_map

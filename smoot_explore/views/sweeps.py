@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol, cast
 
 import numpy as np
 import xarray as xr
@@ -12,8 +13,8 @@ from matplotlib import colormaps
 
 from smoot_explore.views.palette import SERIES, SHADES, in_words
 from smoot_explore.views.pictures import picture_grid
-from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, upright, words, wrapped
-from smoot_explore.views.view import axis, frames, short_name
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, upright, words, wrapped
+from smoot_explore.views.view import Frames, axis, short_name
 
 _COLOURS = colormaps["YlGnBu"]
 _DARKEST = 0.55  # of them: the numbers in the cells are black
@@ -22,16 +23,34 @@ _TILE = 12  # pixels of a cell
 _MOST_COLUMNS = 14  # with numbers in their cells
 
 
+class SweepView(Protocol):
+    """A picture of a sweep: called, it gives a HoloViews element; ``frames`` gives what `Live` shows and replaces."""
+
+    frames: Callable[..., Frames]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def _view(in_frames: Callable[..., Frames]) -> SweepView:
+    @functools.wraps(in_frames)
+    def picture(*args: Any, **kwargs: Any) -> Any:
+        return in_frames(*args, **kwargs).element()
+
+    picture.frames = in_frames  # type: ignore[attr-defined]
+    return cast(SweepView, picture)
+
+
+@_view
 def sweep_map(
     record: xr.Dataset,
     quantity: str | xr.DataArray = "test_accuracy",
     x: str | None = None,
     y: str | None = None,
-) -> Any:
+) -> Frames:
     """A quantity over two swept settings as the colours of a grid; any others become sliders.
 
     Seeds that are not drawn are averaged, and the title says how many. Gray cells have no number: they were not
-    trained yet, or failed.
+    trained yet, or failed. The fill of ``curves_auc`` counts as a setting.
 
     Parameters
     ----------
@@ -48,10 +67,11 @@ def sweep_map(
     grid = _over_seeds(values, {across, down})
     limits = _limits(grid["mean"])
     drawn = {name for name in (across, down) if name}
-    return frames(grid, drawn, lambda one: element(_map(one, across, down, limits)))
+    return Frames(grid, drawn, lambda one: _map(one, across, down, limits))
 
 
-def sweep_curves(record: xr.Dataset, quantity: str = "test_accuracy", along: str | None = None) -> Any:
+@_view
+def sweep_curves(record: xr.Dataset, quantity: str = "test_accuracy", along: str | None = None) -> Frames:
     """A quantity over the epochs, a line for each value of one swept setting; any others become sliders.
 
     Lines are means over the seeds, with a band of one standard deviation where there are several.
@@ -75,11 +95,12 @@ def sweep_curves(record: xr.Dataset, quantity: str = "test_accuracy", along: str
         raise ValueError(
             f"at most {len(SERIES)} lines can be told apart, {along} has {values.sizes[along]} values"
         )
-    means = _over_seeds(values, {along})
-    return frames(means, {along, "epoch"}, lambda one: element(_curves(one, along)))
+    means = _over_seeds(values.compute(), {along})
+    return Frames(means, {along, "epoch"}, lambda one: _curves(one, along))
 
 
-def parallel_coordinates(record: xr.Dataset, quantity: str | xr.DataArray = "test_accuracy") -> Any:
+@_view
+def parallel_coordinates(record: xr.Dataset, quantity: str | xr.DataArray = "test_accuracy") -> Frames:
     """A line for each training, through its value of each swept setting to its quantity, which also colours it.
 
     Parameters
@@ -88,32 +109,7 @@ def parallel_coordinates(record: xr.Dataset, quantity: str | xr.DataArray = "tes
         As of `sweep_map`.
     """
     grid = _over_seeds(_of_each_training(record, quantity), set())
-    names = [str(name) for name in grid["mean"].dims] or ["seed"]
-    values, low, high = grid["mean"].values, *_limits(grid["mean"])
-    lines: dict[int, list[tuple[list[float], list[float]]]] = {shade: [] for shade in range(len(SHADES))}
-    for place, value in np.ndenumerate(values):
-        if np.isfinite(value):
-            share = (value - low) / (high - low)
-            heights = [_height(i, n) for i, n in zip(place, values.shape, strict=True)] or [0.5]
-            shade = min(int(share * len(SHADES)), len(SHADES) - 1)
-            lines[shade].append(([*range(len(heights) + 1), np.nan], [*heights, share, np.nan]))
-    edges = np.linspace(low, high, len(SHADES) + 1)
-    layers: list[Layer] = [upright("Bound", np.arange(len(names) + 1))]
-    for shade, found in lines.items():
-        x, y = (np.concatenate([*(line[i] for line in found), []]) for i in (0, 1))
-        layers.append(curve(f"Shade {shade + 1}", x, y, f"{edges[shade]:.4g} … {edges[shade + 1]:.4g}"))
-    told = [(len(names), 0.0, f"{low:.4g}"), (len(names), 1.0, f"{high:.4g}")]
-    for i, name in enumerate(names):
-        ticks = grid[name].values.tolist() if name in grid.dims else []
-        told += [(i, _height(j, len(ticks)), _told(tick)) for j, tick in enumerate(ticks)]
-    layers.append(words("Axis value", *zip(*((x + 0.03, y, text) for x, y, text in told), strict=True)))
-    heads = [*(in_words(name) for name in names), short_name(grid["mean"])]
-    layers.append(words("Cell text", range(len(heads)), [-0.12] * len(heads), heads))
-    ends = (
-        Axis("place", "setting", None, (-0.4, len(names) + 0.5)),
-        Axis("height", "value", None, (-0.2, 1.08)),
-    )
-    return element(Sketch("Parallel coordinates", grid.attrs["title"], *ends, tuple(layers)))
+    return Frames(grid, set(map(str, grid.dims)), _coordinates)
 
 
 def _of_each_training(record: xr.Dataset, quantity: str | xr.DataArray) -> xr.DataArray:
@@ -121,7 +117,7 @@ def _of_each_training(record: xr.Dataset, quantity: str | xr.DataArray) -> xr.Da
     values = record[quantity] if isinstance(quantity, str) else quantity
     if isinstance(quantity, str) and "epoch" in values.dims and "image" not in values.dims:
         values = values.isel(epoch=record.epochs_done.clip(min=1) - 1)
-    left = [str(name) for name in values.dims if name not in json.loads(record.attrs["over"])]
+    left = [str(n) for n in values.dims if n not in json.loads(record.attrs["over"]) and n != "curve_fill"]
     if left:
         raise ValueError(
             f"{values.name} has {', '.join(left)} beside the swept settings; give one number for each training, such "
@@ -207,6 +203,35 @@ def _curves(means: xr.Dataset, along: str) -> Sketch:
     x = axis(means.epoch, (0, None))
     y = axis(means["mean"].rename(means.attrs["quantity"]))
     return Sketch("Sweep curves", wrapped(f"{means.attrs['title']}{told}"), x, y, tuple(layers))
+
+
+def _coordinates(grid: xr.Dataset) -> Sketch:
+    names = [str(name) for name in grid["mean"].dims] or ["seed"]
+    values, low, high = grid["mean"].values, *_limits(grid["mean"])
+    lines: dict[int, list[tuple[list[float], list[float]]]] = {shade: [] for shade in range(len(SHADES))}
+    for place, value in np.ndenumerate(values):
+        if np.isfinite(value):
+            share = (value - low) / (high - low)
+            heights = [_height(i, n) for i, n in zip(place, values.shape, strict=True)] or [0.5]
+            shade = min(int(share * len(SHADES)), len(SHADES) - 1)
+            lines[shade].append(([*range(len(heights) + 1), np.nan], [*heights, share, np.nan]))
+    edges = np.linspace(low, high, len(SHADES) + 1)
+    layers: list[Layer] = [upright("Bound", np.arange(len(names) + 1))]
+    for shade, found in lines.items():
+        x, y = (np.concatenate([*(line[i] for line in found), []]) for i in (0, 1))
+        layers.append(curve(f"Shade {shade + 1}", x, y, f"{edges[shade]:.4g} … {edges[shade + 1]:.4g}"))
+    told = [(len(names), 0.0, f"{low:.4g}"), (len(names), 1.0, f"{high:.4g}")]
+    for i, name in enumerate(names):
+        ticks = grid[name].values.tolist() if name in grid.dims else []
+        told += [(i, _height(j, len(ticks)), _told(tick)) for j, tick in enumerate(ticks)]
+    layers.append(words("Axis value", *zip(*((x + 0.03, y, text) for x, y, text in told), strict=True)))
+    heads = [*(in_words(name) for name in names), short_name(grid["mean"])]
+    layers.append(words("Cell text", range(len(heads)), [-0.12] * len(heads), heads))
+    ends = (
+        Axis("place", "setting", None, (-0.4, len(names) + 0.5)),
+        Axis("height", "value", None, (-0.2, 1.08)),
+    )
+    return Sketch("Parallel coordinates", grid.attrs["title"], *ends, tuple(layers))
 
 
 def _height(place: int, n: int) -> float:

@@ -82,17 +82,9 @@ def frames(
     """
     import holoviews as hv
 
-    record = _without_single_values(record, _others(record, drawn, uses))
-    others = _others(record, drawn, uses)
+    record, others = _keyed(record, drawn, uses)
     if not others:
         return draw(record)
-    for name in others:
-        if not record.sizes[name]:
-            raise ValueError(
-                f"there is nothing to draw: the record has no {name} (dimensions {dict(record.sizes)})"
-            )
-    unnamed = {name: range(record.sizes[name]) for name in others if name not in record.coords}
-    record = record.assign_coords(unnamed)
     keys = [
         hv.Dimension(name, label=short_name(record[name]), values=record[name].values.tolist())
         for name in others
@@ -105,6 +97,42 @@ def frames(
         return hv.DynamicMap(frame, kdims=keys, cache_size=1)
     everything = itertools.product(*(key.values for key in keys))
     return hv.HoloMap({values: frame(*values) for values in everything}, kdims=keys)
+
+
+class Frames:
+    """A picture for each value of the dimensions of a record that it does not draw.
+
+    Attributes
+    ----------
+    keys
+        The values of these dimensions, by name.
+    """
+
+    def __init__(self, record: xr.Dataset, drawn: Collection[str], sketch: Callable[[Any], Sketch]) -> None:
+        self._of, self._drawn, self._sketch = record, drawn, sketch
+        self._record, others = _keyed(record, drawn, None)
+        self.keys: dict[str, list[Any]] = {name: self._record[name].values.tolist() for name in others}
+
+    def at(self, **values: Any) -> Sketch:
+        """The picture for one value of each key."""
+        return self._sketch(self._record.sel(values))
+
+    def element(self) -> Any:
+        """All pictures, as of `frames`."""
+        return frames(self._of, self._drawn, lambda one: element(self._sketch(one)))
+
+
+def _keyed(record: Any, drawn: Collection[str], uses: Collection[str] | None) -> tuple[Any, list[str]]:
+    """The record with a coordinate for each dimension that is a key, and these dimensions."""
+    record = _without_single_values(record, _others(record, drawn, uses))
+    others = _others(record, drawn, uses)
+    for name in others:
+        if not record.sizes[name]:
+            raise ValueError(
+                f"there is nothing to draw: the record has no {name} (dimensions {dict(record.sizes)})"
+            )
+    unnamed = {name: range(record.sizes[name]) for name in others if name not in record.coords}
+    return record.assign_coords(unnamed), others
 
 
 def _others(record: Record, drawn: Collection[str], uses: Collection[str] | None) -> list[str]:

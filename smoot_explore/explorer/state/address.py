@@ -76,7 +76,7 @@ def _accepted(owner: param.Parameterized, name: str) -> str:
     """What a parameter takes, for people."""
     parameter = owner.param[name]
     if isinstance(parameter, param.Selector):
-        return f"choose one of {', '.join(map(str, parameter.objects))}"
+        return f"choose one of {', '.join(filter(None, map(str, parameter.objects)))}"
     if isinstance(parameter, param.Number):  # param.Integer is one too
         low, high = parameter.bounds or (None, None)
         kind = "a whole number" if isinstance(parameter, param.Integer) else "a number"

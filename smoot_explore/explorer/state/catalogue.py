@@ -69,6 +69,7 @@ class Catalogue:
         self._settings, self._changed = settings, changed
         self._runs: dict[str, Run] = {}
         self._kept: list[Run] | None = None  # of the shared ones, those offered
+        self.sweeps: list[str] = []  # of the server's folder, by name
         self._own: dict[str, _Own] = {}
         self._own_opened: dict[str, OpenedRun] = {}
         self._trained = 0  # runs so far
@@ -79,9 +80,9 @@ class Catalogue:
         self.follow()
 
     def follow(self) -> None:
-        """Offer the kept runs as they were last found, when these are others than before."""
+        """Offer the kept runs and sweeps as they were last found, when these are others than before."""
         if self._kept is not self.shared.runs:
-            self._kept = self.shared.runs
+            self._kept, self.sweeps = self.shared.runs, self.shared.sweeps
             self._collect()
 
     def label_of(self, key: str) -> str:

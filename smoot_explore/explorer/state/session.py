@@ -19,6 +19,7 @@ from smoot_explore.explorer.state.catalogue import Catalogue
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, ImageState
 from smoot_explore.explorer.state.images import ImagesState
+from smoot_explore.explorer.state.sweep import SweepState
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
@@ -63,6 +64,7 @@ class SessionState(param.Parameterized):
         self.images = ImagesState()
         self.whatif = WhatIfState()
         self.compare = CompareState()
+        self.sweep = SweepState()
         self.measurement: Measurement | None = None
         self.catalogue = Catalogue(settings, self._offer, runs, models)
         self.catalogue.follow()
@@ -160,6 +162,7 @@ class SessionState(param.Parameterized):
         for state in (self.image, self.images, self.whatif):
             state.opened = None
         self.compare.opened_runs = []
+        self.sweep.opened = None
         self.catalogue.clear()
 
     def _show_labels(self) -> None:
@@ -176,6 +179,7 @@ class SessionState(param.Parameterized):
             self.param.run_key.objects = options
             self.param.compared.objects = options
             self.compared = [key for key in self.compared if key in options.values()]
+        self.sweep.offer(self.catalogue.sweeps)
 
     def _in_the_address(self) -> dict[str, Place]:
         """What an address holds, by its name there."""
@@ -215,4 +219,6 @@ class SessionState(param.Parameterized):
             "compare_fill": (self.compare, "fill"),
             "compare_attribution": (self.compare, "attribution"),
             "scale": (self.compare, "scale"),
+            "sweep": (self.sweep, "chosen"),
+            "quantity": (self.sweep, "quantity"),
         }

@@ -1,4 +1,4 @@
-"""The Compare tab: runs side by side."""
+"""The Compare tab: runs side by side, and the pictures of a sweep."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from smoot_explore.explorer.state.compare import (
     compared_images,
     missing_maps,
 )
+from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.curves import no_drop
 from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
@@ -37,11 +38,12 @@ class CompareTab:
         self,
         state: CompareState,
         chooser: Any,
+        sweeps: SweepPart,
         measure: Callable[[], None],
         schedule: Callable[[Callable[[], None]], object],
         complain: Callable[[str], None],
     ) -> None:
-        self.state, self._measure, self._complain = state, measure, complain
+        self.state, self.sweeps, self._measure, self._complain = state, sweeps, measure, complain
         self.drops = Live(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", height=340)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
@@ -54,6 +56,7 @@ class CompareTab:
             "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
         )
         self.panel = pn.Column(
+            sweeps.panel,
             chooser,
             pn.Row(
                 *(control(state, n) for n in ("fill", "attribution", "scale")), sizing_mode="stretch_width"
@@ -71,6 +74,7 @@ class CompareTab:
 
     def refresh(self) -> None:
         """Draw everything anew."""
+        self.sweeps.refresh()
         self.show_measured()
         self._ask()
 

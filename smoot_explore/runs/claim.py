@@ -23,7 +23,7 @@ def claimed(file: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[b
     Parameters
     ----------
     file
-        Made where it is not there; it stays.
+        Made where it is not there, in a folder that is; it stays.
     wanted
         Asked while waiting; False gives the wait up, and the context is entered with False.
 
@@ -32,7 +32,6 @@ def claimed(file: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[b
     OSError
         Where the file system has no locks.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a", encoding="utf-8") as opened:
         while not (held := _lock(opened)) and wanted():
             time.sleep(_LOOK_SECONDS)
@@ -53,7 +52,7 @@ def _lock(opened: IO[str]) -> bool:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
             return False
         raise OSError(
-            f"{opened.name} cannot be locked ({error.strerror}), and two workers could train in one folder: put the "
-            "sweep on a file system with locks (NFS: not mounted with nolock; Lustre: mounted with flock)"
+            f"{opened.name} cannot be locked ({error.strerror}), and two workers could train in one folder: put it "
+            "on a file system with locks (NFS: not mounted with nolock; Lustre: mounted with flock)"
         ) from error
     return True
