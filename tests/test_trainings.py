@@ -486,9 +486,10 @@ def test_what_a_worker_that_was_given_up_reports_is_not_heard(make):
     after_step(training, 4, training.pause)
     first = training._job.attempt
     workers.lose(training._job)
-    until(lambda: training.status == "paused")
-    gate.opened.set()
+    until(lambda: training._job.attempt != first)
+    gate.opened.set()  # the successor waits for it: the first holds the run's folder
     until(lambda: first not in workers._channels)
+    until(lambda: training.status == "paused")
     assert [report.epochs for report in training.reports() if isinstance(report, Ready)] == [0]
     assert (training.status, training.step) == ("paused", 4)
 
