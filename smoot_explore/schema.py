@@ -207,7 +207,8 @@ def as_json(value: Any) -> str:
 def start_config(record: xr.Dataset) -> dict[str, Any]:
     """The settings that a training record started with; of a sweep, with those of the cell that was selected."""
     start, swept = json.loads(record.attrs["config"])["start"], json.loads(record.attrs.get("over", "{}"))
-    return {**start, **{name: record[name].item() for name in swept if not record[name].ndim}}
+    chosen = {name: record[name].item() for name in swept if name in record.coords and not record[name].ndim}
+    return {**start, **chosen}
 
 
 def validate(dataset: xr.Dataset) -> xr.Dataset:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -37,7 +38,7 @@ from smoot_explore import (
     validate,
 )
 from smoot_explore.cli.commands import main
-from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.cluster import Scheduler, close_workers, start_workers
 from smoot_explore.runs.checkpoint import read_tensors
 from smoot_explore.runs.claim import claimed
 from smoot_explore.schema import start_config
@@ -678,8 +679,7 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
 def test_the_command_takes_a_model_of_ones_own_and_prints_areas_of_masking_curves(
     client, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("smoot_explore.cli.sweep.connect", lambda address, tls: client)
-    monkeypatch.setattr(client, "close", lambda: None)
+    monkeypatch.setattr(Scheduler, "connect", lambda self: nullcontext(client))
     command = ["sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, "--seeds", 2,
                "--batch-size", 25, "--epochs", 1, "--device", "cpu", "--scheduler", "tls://here:1",
                "--model", "test_sweeps:small", "--curves", "black,mean", "--curve-images", 12]  # fmt: skip

@@ -125,12 +125,38 @@ def masking_curves(
     >>> curves.probability.dims, curves.masked_fraction.values.tolist()
     (('image', 'masked_fraction'), [0.0, 0.25, 0.5, 0.75, 1.0])
     """
+    protocol = {
+        "levels": levels, "order": order, "fill": fill, "attribution": attribution, "signed": signed, "patch": patch,
+        "target": target, "maps": maps, "precision": precision, "memory_budget": memory_budget, "seed": seed, **options,
+    }  # fmt: skip
     if client is not None:
-        return in_parts(
-            masking_curves, client, model, split, first, progress, levels=levels, order=order, fill=fill,
-            attribution=attribution, signed=signed, patch=patch, target=target, maps=maps, precision=precision,
-            memory_budget=memory_budget, seed=seed, **options,
-        )  # fmt: skip
+        measured = in_parts(_measured, client, model, split, first, progress, **protocol)
+    else:
+        measured = _measured(model, split, first=first, progress=progress, **protocol)
+    _warn_of_constant_maps(measured.constant)
+    return measured.drop_dims("ranked")
+
+
+def _measured(
+    model: nn.Module,
+    split: Split,
+    *,
+    levels: int | Sequence[float],
+    order: str,
+    fill: str | Sequence[str],
+    attribution: str | Sequence[str],
+    signed: bool,
+    patch: int,
+    target: str | int | Sequence[int] | np.ndarray | Tensor,
+    maps: Mapping[str, np.ndarray | Tensor] | np.ndarray | Tensor | None,
+    precision: str,
+    memory_budget: int,
+    seed: int,
+    first: int,
+    progress: Progress | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """The curves, and by name of the maps whether an image's is ``constant``, ``(ranked, image)``."""
     fractions = masked_fractions(levels)
     fills = checked_names(fill, "fill", names("fill"))
     if maps is None:
@@ -148,7 +174,7 @@ def masking_curves(
     hardware = hardware_of(model, precision)
     shape = (len(attributions), len(fills), len(split), len(fractions))
     probability, correct = np.empty(shape, np.float32), np.empty(shape, bool)
-    constant = dict.fromkeys(attributions, 0)
+    constant = np.empty((len(attributions), len(split)), bool)
     rng = np.random.default_rng(seed)
     skip_noise(rng, first, split.image_shape, fills)
     with untouched(model), retained_memory(hardware.device), hardware.autocast():
@@ -173,7 +199,7 @@ def masking_curves(
                         derived_seed(seed, first + chunk.start),
                         **options,
                     )
-                constant[name] += _count_constant(ranked)
+                constant[i, chunk] = _constant(ranked).cpu().numpy()
                 ordered = order_pixels(ranked, order, patch)
                 for j, fill_name in enumerate(fills):
                     batches = masked_batches(images, ordered, pixels, fill_name, noise, split.black)
@@ -186,7 +212,6 @@ def masking_curves(
                     correct[i, j, chunk] = torch.stack(levels_correct, 1).cpu().numpy()
             if progress is not None:
                 progress(chunk.stop, len(split))
-    _warn_of_constant_maps(constant, len(split))
     drop = tuple(n for n, given in enumerate((attribution, fill)) if isinstance(given, str))
     return labelled(
         CURVES,
@@ -204,7 +229,7 @@ def masking_curves(
             "seed": int(seed),
             "class_names": split.class_names,
         },
-    )
+    ).assign(constant=(("ranked", "image"), constant), ranked=attributions)
 
 
 def _own_maps(
@@ -280,18 +305,18 @@ def _told(value: Any, model: nn.Module, black: Tensor) -> str:
     return f" given ({hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:6]})"
 
 
-def _count_constant(maps: Tensor) -> int:
-    """How many maps differ between their pixels by no more than rounding."""
+def _constant(maps: Tensor) -> Tensor:
+    """Whether maps differ between their pixels by no more than rounding, ``(N,)``."""
     low, high = maps.flatten(1).aminmax(dim=1)
-    return int((high - low <= 1e-6 * torch.maximum(-low, high)).sum())
+    return high - low <= 1e-6 * torch.maximum(-low, high)
 
 
-def _warn_of_constant_maps(constant: Mapping[str, int], n: int) -> None:
-    for name, count in constant.items():
+def _warn_of_constant_maps(constant: xr.DataArray) -> None:
+    for name, count in zip(constant.ranked.values, constant.sum("image").values, strict=True):
         if count:
             warnings.warn(
-                f"{name} gives {count} of {n} images the same value at every pixel: they are masked in reading order, "
-                "and their curves and AUC say nothing of the model; use another attribution, or of Grad-CAM another "
-                "layer=…",
+                f"{name} gives {count} of {constant.sizes['image']} images the same value at every pixel: they are "
+                "masked in reading order, and their curves and AUC say nothing of the model; use another "
+                "attribution, or of Grad-CAM another layer=…",
                 stacklevel=3,
             )

@@ -16,7 +16,7 @@ from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import unknown_name
 
 Fill = Callable[[Tensor, Tensor, Tensor, Tensor | float], Tensor]
-_OWN_FILLS: dict[str, Fill] = REGISTERED["fill"]
+_OWN_FILLS = REGISTERED["fill"]
 
 
 def register_fill(name: str, fill: Fill) -> None:
@@ -248,7 +248,7 @@ def fill_values(
 
         return gaussian_blur(images, 2 * int(2 * sigma) + 1, sigma)
     check_fill(fill)
-    return _OWN_FILLS[fill](images, mask, noise, black)  # type: ignore[arg-type]  # checked above
+    return _OWN_FILLS[fill](images, mask, noise, black)
 
 
 def _integer_keys(flat: Tensor, order: str) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from smoot_explore.core.saliency import untouched
 from smoot_explore.data.images import Split
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 _PARTS_PER_WORKER = 4  # so that a slow one at the end keeps nobody waiting for long
 
@@ -45,26 +46,41 @@ def in_parts(
         As in `masking_curves`. Model and images must be picklable.
     **protocol
         Its other parameters.
+
+    Raises
+    ------
+    RuntimeError
+        When the scheduler is lost, or workers end one after the other at a part. What fails in one is raised as it is.
     """
-    from distributed import as_completed
+    import dask
+    from distributed import KilledWorker, as_completed
 
     parts = _parts(client, model, split, protocol)
-    shared = client.scatter(_Whole(model, Registered()), broadcast=True, hash=False)
-    futures = [
-        client.submit(
-            _measure, measure, shared, split[part], first + part.start, _of(protocol, part), pure=False
-        )
-        for part in parts
-    ]
+    futures: dict[Future, int] = {}
+    found: dict[int, xr.Dataset] = {}
     done = 0
     try:
-        for _, result in as_completed(futures, loop=client.loop, with_results=True):
+        # A model and images that are at hand. Dask would warn of some megabytes; but scattered, they would be gone with
+        # the workers that hold them, and a task is done again.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            shared = client.submit(_held, _Whole(model, Registered()), pure=False)
+            for i, part in enumerate(parts):
+                mine = (split[part], first + part.start, _of(protocol, part))
+                futures[client.submit(_measure, measure, shared, *mine, pure=False)] = i
+        for future in as_completed(futures, loop=client.loop):
+            found[futures[future]] = result = future.result()
             done += result.sizes["image"]
             if progress is not None:
                 progress(done, len(split))
-        return xr.concat(client.gather(futures), "image", combine_attrs="identical", data_vars="minimal")
+    except (CancelledError, KilledWorker) as error:
+        why = "workers ended one after the other, for want of memory perhaps"
+        if isinstance(error, CancelledError):
+            why = "the connection to the workers is lost"
+        raise RuntimeError(f"the images cannot be measured: {why}") from error
     finally:
-        client.cancel([*futures, shared])
+        client.cancel(list(futures))
+    in_order = [found[i] for i in range(len(parts))]
+    return xr.concat(in_order, "image", combine_attrs="identical", data_vars="minimal")
 
 
 def _parts(client: Client, model: nn.Module, split: Split, protocol: dict[str, Any]) -> list[slice]:
@@ -72,7 +88,7 @@ def _parts(client: Client, model: nn.Module, split: Split, protocol: dict[str, A
     hardware = hardware_of(model, protocol.get("precision", "float32"))
     with untouched(model), hardware.autocast():
         chunks = list(chunks_of(model.eval(), split, hardware, protocol.get("memory_budget", 2**30)))
-    n = min(len(chunks), _PARTS_PER_WORKER * max(1, len(client.scheduler_info()["workers"])))
+    n = min(len(chunks), _PARTS_PER_WORKER * max(1, len(client.nthreads())))
     ends = [round(i * len(chunks) / n) for i in range(n + 1)]
     return [slice(chunks[a].start, chunks[b - 1].stop) for a, b in itertools.pairwise(ends)]
 
@@ -95,6 +111,11 @@ class _Whole:
 
     model: nn.Module
     registered: Registered
+
+
+def _held(whole: _Whole) -> _Whole:
+    """What the parts share, as the result of a task."""
+    return whole
 
 
 def _measure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from smoot_explore.core.choices import REGISTERED
+from smoot_explore.core.choices import REGISTERED, register_apart
 from smoot_explore.core.masking import Fill, own_fills, register_fill
 from smoot_explore.core.rules import KRule, own_k_rules, register_k_rule
 from smoot_explore.core.saliency import register_attribution
@@ -20,7 +20,8 @@ class Registered:
         self.attributions: Mapping[str, Callable[..., Any]] = dict(REGISTERED["attribution"])
 
     def register(self) -> None:
-        """Make them known in this process."""
+        """Make them known in this thread, which computes for their user until it calls this for another."""
+        register_apart()
         for name, (rule, start) in self.rules.items():
             register_k_rule(name, rule, start)
         for name, fill in self.fills.items():

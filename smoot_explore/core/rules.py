@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from smoot_explore.core.choices import K_RULES, REGISTERED
+from smoot_explore.core.choices import K_RULES, REGISTERED, Registry
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import unknown_name
 
@@ -177,4 +177,5 @@ def move_by_magnitude(
 
 
 _RULES: dict[str, KRule] = {"smoot": move_by_delta, "magnitude": move_by_magnitude}
-_STARTS: dict[str, float | None] = {"smoot": None, "magnitude": 0.0}
+_STARTS = Registry("k_start")
+_STARTS.update(smoot=None, magnitude=0.0)
