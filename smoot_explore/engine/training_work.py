@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from smoot_explore.engine.recipe import Preparation, Prepared
 from smoot_explore.engine.watching import classes_of, look
 from smoot_explore.runs.claim import claimed
 
+BEGIN_SECONDS = 60  # after which no order to begin will come any more
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
 LOOK_SHARE = 0.01  # of the training time that looking at the watched images may take
@@ -41,6 +43,7 @@ class Begin:
     settings: dict[str, Any]
     held: bool = False
     chooser: Chooser | None = None
+    seconds: float = 0.0  # of computing so far, by workers that were lost
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,11 @@ class _Trainer:
         self._next_report = self._next_look = self._next_verdict = 0.0
 
     def work(self) -> str:
-        self._channel.wait()
+        if not self._channel.wait(BEGIN_SECONDS):
+            raise RuntimeError(
+                f"the worker at {platform.node()} gets no orders: its scheduler does not reach it. Look at the "
+                "address that the worker gives (--host, --listen-address), and at firewalls"
+            )
         try:
             claim = self._recipe.claim
             with nullcontext(True) if claim is None else claimed(claim, self._goes_on) as mine:
@@ -216,7 +223,7 @@ class _Trainer:
                 self._stopping = True
             elif isinstance(order, Begin):
                 self._config = TrainingConfig.recorded(order.settings)
-                self._held, self._chooser = order.held, order.chooser
+                self._held, self._chooser, self._seconds = order.held, order.chooser, order.seconds
             elif isinstance(order, Move):
                 self._config.param.update(**order.live._asdict())
             elif isinstance(order, Watch):
@@ -238,15 +245,18 @@ class _Trainer:
         def still() -> bool:
             return self._goes_on() and self._held
 
-        with self._channel.aside():  # measuring takes long: nobody waits for it
-            drop = self._probe.measure(curve, still)
-            if drop is not None and still():
-                self._tell(drop)
-            while still():
+        self._channel.step_aside()  # measuring takes long: nobody waits for it
+        drop = self._probe.measure(curve, still)
+        if drop is not None and still():
+            self._tell(drop)
+        while self._goes_on() and (self._held or not self._channel.has_place):
+            if self._held:
+                if self._channel.has_place:  # held once more before there was one
+                    self._channel.step_aside()
                 self._look(prepared, time.perf_counter())
-                self._channel.wait()
-            if self._stopping:
-                raise _Stopped  # a place is not waited for
+            self._channel.wait(for_place=not self._held)
+        if self._stopping:
+            raise _Stopped
         self._tell()
 
     def _report(self, record: EpochRecord | StepRecord, prepared: Prepared, now: float) -> None:

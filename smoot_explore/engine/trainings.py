@@ -92,7 +92,7 @@ class Training(Generic[Made]):
             if self._job is not None:
                 self._held = False
                 self.status = "queued" if self.ready else "preparing"
-                self._engine.order(self._job, GoOn())
+                self._engine.come_back(self._job, GoOn())
                 return
             job = Job(TrainingWork(self.recipe, self._max_minutes), self._heard, self._begun, self._over)
             self._engine.submit(job)
@@ -160,22 +160,26 @@ class Training(Generic[Made]):
 
     def _begun(self, attempt: int) -> None:
         with self._lock:
-            if self._job is None:
+            if self._job is None or self.ended:
                 return
             self.lost = attempt - 1
             self.status = "preparing"
             self._settings = self._settings or self.config.to_dict()
             settings = self._settings | self.config.live_values()._asdict()
-            self._engine.order(self._job, Begin(settings, self._held, self._chooser))
+            self._engine.order(self._job, Begin(settings, self._held, self._chooser, self.seconds))
 
     def _heard(self, report: Any) -> None:
         with self._lock:
+            if self.ended:  # another thread was faster
+                return
             if isinstance(report, Standing):
                 self.step, self.seconds = report.step, report.seconds
                 self.changes += report.changes
                 self.probe_problem = report.probe_problem
                 if self._job is not None:
                     self._job.aside = report.held
+                    if report.held:  # it waits for somebody: what ends meanwhile is not for want of progress
+                        self._job.progressed()
                 self.status = "paused" if report.held else "running"
                 return
             if isinstance(report, Ready):
