@@ -144,7 +144,8 @@ class _Trainer:
         self._config = TrainingConfig()
         self._held = self._stopping = False
         self._chooser: Chooser | None = None  # a new choice of watched images, still to be made
-        self._step, self._first_step, self._seconds = 0, 0, 0.0
+        self._step, self._first_step = 0, 0
+        self._seconds = self._earlier = 0.0  # of computing, here and by workers that were lost
         self._prepared: Prepared | None = None
         self._k: np.ndarray | None = None  # after the latest step
         self._watched = np.empty(0, int)
@@ -210,7 +211,7 @@ class _Trainer:
                 continue
             self._step = record.step
             self._report(record, prepared, now)
-            if self._seconds > 60 * self._max_minutes:
+            if self._earlier + self._seconds > 60 * self._max_minutes:
                 raise RuntimeError(
                     f"stopped after {self._max_minutes:g} minutes, the longest that this server trains. "
                     "Completed epochs are kept; train fewer images or epochs"
@@ -223,7 +224,7 @@ class _Trainer:
                 self._stopping = True
             elif isinstance(order, Begin):
                 self._config = TrainingConfig.recorded(order.settings)
-                self._held, self._chooser, self._seconds = order.held, order.chooser, order.seconds
+                self._held, self._chooser, self._earlier = order.held, order.chooser, order.seconds
             elif isinstance(order, Move):
                 self._config.param.update(**order.live._asdict())
             elif isinstance(order, Watch):
@@ -235,7 +236,8 @@ class _Trainer:
     def _tell(self, *reports: Any, changes: tuple[Change, ...] = ()) -> None:
         for report in reports:
             self._channel.report(report)
-        self._channel.report(Standing(self._step, self._seconds, changes, self._probe.problem, self._held))
+        seconds = self._earlier + self._seconds
+        self._channel.report(Standing(self._step, seconds, changes, self._probe.problem, self._held))
 
     def _pause(self, prepared: Prepared) -> None:
         """Hold: tell the accuracy drop of the present weights, and look at images that are chosen meanwhile."""
