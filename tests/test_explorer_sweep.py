@@ -17,6 +17,7 @@ from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer.kept_runs import KeptRuns
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state import catalogue
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.sweep import SweepState, pictures
 from smoot_explore.runs.checkpoint import RunError
@@ -86,6 +87,22 @@ def test_a_sweep_in_the_folder_is_offered_and_its_folder_is_no_run(kept, trained
     shutil.copytree(trained, kept / "t")
     found.look()
     assert found.sweeps == ["s", "t"]
+
+
+def test_a_page_that_looks_just_when_a_sweep_is_found_offers_it(kept, trained, monkeypatch):
+    pages = []
+
+    class Seen(KeptRuns):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            for page in pages:
+                page.follow()
+
+    monkeypatch.setattr(catalogue, "kept_runs", Seen)
+    pages.append(catalogue.Catalogue(ServerSettings(runs=kept), lambda: None))
+    shutil.copytree(trained, kept / "t")
+    pages[0].refresh()
+    assert pages[0].sweeps == ["s", "t"]
 
 
 @pytest.mark.parametrize("linked", ["s", "s/seed=0,beta=0.5,k_max=0.6", "s/seed=0,beta=0.5,k_max=0.6/epochs"])

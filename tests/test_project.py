@@ -94,7 +94,9 @@ def test_constraints_pin_every_dependency_the_tests_run_on():
 
 
 def test_no_file_is_ever_unpickled():
-    reports = ROOT / "smoot_explore" / "engine" / "workers.py"  # of worker processes, as Dask itself reads them
+    reports = (
+        ROOT / "smoot_explore" / "engine" / "workers.py"
+    )  # of worker processes, as Dask itself reads them
     for path in {*(ROOT / "smoot_explore").rglob("*.py")} - {reports}:
         found = re.search(
             r"allow_pickle=True|import pickle|torch\.load\(|weights_only=False", path.read_text()

@@ -187,7 +187,7 @@ class ExplorerPage:
     def _come_back(self) -> None:
         if time.monotonic() > self._comes_back_until or self.state.has_trained:
             return
-        left, later = self._visits.find(self.browser.before)
+        left, later = self._visits.find(self.browser.before.split())
         if not later:
             self._comes_back_until = 0.0
         if left is not None:
