@@ -14,6 +14,7 @@ from workers import ThreadWorkers
 
 from smoot_explore import open_sweep
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.kept_runs import KeptRuns
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
@@ -138,6 +139,16 @@ def test_the_map_is_first_over_two_settings_that_are_no_seeds(trained):
     state.down = "seed"
     state.show(open_sweep(trained))
     assert (state.across, state.down) == ("k_max", "seed")
+
+
+def test_the_lists_of_a_page_show_what_is_drawn(trained):
+    state = SweepState()
+    lists = {name: control(state, name) for name in ("quantity", "across", "down", "along")}
+    roots = [shown.get_root() for shown in lists.values()]  # as on a page
+    state.show(open_sweep(trained))
+    assert (state.across, state.down) == ("beta", "k_max")
+    assert {name: shown.value for name, shown in lists.items()} == {n: getattr(state, n) for n in lists}
+    assert len(roots) == 4
 
 
 def test_one_setting_beside_the_seeds_makes_a_map_of_one_row(trained):
