@@ -127,7 +127,9 @@ class Scheduler:
             ) from error
 
 
-def start_workers(workers: int, *, threads: int | None = None, memory: int | None = None) -> Client:
+def start_workers(
+    workers: int, *, threads: int | None = None, memory: int | None = None, beside: int = 0
+) -> Client:
     """A client of new worker processes on this computer; `close_workers` ends them.
 
     Scheduler and workers talk on loopback alone, encrypted with keys made for them: a scheduler executes what it is
@@ -141,6 +143,8 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
         That PyTorch computes with in each; None shares the cores.
     memory
         Bytes that each may take before it is ended; None shares nine tenths of the computer's.
+    beside
+        Other workers of this computer, which have their share of it too.
 
     Raises
     ------
@@ -175,7 +179,7 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=None,
             scheduler_kwargs={"dashboard": False},
-            memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
+            memory_limit=memory or int(0.9 * MEMORY_LIMIT / (workers + beside)),
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},

@@ -62,6 +62,7 @@ class Job:
     aside: bool = False  # whether others may have its place: see `Channel.step_aside`
     result: Any = None
     problem: str = ""  # why it failed
+    raised: bool = False  # whether its work itself did, so that another attempt would fail too
     attempts: int = 0
     fruitless: int = 0  # attempts since `progressed`
     worker: str = ""  # its address, while the job is worked on
@@ -185,7 +186,7 @@ class Engine:
         elif attempt != job.attempt:  # of a worker that was given up
             return
         elif isinstance(report, Ended):
-            job.result = report.result
+            job.result, job.raised = report.result, bool(report.problem)
             status = "stopped" if report.stopped else "failed" if report.problem else "finished"
             self._finish(job, status, report.problem)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +28,8 @@ from smoot_explore.engine.training_work import (
 from smoot_explore.engine.watching import WatchReport
 
 Made = TypeVar("Made", bound=Preparation)
+MOST_STEPS = 400  # that wait for a page
+
 Report = StepReport | WatchReport | EpochRecord | DropRecord | Ready | Learnt
 
 
@@ -63,7 +64,7 @@ class Training(Generic[Made]):
         self._job: Job | None = None
         self._held = False
         self._lock = threading.RLock()
-        self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
+        self._reports: list[Report] = []  # that were not taken yet
         self._chooser: Chooser | None = None
         self._settings: dict[str, Any] = {}  # with which it first began
         self._watcher: Any = None  # of the live values, from its start to its end
@@ -142,9 +143,8 @@ class Training(Generic[Made]):
 
     def reports(self) -> list[Report]:
         """What was reported since the last call; each is told once."""
-        taken = []
-        while self._reports:
-            taken.append(self._reports.popleft())
+        with self._lock:
+            taken, self._reports = self._reports, []
         return taken
 
     def until_ended(self, seconds: float = 0.05) -> Iterator[list[Report]]:
@@ -187,7 +187,17 @@ class Training(Generic[Made]):
                 self.changes = list(report.changes)
             elif isinstance(report, EpochRecord) and self._job is not None:
                 self._job.progressed()
-            self._reports.append(report)
+            self._keep(report)
+
+    def _keep(self, report: Report) -> None:
+        """For a page that may be asleep: each epoch, the newest look, and steps that grow sparser."""
+        if isinstance(report, WatchReport):
+            self._reports = [one for one in self._reports if not isinstance(one, WatchReport)]
+        steps = [one for one in self._reports if isinstance(one, StepReport)]
+        if len(steps) >= MOST_STEPS:
+            left_out = set(map(id, steps[1::2]))
+            self._reports = [one for one in self._reports if id(one) not in left_out]
+        self._reports.append(report)
 
     def _over(self) -> None:
         with self._lock:

@@ -53,7 +53,7 @@ class DaskWorkers:
     ----------
     n
         Processes on this computer, a job each; those of a cluster are counted when it is given one.
-    threads, memory
+    threads, memory, beside
         Of each, as for `start_workers`.
     connect
         Gives a client of a Dask cluster to compute on in their place. It is asked again after the connection was lost.
@@ -67,11 +67,13 @@ class DaskWorkers:
         *,
         threads: int | None = None,
         memory: int | None = None,
+        beside: int = 0,
         connect: Callable[[], Client] | None = None,
         priority: int = 0,
     ) -> None:
         self.n = n
         self._threads, self._memory, self._connect, self._priority = threads, memory, connect, priority
+        self._beside = beside
         self._client: Client | None = None
         self._reports: Queue | None = None
         self._futures: dict[str, Future] = {}
@@ -144,7 +146,9 @@ class DaskWorkers:
             if self._connect is not None:
                 client = self._connect()
             else:
-                client = start_workers(self.n, threads=self._threads, memory=self._memory)
+                client = start_workers(
+                    self.n, threads=self._threads, memory=self._memory, beside=self._beside
+                )
             self._client, self._reports = client, Queue(f"reports-{uuid.uuid4().hex}", client=client)
             threading.Thread(
                 target=self._hear, args=[client, self._reports], name="reports", daemon=True
