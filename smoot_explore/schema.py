@@ -36,6 +36,12 @@ class Variable:
     long_name: str
     or_units: str = ""  # what it may be in instead
 
+    def told(self, k_unit: str = "pixels") -> dict[str, str]:
+        """Its attributes, where k counts pixels or patches."""
+        if self.units != "pixels":
+            return {"units": self.units, "long_name": self.long_name}
+        return {"units": k_unit, "long_name": self.long_name.replace("pixels", k_unit)}
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -109,7 +115,7 @@ SWEEP = Schema(
             name: replace(variable, kinds=_NUMBER.get(name, variable.kinds))
             for name, variable in RECORD.all_variables.items()
         },
-        "k_median": Variable(("epoch",), "f", "pixels", "median k of the training images"),
+        "k_median": Variable(("epoch",), "f", "pixels", "median k of the training images", "patches"),
         "epochs_done": Variable((), "iu", "1", "completed epochs"),
         "drop_auc": Variable((), "f", "%", "area under the accuracy drop after the last completed epoch"),
         "run": Variable((), "UO", "1", "folder of the run"),
@@ -180,10 +186,7 @@ def labelled(
     def described(name: str, variable: Variable, values: Any) -> xr.Variable:
         own = variable.dims or tuple(d for d in extra if d == name)
         dims = (extra + own) if name in schema.all_variables else own
-        units, long_name = variable.units, variable.long_name
-        if units == "pixels":
-            units, long_name = k_unit, long_name.replace("pixels", k_unit)
-        return xr.Variable(dims, values, {"units": units, "long_name": long_name})
+        return xr.Variable(dims, values, variable.told(k_unit))
 
     return xr.Dataset(
         {n: described(n, schema.all_variables[n], values) for n, values in variables.items()},
@@ -203,9 +206,8 @@ def as_json(value: Any) -> str:
 
 def start_config(record: xr.Dataset) -> dict[str, Any]:
     """The settings that a training record started with; of a sweep, with those of the cell that was selected."""
-    start = json.loads(record.attrs["config"])["start"]
-    chosen = {name: record[name].item() for name in start if name in record.coords and not record[name].ndim}
-    return {**start, **chosen}
+    start, swept = json.loads(record.attrs["config"])["start"], json.loads(record.attrs.get("over", "{}"))
+    return {**start, **{name: record[name].item() for name in swept if not record[name].ndim}}
 
 
 def validate(dataset: xr.Dataset) -> xr.Dataset:

@@ -154,6 +154,11 @@ def test_other_right_answers_are_right(check, answer):
     assert CHECKS[check](answer).right, CHECKS[check](answer)
 
 
+def test_seeds_are_apart_by_those_that_were_trained():
+    lost = xr.concat([SWEPT, SWEPT.isel(seed=[0]).assign_coords(seed=[2]) * np.nan], "seed")
+    assert exercises.seeds_apart(4.5, lost, 0.5).right
+
+
 @pytest.mark.parametrize(
     ("check", "answer", "hint"),
     [

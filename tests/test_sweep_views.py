@@ -36,7 +36,11 @@ def sweep_of(over=OVER, lost=()):
     variables["k"] = ((*dims, "image"), np.full((*accuracy.shape, 2), 50.0, np.float32), {"units": "pixels"})
     start = {"method": "smoot", "k_init": 0.5, "k_min": 0.2, "k_max": 0.8, "batch_size": 10}
     return xr.Dataset(
-        {**variables, "epochs_done": (tuple(over), done)},
+        {
+            **variables,
+            "epochs_done": (tuple(over), done),
+            "problem": (tuple(over), np.full(shape, "", object)),
+        },
         {
             **over,
             "epoch": (
@@ -75,6 +79,34 @@ def test_a_map_shows_the_mean_over_the_seeds_and_how_many_they_are():
     assert hover == [f"{text}, n = {n}" for text, n in expected]
     assert expected[4] == ("–", 0)
     assert "test accuracy (%), mean of 2 to 3 seeds" in picture.label.replace("\n", " ")
+
+
+def test_a_training_that_failed_halfway_counts_nowhere():
+    failed = SWEEP.problem.copy(data=SWEEP.problem.values.copy())
+    failed[0, 0, 0] = "the loss is not finite"
+    record, without = (
+        SWEEP.assign(problem=failed),
+        sweep_of(lost=[(0, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1), (1, 1, 2)]),
+    )
+    assert cells_of(views.sweep_map(record)) == cells_of(views.sweep_map(without))
+    last = record.test_accuracy.isel(epoch=-1)
+    assert cells_of(views.sweep_map(record, last)) == cells_of(views.sweep_map(without))
+    of_a_seed = [
+        cells_of(views.sweep_map(r, r.test_accuracy.isel(epoch=-1).sel(seed=0))) for r in (record, without)
+    ]
+    assert of_a_seed[0] == of_a_seed[1]
+    assert of_a_seed[0][0].count("–") == 2
+    own_mean = cells_of(views.sweep_map(record, last.mean("seed")))[0]
+    assert own_mean == cells_of(views.sweep_map(SWEEP, SWEEP.test_accuracy.isel(epoch=-1).mean("seed")))[0]
+    lines = [
+        [
+            part.dimension_values(1)
+            for part in views.sweep_curves(r.isel(method=0))
+            if part.group == "Series 1"
+        ]
+        for r in (record, without)
+    ]
+    np.testing.assert_array_equal(*lines)
 
 
 def test_colours_of_a_map_go_from_the_smallest_to_the_largest_mean_and_unknown_is_gray():

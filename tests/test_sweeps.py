@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from smoot_explore import (
     TrainingConfig,
     create_model,
     drop_auc,
+    list_runs,
+    load_data,
     masking_curves,
     open_run,
     open_sweep,
@@ -41,6 +44,7 @@ from smoot_explore.schema import start_config
 from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, measure_curves, train_to_end
 from smoot_explore.sweeps.grid import cells, checked_values
 from smoot_explore.sweeps.manifest import Sweep
+from smoot_explore.sweeps.sweep import _described, _Watched
 
 EXACT = ("k", "delta", "probability", "correct", "train_loss", "kl", "train_accuracy", "test_accuracy")
 
@@ -55,6 +59,13 @@ def deadly(data, seed):
     if seed == 1 and multiprocessing.parent_process() is not None:
         os._exit(1)
     return small(data, seed)
+
+
+def wide(width):
+    def made(data, seed):
+        return nn.Sequential(nn.Flatten(), nn.Linear(width, data.n_classes))
+
+    return made
 
 
 def rising(k, change, labels, epoch, settings):
@@ -152,6 +163,11 @@ def test_places_and_models_that_cannot_be_are_refused(data, tmp_path, settings):
         sweep(tmp_path / "s", settings, over, data=data, workers=1, client=object())
     with pytest.raises(TypeError, match="model is a name or a function .* given Sequential"):
         sweep(tmp_path / "s", settings, over, data=data, model=nn.Sequential())
+    for model in (lambda data, seed: None, small.__get__(3), partial(small, other=nn.ReLU()), wide(3)):
+        with pytest.raises(
+            TypeError, match="model must be a function with a name|arguments of a partial model"
+        ):
+            sweep(tmp_path / "s", settings, over, data=data, model=model)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").touch()
     with pytest.raises(FileExistsError, match="holds no sweep"):
@@ -215,6 +231,7 @@ def test_a_sweep_is_one_data_set_over_what_it_goes_over(trained, data):
         assert (cell[name].attrs["units"], cell[name].attrs["long_name"]) == tuple(
             record[name].attrs[n] for n in ("units", "long_name")
         )
+    np.testing.assert_array_equal(cell.k_median, record.k.median("image"))
     drops = record.accuracy_drop[-1]
     assert cell.drop_auc.item() == pytest.approx(drops.integrate("masked_fraction").item())
     assert np.isnan(found.sel(learning_rate=3e38).k.values).all()
@@ -227,7 +244,8 @@ def test_opening_a_sweep_reads_no_numbers_of_images(trained, tmp_path):
     for file in [*copy.rglob("record.nc"), *copy.rglob("epochs/*.npy")]:
         file.write_bytes(b"damaged")
     found = open_sweep(copy)
-    np.testing.assert_array_equal(found.test_accuracy, open_sweep(trained).test_accuracy)
+    for name in ("test_accuracy", "k_median"):
+        np.testing.assert_array_equal(found[name], open_sweep(trained)[name])
     with pytest.raises(RunError, match="damaged"):
         found.k.sel(learning_rate=0.5).compute()
 
@@ -265,6 +283,78 @@ def test_epochs_are_not_added_under_a_schedule_that_goes_by_their_number(data, t
     ]
     with pytest.raises(RunError, match="more epochs, which change a cosine schedule"):
         planned[0].extended(planned[1])
+
+
+def test_another_width_or_another_normalisation_is_another_sweep(data, tmp_path, settings):
+    def planned(mean=0.5, **options):
+        named = load_data("shapes", 60, 24)
+        own = replace(named, train=replace(named.train, mean=torch.full((3,), mean), std=torch.ones(3)))
+        model = _described(partial(small, **options), False, {})
+        return Sweep.of(tmp_path, {"seed": [0]}, settings, own, model, "last"), own
+
+    first, own = planned(width=32)
+    first.write(own)
+    assert Sweep.read(tmp_path).load_data().mean.tolist() == [0.5] * 3
+    assert first.extended(planned(width=32)[0]).model == {"maker": "test_sweeps:small(width=32)"}
+    for other, told in (
+        (planned(width=64), r"small\(width=32\)"),
+        (planned(0.25, width=32), r"mean \[0.5, .* ≠"),
+    ):
+        with pytest.raises(RunError, match=told):
+            first.extended(other[0])
+
+
+def sweep_here(path, over, settings, data, model=small):
+    """A sweep trained in a thread of this process."""
+    planned = Sweep.of(path, over, settings, data, {"maker": "test_sweeps:small"}, "last")
+    planned.write(data)
+    for cell in planned.cells:
+        in_a_thread(partial(train_to_end, planned, planned.folder(cell), cell.config, model, data))()
+    return planned
+
+
+def test_k_counts_patches_and_pixels_where_their_size_is_swept(data, tmp_path, config):
+    found = validate(
+        open_sweep(sweep_here(tmp_path / "a", {"seed": [0]}, config(epochs=1, patch=4), data).path)
+    )
+    record = open_run(tmp_path / "a" / "seed=0", model=small(data, 0)).record()
+    assert (
+        {found[name].attrs["units"] for name in ("k", "k_median")} == {record.k.attrs["units"]} == {"patches"}
+    )
+    assert found.attrs["n_pixels"] == record.attrs["n_pixels"] == 64
+    found = validate(open_sweep(sweep_here(tmp_path / "b", {"patch": [1, 4]}, config(epochs=1), data).path))
+    assert {found[name].attrs["units"] for name in ("k", "k_median")} == {"pixels"}
+    assert found.attrs["n_pixels"] == 1024
+    for patch in (1, 4):
+        k = patch**2 * open_run(tmp_path / "b" / f"patch={patch}", model=small(data, 0)).record().k
+        np.testing.assert_array_equal(found.k.sel(patch=patch), k)
+        np.testing.assert_array_equal(found.k_median.sel(patch=patch), k.median("image"))
+
+
+def test_a_stop_is_heard_after_each_step_and_in_the_last_accuracy_drop(data, tmp_path, config):
+    planned = Sweep.of(tmp_path, {"seed": [0]}, config(), data, {"maker": "small"}, "last")
+    settings, folder, asked = config(epochs=1, batch_size=1), tmp_path / "cell", []
+
+    def until_the_drop():
+        asked.append(open_run(folder).epochs)
+        return asked.count(1) < 2
+
+    assert not in_a_thread(lambda: train_to_end(planned, folder, settings, small, data, until_the_drop))()
+    assert asked.count(0) >= 59
+    for wanted in (False, True):
+        assert train_to_end(planned, folder, settings, small, data, lambda wanted=wanted: wanted) == wanted
+        run = open_run(folder)
+        assert run.finished == run.has_accuracy_drop(1) == wanted
+
+
+def test_curves_of_other_weights_are_not_those_of_the_sweep(data, tmp_path, config):
+    planned = sweep_here(tmp_path / "s", {"seed": [0]}, config(epochs=1), data)
+    (cell,) = planned.cells
+    train_to_end(planned, planned.folder(cell), config(epochs=2), small, data)
+    protocol = {"fill": ["black"], "attribution": "gradient", "levels": 5, "images": None}
+    with pytest.raises(RunError, match="trained for 2 epochs and the sweep is of 1"):
+        measure_curves(replace(planned, curves=protocol), cell, small, data)
+    assert planned.areas(cell) is None
 
 
 def test_own_rules_are_known_to_the_workers(client, data, tmp_path, config):
@@ -449,7 +539,9 @@ def test_masking_curves_are_measured_with_each_training_and_added_to_a_finished_
         run = open_run(tmp_path / "s" / f"seed={seed}", model=small(data, 0))
         oracle = masking_curves(run.load_model().eval(), data.test[:10], 20, fill=["mean", "black"])
         np.testing.assert_allclose(found.curves_auc.sel(seed=seed), drop_auc(oracle), rtol=1e-4)
-        np.testing.assert_array_equal(run.curves().correct, oracle.correct)
+        np.testing.assert_array_equal(run.curves("sweep").correct, oracle.correct)
+        assert not run.has_curves()  # the user's own
+    assert len(list_runs(tmp_path / "s")) == 2
     again = sweep(tmp_path / "s", settings, {"seed": [0, 1, 2]}, **asked)
     assert again.curves_auc.sizes == {"seed": 3, "curve_fill": 2}
     assert np.isfinite(again.curves_auc).all()
@@ -479,17 +571,46 @@ def test_curves_that_nobody_wants_any_more_end_and_are_measured_by_the_next(data
     assert len(planned.areas(cell)) == 2
 
 
-def test_a_damaged_cell_is_named_and_the_others_are_there(trained, tmp_path):
+@pytest.mark.parametrize(
+    ("file", "content", "done"),
+    [
+        ("journal.json", '{"epochs": [{"epoch": 1}], "finished": true}', 0),
+        ("journal.json", '{"finished": true}', 0),
+        ("journal.json", '{"epochs": 3, "finished": true}', 0),
+        ("journal.json", '{"epochs": []}', 0),
+        ("config.json", '{"format":', 2),
+    ],
+)
+def test_a_damaged_cell_is_named_and_tried_again_and_the_others_are_there(
+    trained, tmp_path, file, content, done
+):
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)
-    (copy / "learning_rate=0.5,seed=0" / "journal.json").write_text('{"epochs": [{"epoch": 1}]}')
+    (copy / "learning_rate=0.5,seed=0" / file).write_text(content)
     found = open_sweep(copy)
     assert "is damaged" in str(found.problem.sel(learning_rate=0.5, seed=0).item())
-    assert found.epochs_done.sel(learning_rate=0.5).values.tolist() == [0, 2]
+    assert found.epochs_done.sel(learning_rate=0.5).values.tolist() == [done, 2]
+    assert json.loads(found.attrs["probe"])["fill"] == "black"
+    left = [cell.name for cell in _Watched(Sweep.read(copy)).left()]
+    assert left[0] == "learning_rate=0.5,seed=0"
+    assert len(left) == 3
+
+
+def test_damaged_areas_are_measured_no_more_and_named(data, tmp_path, settings):
+    curves = {"fill": ["black"], "attribution": "gradient", "levels": 5, "images": None}
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "small"}, "last", curves)
+    planned.write(data)
+    (cell,) = planned.cells
+    planned.keep_areas(cell, {"mean": 1.0})
+    with pytest.raises(RunError, match="has no number for each fill; delete it"):
+        planned.areas(cell)
+    assert "no number for each fill" in open_sweep(planned.path).problem.item()
 
 
 def test_a_cell_that_is_selected_has_its_own_settings(trained):
-    assert start_config(open_sweep(trained).sel(learning_rate=0.5, seed=1))["seed"] == 1
+    found = open_sweep(trained)
+    assert start_config(found.sel(learning_rate=0.5, seed=1))["seed"] == 1
+    assert not {"learning_rate", "seed"} & start_config(found).keys()
 
 
 # The command

@@ -175,7 +175,7 @@ def _print(found: xr.Dataset, folder: Path, as_json: bool) -> None:
     dims = [name for name in over if name != "seed"]
     table = Table(box=None, pad_edge=False, header_style="bold")
     fills = _fills(found)
-    heads = [*dims, "trained", "accuracy (%)", "k median (pixels)", "AUC (%)"]
+    heads = [*dims, "trained", "accuracy (%)", f"k median ({found.k.attrs['units']})", "AUC (%)"]
     heads += [f"AUC, {fill} (%)" for fill in fills]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)

@@ -11,7 +11,7 @@ import xarray as xr
 from smoot_explore.core.bounds import recorded_changes
 from smoot_explore.core.probe import recorded_drops
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, StepRecord
-from smoot_explore.core.rules import k_unit, start_k
+from smoot_explore.core.rules import start_k
 from smoot_explore.schema import start_config
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class History:
         """The history that a finished run's record holds: its epochs."""
         start = start_config(record)
         first = np.full(record.sizes["image"], start_k(start, record.attrs["n_pixels"]))
-        history = cls(None if start["method"] == "traditional" else first, k_unit(start))
+        history = cls(None if start["method"] == "traditional" else first, record.k.attrs["units"])
         history.changes = recorded_changes(record)
         history.drops = recorded_drops(record)
         for i, epoch in enumerate(record.epoch.values.tolist()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -401,6 +401,34 @@ class ImageData:
             digest.update(split.images.numpy().tobytes())
             digest.update(split.labels.numpy().tobytes())
         return digest.hexdigest()
+
+
+def describe_data(data: ImageData) -> dict[str, Any]:
+    """What a file says of data, ready for JSON: their source, and what tells whether they are the same."""
+    return {
+        **data.source,
+        "fingerprint": data.fingerprint,
+        "image_shape": list(data.image_shape),
+        "class_names": list(data.class_names),
+        "n_train": len(data.train),
+        "n_test": len(data.test),
+        "mean": data.mean.tolist(),
+        "std": data.std.tolist(),
+    }
+
+
+def as_described(data: ImageData, description: Mapping[str, Any]) -> ImageData:
+    """Data of the same source with the images held out, and normalised, as those that `describe_data` was given."""
+    if "hold_out" in description:
+        data = data.hold_out(**description["hold_out"])
+    other = other_statistics(data, description)
+    return replace(data, train=replace(data.train, **other)) if other else data  # type: ignore[arg-type]
+
+
+def other_statistics(data: ImageData, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Mean and standard deviation of a description, where the data have others; those of old do not tell them."""
+    own = {name: torch.tensor(description[name]) for name in ("mean", "std") if name in description}
+    return {name: values for name, values in own.items() if not torch.equal(values, getattr(data, name))}
 
 
 def limit_data(

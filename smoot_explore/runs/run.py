@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from numbers import Integral
@@ -31,7 +31,7 @@ from smoot_explore.core.levels import masked_fractions
 from smoot_explore.core.models import create_model, describe_model, freeze, frozen_parts, uncompiled
 from smoot_explore.core.records import Change, DropRecord, EpochRecord, TrainingState
 from smoot_explore.core.rules import k_unit, most_k, start_k
-from smoot_explore.data.images import ImageData
+from smoot_explore.data.images import ImageData, as_described, describe_data, other_statistics
 from smoot_explore.data.load import bundled_path, load_source
 from smoot_explore.errors import unknown_name
 from smoot_explore.files import (
@@ -312,17 +312,7 @@ class Run:
 
     def as_trained(self, data: ImageData) -> ImageData:
         """The data that the run names, with the images that it held out, and normalised as it was."""
-        source = self.description["data"]
-        if "hold_out" in source:
-            data = data.hold_out(**source["hold_out"])
-        other = self._other_statistics(data)
-        return replace(data, train=replace(data.train, **other)) if other else data  # type: ignore[arg-type]
-
-    def _other_statistics(self, data: ImageData) -> dict[str, Tensor]:
-        """Mean and standard deviation of the run, where the data have others; runs of old do not tell them."""
-        source = self.description["data"]
-        own = {name: torch.tensor(source[name]) for name in ("mean", "std") if name in source}
-        return {name: values for name, values in own.items() if not torch.equal(values, getattr(data, name))}
+        return as_described(data, self.description["data"])
 
     def load_model(self, model: nn.Module | None = None) -> nn.Module:
         """The model with its latest weights, in train mode as training left it: call ``.eval()`` to look at it.
@@ -617,7 +607,7 @@ class Run:
             raise RunError(
                 f"the data given are others than those of {self.path} (other fingerprint); {advice}"
             )
-        if other := self._other_statistics(data):
+        if other := other_statistics(data, self.description["data"]):
             told = "; ".join(
                 f"{name} {run.tolist()} ≠ {getattr(data, name).tolist()}" for name, run in other.items()
             )
@@ -678,6 +668,7 @@ class Run:
         write_tensors(self._checkpoint(record.epoch), tensors, record.epoch)
         write_array(self._epoch_file(record.epoch), np.stack([getattr(record, name) for name in _PER_IMAGE]))
         entry = {name: getattr(record, name) for name in ("epoch", "step", *_SCALARS)}
+        entry["k_median"] = float(np.median(record.k))
         journal = {
             **self.journal,
             "epochs": [*self.journal["epochs"], {n: _json_number(v) for n, v in entry.items()}],
@@ -870,16 +861,7 @@ def create_run(
         "keep": keep,
         **({"origin": origin} if origin else {}),
         "model": describe_model(model),
-        "data": {
-            **data.source,
-            "fingerprint": data.fingerprint,
-            "image_shape": list(data.image_shape),
-            "class_names": list(data.class_names),
-            "n_train": len(data.train),
-            "n_test": len(data.test),
-            "mean": data.mean.tolist(),
-            "std": data.std.tolist(),
-        },
+        "data": describe_data(data),
         "device": describe_hardware(device.device),
         "processes": ranks.count,
         "precision": str(device.dtype).removeprefix("torch."),

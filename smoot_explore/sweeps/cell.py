@@ -101,22 +101,40 @@ def train_to_end(
     else:
         model = new_model(sweep.model, maker, data, config.seed)
         run = Run.create(folder, config, model, data, sweep.keep)
+    go_on = _while(wanted)
     probe = AccuracyDropProbe(
         data.test, images=_PROBE_IMAGES, fewest=_PROBE_IMAGES, precision=config.precision
     )
-    if run.epochs >= config.epochs and not run.has_accuracy_drop(run.epochs):
-        _measure_last(run, model, config, probe)  # a kill came between the last epoch and its accuracy drop
+    on_cpu = choose_hardware(config.device).device.type == "cpu"
     steps = count_steps(len(data.train), config.batch_size)
-    trained = train(model, data, config, run=run, every=max(1, steps // 20))
-    with contextlib.closing(probed(trained, model, data, config, run=run, probe=probe)) as records:  # type: ignore[type-var]  # a generator
-        for _ in records:
-            if not wanted():
-                return False
+    trained = train(
+        model, data, config, run=run, every=1 if on_cpu else min(8, steps)
+    )  # others wait for the device
+    records = probed(trained, model, data, config, run=run, probe=probe, keep_going=go_on)
+    try:
+        if run.epochs >= config.epochs and not run.has_accuracy_drop(run.epochs):
+            _measure_last(run, model, config, probe, go_on)  # a kill came between the last epoch and its drop
+        with contextlib.closing(records):  # type: ignore[type-var]  # a generator
+            for _ in records:
+                go_on()
+    except _Unwanted:
+        return False
     return True
 
 
 class _Unwanted(Exception):  # noqa: N818
-    """Nobody waits for the measurement any more."""
+    """Nobody waits for the training or its measurement any more."""
+
+
+def _while(wanted: Callable[[], bool]) -> Callable[..., bool]:
+    """What raises `_Unwanted` once it is called and nobody waits any more."""
+
+    def go_on(*done: int) -> bool:
+        if not wanted():
+            raise _Unwanted
+        return True
+
+    return go_on
 
 
 def measure_curves(
@@ -126,24 +144,24 @@ def measure_curves(
     data: ImageData,
     wanted: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """Measure a trained cell's masking curves, if the sweep has some, and keep them in its run as "test"; False when
+    """Measure a trained cell's masking curves, if the sweep has some, and keep them in its run as "sweep"; False when
     they were ``wanted`` no more before their end."""
     if sweep.curves is None or sweep.areas(cell) is not None:
         return True
-
-    def go_on(done: int, total: int) -> None:
-        if not wanted():
-            raise _Unwanted
-
     run = _opened(sweep, sweep.folder(cell), cell.config, maker, data)
+    if run.epochs != cell.epochs:
+        raise RunError(
+            f"{run.path} has been trained for {run.epochs} epochs and the sweep is of {cell.epochs}: its curves would "
+            f"be those of other weights; sweep with epochs={run.epochs}, or move that folder away"
+        )
     model = run.load_model().to(choose_hardware(cell.config.device, cell.config.precision).device)
     protocol = {name: value for name, value in sweep.curves.items() if name != "images"}
     images = first_images(data.test, sweep.curves["images"])
     try:
-        curves = masking_curves(model, images, **protocol, progress=go_on)
+        curves = masking_curves(model, images, **protocol, progress=_while(wanted))
     except _Unwanted:
         return False
-    run.save_curves(curves)
+    run.save_curves(curves, "sweep")
     sweep.keep_areas(
         cell, dict(zip(curves.fill.values.tolist(), drop_auc(curves).values.tolist(), strict=True))
     )
@@ -157,11 +175,11 @@ def _opened(
     return open_run(folder, model=model, data=None if "name" in data.source else data)
 
 
-def _measure_last(run: Run, model: nn.Module, config: TrainingConfig, probe: AccuracyDropProbe) -> None:
-    if run.probe is not None:
-        probe.go_on(run.probe)
+def _measure_last(
+    run: Run, model: nn.Module, config: TrainingConfig, probe: AccuracyDropProbe, go_on: Callable[[], bool]
+) -> None:
     model = model.to(choose_hardware(config.device, config.precision).device)
-    drop = probe.measure(probe.begin(model, run.epochs))
+    drop = probe.measure(probe.begin(model, run.epochs), go_on)
     if drop is not None:
         run.save_accuracy_drop(drop)
 

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 
 from smoot_explore.core.config import TrainingConfig, setting_names
-from smoot_explore.data.images import ImageData, Split
+from smoot_explore.data.images import ImageData, Split, as_described, describe_data
 from smoot_explore.data.load import load_source
-from smoot_explore.files import read_array, read_json, write_array, write_json
+from smoot_explore.files import FileError, read_array, read_json, write_array, write_json
 from smoot_explore.runs.checkpoint import RunError, damage_named, read_tensors, write_tensors
+from smoot_explore.runs.run import open_run
 from smoot_explore.sweeps.grid import Cell, cells
 
 FORMAT = "smoot_explore sweep"
 _VERSION = 1
 _CLAIMS = ".claims"
-_AREAS = "areas"
+_AREAS = ".areas"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Sweep:
     settings
         All settings; those of swept names have no meaning.
     data
-        Source, fingerprint, shape and classes of the data.
+        As of `describe_data`.
     model
         ``name``, ``pretrained`` and ``options`` of `create_model`, or the ``maker``'s name.
     keep
@@ -75,12 +76,10 @@ class Sweep:
         curves: dict[str, Any] | None = None,
     ) -> Sweep:
         """A sweep that is not on disk yet."""
-        described = {
-            **data.source, "fingerprint": data.fingerprint, "image_shape": list(data.image_shape),
-            "class_names": list(data.class_names), "n_train": len(data.train), "n_test": len(data.test),
-        }  # fmt: skip
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(path, over, config.to_dict(), described, model, keep, uuid4().hex, created, curves)
+        return cls(
+            path, over, config.to_dict(), describe_data(data), model, keep, uuid4().hex, created, curves
+        )
 
     @classmethod
     def read(cls, path: Path) -> Sweep:
@@ -150,6 +149,11 @@ class Sweep:
         ]
         if self.data["fingerprint"] != other.data["fingerprint"]:
             different.append("other images (another fingerprint)")
+        different += [
+            f"{name} {self.data[name]} ≠ {other.data[name]}"
+            for name in ("mean", "std")
+            if self.data.get(name, other.data[name]) != other.data[name]
+        ]
         if self.model != other.model:
             different.append(f"model {self.model} ≠ {other.model}")
         if self.keep != other.keep:
@@ -178,8 +182,7 @@ class Sweep:
     def load_data(self, root: str | Path | None = None) -> ImageData:
         """The data that the cells train on, checked by their fingerprint."""
         if "name" in self.data:
-            data = load_source(self.data, root)
-            data = data.hold_out(**self.data["hold_out"]) if "hold_out" in self.data else data
+            data = as_described(load_source(self.data, root), self.data)
         else:
             data = _data(read_tensors(self._data_file), tuple(self.data["class_names"]))
         if data.fingerprint != self.data["fingerprint"]:
@@ -204,17 +207,36 @@ class Sweep:
         return claims / name
 
     def journal(self, cell: Cell) -> dict[str, Any]:
-        """The journal of a cell's run; one without epochs where there is no run yet."""
+        """The journal of a cell's run; one without epochs where there is no run yet.
+
+        Raises
+        ------
+        RunError
+            When it is damaged.
+        """
         if not os.path.lexists(file := self.folder(cell) / "journal.json"):
             return {"epochs": [], "finished": False}
         with damage_named(file.parent):
-            return read_json(file)
+            journal = read_json(file)
+            if not isinstance(journal.get("epochs"), list) or "finished" not in journal:
+                raise FileError(
+                    f"{file.name} has no list of epochs, or does not say whether training is finished"
+                )
+        return journal
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether a cell's training has reached its last epoch."""
+        """Whether a cell's training has reached its last epoch, and its curves are measured.
+
+        Raises
+        ------
+        RunError
+            When its run is damaged.
+        """
         journal = self.journal(cell)
-        trained = bool(journal["finished"]) and len(journal["epochs"]) >= cell.epochs
-        return trained and (self.curves is None or self.areas(cell) is not None)
+        if not journal["finished"] or len(journal["epochs"]) < cell.epochs:
+            return False
+        open_run(self.folder(cell))
+        return self.curves is None or self.areas(cell) is not None
 
     @property
     def curve_fills(self) -> list[str]:
@@ -228,9 +250,12 @@ class Sweep:
             return None
         with damage_named(self.path):
             content = read_json(file)
-        if content.get("curves") != self.curves or content.get("epochs") != cell.epochs:
-            return None
-        return [float(content["areas"][fill]) for fill in self.curve_fills]
+            if content.get("curves") != self.curves or content.get("epochs") != cell.epochs:
+                return None
+            try:
+                return [float(content["areas"][fill]) for fill in self.curve_fills]
+            except (KeyError, TypeError, ValueError) as error:
+                raise FileError(f"{file} has no number for each fill; delete it") from error
 
     def keep_areas(self, cell: Cell, areas: Mapping[str, float]) -> None:
         """Keep what `areas` gives."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -74,8 +76,8 @@ def sweep(
     data
         Data, or the name that `load_data` takes. Data put together by hand are copied into the folder.
     model
-        A name for `create_model`, or a function ``(data, seed)`` that gives an ``nn.Module``. Functions of modules
-        must be importable by the workers.
+        A name for `create_model`, or a function ``(data, seed)`` that gives an ``nn.Module``, whose name is recorded
+        (of ``functools.partial``, the arguments too). Functions of modules must be importable by the workers.
     pretrained, options
         As for `create_model`.
     keep
@@ -105,6 +107,8 @@ def sweep(
     ------
     ValueError
         Before anything is trained: for values that a setting does not take, or settings that do not go together.
+    TypeError
+        For a model that is neither a name nor a function with one.
     RunError
         When the folder holds another sweep.
     RuntimeError
@@ -187,7 +191,27 @@ def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any
         )
     if pretrained or options:
         raise ValueError("pretrained and options are for models given by name")
-    return {"maker": f"{model.__module__}:{getattr(model, '__qualname__', type(model).__qualname__)}"}
+    return {"maker": _named(model)}
+
+
+def _named(maker: Callable[..., Any]) -> str:
+    """A text that tells a maker from any other."""
+    if isinstance(maker, functools.partial):
+        try:
+            given = [as_json(value) for value in maker.args]
+            given += [f"{name}={as_json(value)}" for name, value in sorted(maker.keywords.items())]
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"the arguments of a partial model are recorded, which takes numbers, texts and lists of them ({error})"
+            ) from None
+        return f"{_named(maker.func)}({', '.join(given)})"
+    is_named = isinstance(maker, FunctionType | type) and "<lambda>" not in maker.__qualname__
+    if not is_named or ("<locals>" in maker.__qualname__ and getattr(maker, "__closure__", None)):
+        raise TypeError(
+            f"model must be a function with a name of its own, or functools.partial(function, width=32): the sweep "
+            f"records the name, to refuse another model in its folder; given {maker!r}"
+        )
+    return f"{maker.__module__}:{maker.__qualname__}"
 
 
 def _check(planned: Sweep, data: ImageData, maker: ModelMaker | None) -> None:

@@ -95,7 +95,7 @@ def sweep_curves(record: xr.Dataset, quantity: str = "test_accuracy", along: str
         raise ValueError(
             f"at most {len(SERIES)} lines can be told apart, {along} has {values.sizes[along]} values"
         )
-    means = _over_seeds(values.compute(), {along})
+    means = _over_seeds(_trained(record, values).compute(), {along})
     return Frames(means, {along, "epoch"}, lambda one: _curves(one, along))
 
 
@@ -117,6 +117,7 @@ def _of_each_training(record: xr.Dataset, quantity: str | xr.DataArray) -> xr.Da
     values = record[quantity] if isinstance(quantity, str) else quantity
     if isinstance(quantity, str) and "epoch" in values.dims and "image" not in values.dims:
         values = values.isel(epoch=record.epochs_done.clip(min=1) - 1)
+    values = _trained(record, values)
     left = [str(n) for n in values.dims if n not in json.loads(record.attrs["over"]) and n != "curve_fill"]
     if left:
         raise ValueError(
@@ -124,6 +125,16 @@ def _of_each_training(record: xr.Dataset, quantity: str | xr.DataArray) -> xr.Da
             'as sweep.k.isel(epoch=-1).median("image")'
         )
     return values.compute()
+
+
+def _trained(record: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """Values without those of trainings that failed, which may have got some way."""
+    whole = record.problem == ""
+    chosen = {
+        name: values[name].item() for name in whole.dims if name in values.coords and not values[name].ndim
+    }
+    whole = whole.sel(chosen)
+    return values.where(whole.any([name for name in whole.dims if name not in values.dims]))
 
 
 def _two(values: xr.DataArray, x: str | None, y: str | None) -> tuple[str, str | None]:
