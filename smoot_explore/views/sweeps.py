@@ -230,7 +230,7 @@ def _coordinates(grid: xr.Dataset) -> Sketch:
             lines[shade].append(([*range(len(heights) + 1), np.nan], [*heights, share, np.nan]))
     edges = np.linspace(low, high, len(SHADES) + 1)
     uprights = [(x, y) for x in range(len(names) + 1) for y in (0.0, 1.0, np.nan)]
-    layers: list[Layer] = [curve("Bound", *zip(*uprights, strict=True))]
+    layers: list[Layer] = [curve("Bound", [x for x, _ in uprights], [y for _, y in uprights])]
     for shade, found in lines.items():
         x, y = (np.concatenate([*(line[i] for line in found), []]) for i in (0, 1))
         layers.append(curve(f"Shade {shade + 1}", x, y, f"{edges[shade]:.4g} … {edges[shade + 1]:.4g}"))
@@ -245,7 +245,9 @@ def _coordinates(grid: xr.Dataset) -> Sketch:
             else:
                 right.append((i + 0.03, height + (0.06 if height else -0.06), _told(tick)))
     for role, texts in (("Name", left), ("Axis value", right)):
-        layers.append(words(role, *([text[part] for text in texts] for part in range(3))))
+        layers.append(
+            words(role, [x for x, _, _ in texts], [y for _, y, _ in texts], [t for _, _, t in texts])
+        )
     heads = [*(in_words(name) for name in names), short_name(grid["mean"])]
     layers.append(words("Cell text", range(len(heads)), [-0.2] * len(heads), heads))
     ends = (
