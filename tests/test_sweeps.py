@@ -359,14 +359,23 @@ def test_a_stop_is_heard_after_each_step_and_in_the_last_accuracy_drop(data, tmp
 
     def until_the_drop():
         asked.append(open_run(folder).epochs)
-        return asked.count(1) < 2
+        if asked.count(1) == 2:
+            raise JobEnded
+        return True
 
-    assert not in_a_thread(lambda: train_to_end(planned, folder, settings, small, data, until_the_drop))()
+    def never():
+        raise JobEnded
+
+    with pytest.raises(JobEnded):
+        in_a_thread(lambda: train_to_end(planned, folder, settings, small, data, until_the_drop))()
     assert asked.count(0) >= 59
-    for wanted in (False, True):
-        assert train_to_end(planned, folder, settings, small, data, lambda wanted=wanted: wanted) == wanted
-        run = open_run(folder)
-        assert run.finished == run.has_accuracy_drop(1) == wanted
+    with pytest.raises(JobEnded):
+        train_to_end(planned, folder, settings, small, data, never)
+    assert not open_run(folder).finished
+    train_to_end(planned, folder, settings, small, data)
+    run = open_run(folder)
+    assert run.finished
+    assert run.has_accuracy_drop(1)
 
 
 def test_curves_of_other_weights_are_not_those_of_the_sweep(data, tmp_path, config):
@@ -591,7 +600,7 @@ def test_a_cancelled_cell_stops_and_leaves_its_folder_to_the_next(client, data, 
 def test_a_sweep_that_loses_its_scheduler_says_so_and_no_training_has_failed(data, tmp_path, config):
     scheduler = LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
-        dashboard_address=None, silence_logs=logging.CRITICAL,
+        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
     )  # fmt: skip
     with Client(scheduler, set_as_default=False) as client:
 
@@ -811,7 +820,7 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
 def test_the_command_takes_a_model_of_ones_own_and_prints_areas_of_masking_curves(
     client, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("smoot_explore.cli.sweep.connect", lambda address, tls: client)
+    monkeypatch.setattr("smoot_explore.engine.cluster.Scheduler.connect", lambda self: client)
     monkeypatch.setattr(client, "close", lambda: None)
     command = ["sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, "--seeds", 2,
                "--batch-size", 25, "--epochs", 1, "--device", "cpu", "--scheduler", "tls://here:1",
