@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,8 +51,7 @@ class NotedWork(TrainingWork):
 
 
 class _Noting(Channel):
-    def __init__(self, inner: Channel, run: Path) -> None:
-        super().__init__(inner.report)
+    def __init__(self, inner: Channel, run: Path) -> None:  # all else is the inner one's
         self._inner, self._run = inner, run
         self._deliver = inner.deliver
         inner.deliver = self._delivered  # type: ignore[method-assign]
@@ -75,13 +73,15 @@ class _Noting(Channel):
                 _note(self._run, "moved")
         return taken
 
-    def wait(self) -> None:
-        self._inner.wait()
+    def wait(self, seconds: float = float("inf"), *, for_place: bool = False) -> bool:
+        return self._inner.wait(seconds, for_place=for_place)
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        with self._inner.aside():
-            yield
+    def step_aside(self) -> None:
+        self._inner.step_aside()
+
+    @property
+    def has_place(self) -> bool:  # type: ignore[override]
+        return self._inner.has_place
 
 
 @dataclass(frozen=True)

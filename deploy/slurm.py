@@ -33,6 +33,7 @@ def sweep_on_slurm(
     cluster = SLURMCluster(
         cores=1,
         processes=1,
+        death_timeout=600,  # a job that gives up before it has found the scheduler is not replaced
         security=True,  # keys made for this call; the jobs read them below, where only you can
         shared_temp_directory=str(folder.parent.absolute()),
         scheduler_options={"dashboard_address": "127.0.0.1:0"},  # the status page asks for no key

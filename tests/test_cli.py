@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import re
 import shutil
@@ -12,10 +13,13 @@ import pytest
 from click.testing import CliRunner
 
 from smoot_explore import Run, TrainingConfig, accuracy, create_model, load_data, open_run, train
+from smoot_explore.cli import training
 from smoot_explore.cli.commands import main
 from smoot_explore.cli.terminal import heeded_interrupts
 from smoot_explore.core.config import setting_names
+from smoot_explore.engine.recipe import OnDisk
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.runs.claim import claimed
 
 SMALL = ["--data", "shapes", "--train-images", "60", "--test-images", "24", "--device", "cpu"]
 
@@ -75,6 +79,37 @@ def test_a_run_trained_from_a_terminal_holds_the_accuracy_drop_and_goes_on_with_
 def test_train_prints_a_line_for_each_epoch(call, tmp_path):
     lines = call("train", tmp_path / "a", *SMALL, "--epochs", 2).stdout.splitlines()
     assert [" ".join(line.split()[:3]) for line in lines[:2]] == ["smoot epoch 1/2", "smoot epoch 2/2"]
+
+
+def test_a_run_that_somebody_trains_is_left_alone_and_the_command_keeps_others_out(
+    call, tmp_path, monkeypatch
+):
+    run, line, free = tmp_path / "a", training._epoch_line, []
+
+    def look(*arguments):
+        with claimed(OnDisk(run).claim, lambda: False) as mine:
+            free.append(mine)
+        return line(*arguments)
+
+    monkeypatch.setattr(training, "_epoch_line", look)
+    assert call("train", run, *SMALL, "--epochs", 1).exit_code == 0
+    assert call("train", run, "--resume", "--epochs", 2).exit_code == 0
+    assert free == [False, False]
+    with claimed(OnDisk(run).claim):
+        refused = call("train", run, "--resume", "--epochs", 3)
+    assert refused.exit_code == 1
+    assert "another process trains in" in refused.output
+    assert open_run(run).epochs == 2
+
+
+def test_a_file_system_without_locks_does_for_a_command_with_a_warning(call, tmp_path, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    result = call("train", tmp_path / "a", *SMALL, "--epochs", 1)
+    assert result.exit_code == 0
+    assert "cannot be locked" in result.stderr
 
 
 def test_resume_goes_on_with_the_runs_own_settings(call, tmp_path):

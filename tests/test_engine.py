@@ -277,6 +277,108 @@ def test_a_paused_training_gives_its_process_to_others_and_goes_on_as_if_nothing
     assert (stopped.status, busy.status, busy.attempts) == ("stopped", "finished", 1)
 
 
+def test_after_a_pause_no_worker_is_given_more_than_it_has_place_for(engine, make, tmp_path):
+    """Dask's own ``rejoin`` leaves the scheduler believing that the worker is free."""
+    training = make(epochs=1000)
+    training.start()
+    until(lambda: training.step > 0, PATIENCE)
+    training.pause()
+    until(lambda: training.status == "paused", PATIENCE)
+    training.start()
+    until(lambda: training.status == "running", PATIENCE)
+    jobs = [told(Wait(tmp_path / str(number)))[0] for number in range(3)]
+    for number, job in enumerate(jobs):
+        engine.submit(job)
+        until(lambda job=job: job.worker, PATIENCE)  # on the other worker
+        assert job.worker != training._job.worker
+        (tmp_path / str(number)).touch()
+        until(lambda job=job: job.over, PATIENCE)
+    training.stop()
+    until(lambda: training.ended, PATIENCE)
+    assert (training.status, training.lost) == ("stopped", 0)
+
+
+def test_one_that_waits_for_its_place_after_a_pause_is_stopped_without_harm_to_who_has_it(
+    engine, make, tmp_path
+):
+    training, others = make(epochs=1000), [told(Wait(tmp_path / "go"))[0] for _ in range(2)]
+    training.start()
+    until(lambda: training.step > 0, PATIENCE)
+    training.pause()
+    until(lambda: training.status == "paused", PATIENCE)
+    for other in others:
+        engine.submit(other)
+    until(lambda: all(other.worker for other in others), PATIENCE)
+    training.start()
+    time.sleep(1)
+    assert training.status == "queued"
+    training.stop()
+    until(lambda: training.ended, 5)
+    (tmp_path / "go").touch()
+    until(lambda: all(other.over for other in others), PATIENCE)
+    assert [(other.status, other.attempts) for other in others] == [("finished", 1)] * 2
+
+
+def test_a_frozen_worker_keeps_nobody_waiting_and_is_ended(engine, make, tmp_path):
+    frozen, frozen_pids = told(sleep)
+    engine.submit(frozen)
+    until(lambda: frozen_pids, PATIENCE)
+    os.kill(frozen_pids[0], signal.SIGSTOP)
+    engine.order(frozen, "an order that nobody takes")
+    other, pids = told(Wait(tmp_path / "go"))
+    engine.submit(other)
+    until(lambda: pids, PATIENCE)
+    engine.stop(frozen, "stop")
+    until(lambda: not psutil.pid_exists(frozen_pids[0]), 5)
+    (tmp_path / "go").touch()
+    until(lambda: other.over, PATIENCE)
+    assert (frozen.status, other.status) == ("stopped", "finished")
+
+
+def test_a_job_whose_worker_retires_goes_on_at_another(make):
+    own = Engine(DaskWorkers(2, threads=1))
+    training = make(own, epochs=200)
+    training.start()
+    until(lambda: training.step > 0, PATIENCE)
+    client, first = own._workers._client, training._job.worker
+    client.wait_for_workers(2, timeout=PATIENCE)
+    held = client.scatter(
+        "what somebody needs", workers=[first]
+    )  # to be moved first: the job sees that it retires
+    client.sync(client.scheduler.retire_workers, workers=[first], close_workers=True)
+    until(lambda: training.lost == 1 and training.status == "running", PATIENCE)
+    assert training._job.worker != first
+    training.stop()
+    until(lambda: training.ended, PATIENCE)
+    assert (training.status, training.problem) == ("stopped", "")
+    del held
+    own.close()
+
+
+def test_what_ends_with_another_job_is_not_taken_for_hopeless():
+    workers = ThreadWorkers(2)
+    engine, (job, reports) = Engine(workers), told(obedient)
+    engine.submit(job)
+    until(lambda: reports)
+    for attempt in range(5):
+        neighbour = Job(obedient, worker=job.worker)  # at the same worker, and does not obey
+        engine._jobs[neighbour.name] = neighbour
+        engine._end_process(neighbour)
+        workers.lose(job)
+        until(lambda attempt=attempt: job.attempts == attempt + 2)
+    assert job.status == "working"
+    engine.stop(job, "stop")
+    until(lambda: job.over)
+    engine.close()
+
+
+def test_an_engine_that_is_closed_takes_no_jobs():
+    engine = Engine(ThreadWorkers())
+    engine.close()
+    with pytest.raises(RuntimeError, match="has been stopped"):
+        engine.submit(Job(obedient))
+
+
 def test_an_order_to_a_process_that_is_lost_keeps_nobody_waiting(engine, tmp_path):
     job, pids = told(Wait(tmp_path / "go"))
     engine.submit(job)
@@ -284,7 +386,7 @@ def test_an_order_to_a_process_that_is_lost_keeps_nobody_waiting(engine, tmp_pat
     lost = job.worker
     os.kill(pids[0], signal.SIGKILL)
     until(lambda: lost not in engine._workers._client.scheduler_info()["workers"], PATIENCE)
-    engine._hands.submit(engine._workers.deliver, lost, job.attempt, "order").result(5)
+    engine._workers.deliver(lost, job.attempt, "order")
     (tmp_path / "go").touch()
     until(lambda: job.over, PATIENCE)
     assert (job.status, job.attempts) == ("finished", 2)

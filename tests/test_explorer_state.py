@@ -38,6 +38,7 @@ from smoot_explore.core.choices import REGISTERED
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.landscape import next_k
 from smoot_explore.core.records import Change, DropRecord
+from smoot_explore.engine.background import OPENING
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.watching import WATCH, choose
 from smoot_explore.explorer.export import compare_page
@@ -225,6 +226,16 @@ def test_what_is_moved_while_a_training_waits_is_how_it_starts(visit, gate):
     assert mine.run.start_config["alpha"] == mine.started.alpha == 33.0
     assert mine.bounds == [(0.0, 0.1, 0.8)]
     assert mine.changes == []
+
+
+def test_a_training_is_followed_while_something_large_is_opened(session):
+    opened = threading.Event()
+    OPENING.submit(opened.wait, 60)
+    try:
+        train_to_end(session.train)
+        assert len(session.train.history.scores) == 2
+    finally:
+        opened.set()
 
 
 def test_a_paused_training_frees_the_worker_for_another_visitor_and_goes_on_as_if_nothing_was(visit, gate):

@@ -14,9 +14,11 @@ from workers import ThreadWorkers
 
 from smoot_explore import open_sweep
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.kept_runs import KeptRuns
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state import catalogue
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.sweep import SweepState, pictures
 from smoot_explore.runs.checkpoint import RunError
@@ -88,6 +90,22 @@ def test_a_sweep_in_the_folder_is_offered_and_its_folder_is_no_run(kept, trained
     assert found.sweeps == ["s", "t"]
 
 
+def test_a_page_that_looks_just_when_a_sweep_is_found_offers_it(kept, trained, monkeypatch):
+    pages = []
+
+    class Seen(KeptRuns):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            for page in pages:
+                page.follow()
+
+    monkeypatch.setattr(catalogue, "kept_runs", Seen)
+    pages.append(catalogue.Catalogue(ServerSettings(runs=kept), lambda: None))
+    shutil.copytree(trained, kept / "t")
+    pages[0].refresh()
+    assert pages[0].sweeps == ["s", "t"]
+
+
 @pytest.mark.parametrize("linked", ["s", "s/seed=0,beta=0.5,k_max=0.6", "s/seed=0,beta=0.5,k_max=0.6/epochs"])
 def test_no_link_out_of_the_folder_is_followed(kept, tmp_path, linked):
     place = kept / linked
@@ -121,6 +139,16 @@ def test_the_map_is_first_over_two_settings_that_are_no_seeds(trained):
     state.down = "seed"
     state.show(open_sweep(trained))
     assert (state.across, state.down) == ("k_max", "seed")
+
+
+def test_the_lists_of_a_page_show_what_is_drawn(trained):
+    state = SweepState()
+    lists = {name: control(state, name) for name in ("quantity", "across", "down", "along")}
+    roots = [shown.get_root() for shown in lists.values()]  # as on a page
+    state.show(open_sweep(trained))
+    assert (state.across, state.down) == ("beta", "k_max")
+    assert {name: shown.value for name, shown in lists.items()} == {n: getattr(state, n) for n in lists}
+    assert len(roots) == 4
 
 
 def test_one_setting_beside_the_seeds_makes_a_map_of_one_row(trained):

@@ -3,12 +3,14 @@
 import itertools
 import json
 import shutil
+import time
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import until
 from workers import ThreadWorkers
 
 from smoot_explore import (
@@ -114,8 +116,49 @@ def test_measuring_works_on_a_copy_of_the_model(opened):
 def test_why_something_cannot_be_measured_is_remembered(opened):
     opened.take_curves("mean", "random", None, "no memory")
     opened.take_landscape(None, "no time")
-    assert opened.problems == {("mean", "random"): "no memory", "landscape": "no time"}
+    assert (opened.problem(("mean", "random")), opened.problem("landscape")) == ("no memory", "no time")
+    assert opened.problem(("black", "random")) == ""
     assert (opened.curves("mean", "random"), opened.landscape) == (None, None)
+
+
+class Idle(ThreadWorkers):
+    """Begins with nothing."""
+
+    def submit(self, name, work):
+        self._works[name] = work
+
+
+def test_what_failed_with_a_worker_is_tried_again_later(opened, monkeypatch):
+    monkeypatch.setattr(opened_runs, "AGAIN_SECONDS", 0.3)
+    workers = Idle()
+    engine = Engine(workers)
+    measurement = opened.measure_curves(engine, "mean", "random")
+    until(lambda: workers._works)
+    workers._failed(*workers._works, "the connection to the workers is lost")
+    assert measurement.done
+    assert opened.problem(("mean", "random")) == "the connection to the workers is lost"
+    until(lambda: not opened.problem(("mean", "random")))
+    broken = opened.measure_curves(Engine(ThreadWorkers()), "mean", "no such method")
+    until(lambda: broken.done)
+    time.sleep(0.4)
+    assert "no such method" in opened.problem(("mean", "no such method"))
+
+
+def test_pages_that_want_the_same_wait_for_one_measurement_until_the_last_has_left(opened):
+    workers = Idle()
+    engine = Engine(workers)
+    first, second = (opened.measure_landscape(engine) for _ in range(2))
+    assert first is second
+    other = opened.measure_curves(engine, "mean", "random")
+    assert other is not first
+    first.cancel()
+    assert not first.done
+    until(lambda: len(workers._works) == 2)
+    second.cancel()
+    assert first.done
+    again = opened.measure_landscape(engine)
+    assert again is not first
+    assert opened.problem("landscape") == ""
 
 
 def test_measuring_stops_when_it_is_told_to(opened):

@@ -354,6 +354,14 @@ def test_watched_images_that_cannot_be_looked_at_are_told_of(page, monkeypatch):
     assert page.messages.panel.object == "The watched images cannot be shown: division by zero"
 
 
+def test_a_training_that_goes_on_after_a_pause_is_not_said_to_start(page):
+    train = page.state.train
+    train.status = "queued"
+    assert page.sidebar._status_text() == "Waiting to start"
+    train.run = bundled_runs()[0]
+    assert page.sidebar._status_text() == "Waiting for a free worker to go on"
+
+
 def test_a_run_that_has_no_maps_in_compare_is_told_of(page, monkeypatch):
     real = compare.CompareState.maps
 

@@ -207,12 +207,11 @@ def test_a_server_whose_scheduler_does_not_answer_does_not_start(monkeypatch):
 
 
 def test_runs_of_a_page_lie_in_the_folder_that_the_operator_names_until_it_is_closed(tmp_path, monkeypatch):
-    page = pytest.importorskip("smoot_explore.explorer.page")
     train_tab = pytest.importorskip("smoot_explore.explorer.state.train")
     (tmp_path / "shared").mkdir()
     monkeypatch.chdir(tmp_path)
-    settings = page.ServerSettings(work="shared")
-    state = train_tab.TrainState(settings, page.Engine(ThreadWorkers()))
+    settings = train_tab.ServerSettings(work="shared")
+    state = train_tab.TrainState(settings, train_tab.Engine(ThreadWorkers()))
     state.start()
     assert state.training.recipe.path.is_absolute()
     assert state.training.recipe.path.parent.parent == tmp_path / "shared"
@@ -228,10 +227,11 @@ def threads_as_workers(port=0):
 
 
 def test_trainings_of_a_lost_scheduler_say_so_and_the_next_one_finds_it_again(config, tmp_path):
-    page = pytest.importorskip("smoot_explore.explorer.page")
+    host_of = pytest.importorskip("smoot_explore.explorer.host")
     scheduler = threads_as_workers()
     address = scheduler.scheduler_address
-    engine, _ = page.shared_engines(page.ServerSettings(scheduler=Scheduler(address)))
+    host = host_of.Host(host_of.ServerSettings(scheduler=Scheduler(address)))
+    engine = host.trainings
     made = []
 
     def begun(epochs):
@@ -255,5 +255,5 @@ def test_trainings_of_a_lost_scheduler_say_so_and_the_next_one_finds_it_again(co
         until(lambda: again.ended, PATIENCE)
         assert (again.status, again.problem) == ("finished", "")
     finally:
-        page.close_engines()
+        host.close()
         scheduler.close()

@@ -2,16 +2,18 @@
 
 import os
 import runpy
+import threading
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("dask_jobqueue")
 
+PATIENCE = 240  # seconds: a job starts slowly on a busy computer
 SCRIPT = Path(__file__).parents[1] / "deploy" / "slurm.py"
 SBATCH = """#!/bin/sh
 cp "$1" "$SLURM_HERE"
-sh "$1" > /dev/null 2>&1 &
+sh "$1" > "$SLURM_HERE/log" 2>&1 &
 echo "Submitted batch job $!"
 """
 SCANCEL = """#!/bin/sh
@@ -31,12 +33,20 @@ def test_the_script_s_jobs_train_a_sweep(tmp_path, monkeypatch, config, data):
     monkeypatch.setenv("SLURM_HERE", str(jobs))
     monkeypatch.chdir(tmp_path)
     sweep_on_slurm = runpy.run_path(str(SCRIPT))["sweep_on_slurm"]
-    found = sweep_on_slurm(
-        tmp_path / "runs" / "s", config(epochs=1), {"alpha": [1, 10]}, data=data, jobs=1, memory="4GB",
-        walltime="04:00:00", queue="gpu", job_extra_directives=["--gres=gpu:1"], interface="lo",
-    )  # fmt: skip
-    assert found.epochs_done.values.tolist() == [1, 1]
-    (script,) = [file.read_text() for file in jobs.iterdir()]
+    found = []
+
+    def train():
+        result = sweep_on_slurm(
+            tmp_path / "runs" / "s", config(epochs=1), {"alpha": [1, 10]}, data=data, jobs=1, memory="4GB",
+            walltime="04:00:00", queue="gpu", job_extra_directives=["--gres=gpu:1"], interface="lo",
+        )  # fmt: skip
+        found.append(result.epochs_done.values.tolist())
+
+    training = threading.Thread(target=train, daemon=True)  # it would wait for ever for a job that has died
+    training.start()
+    training.join(PATIENCE)
+    assert found == [[1, 1]], (jobs / "log").read_text()
+    (script,) = [file.read_text() for file in jobs.glob("*.sh")]
     for line in ("#SBATCH -p gpu", "#SBATCH --mem=4G", "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1"):
         assert line in script
     assert " tls://127.0.0.1:" in script

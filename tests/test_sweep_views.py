@@ -3,6 +3,7 @@
 import itertools
 import json
 import statistics
+import warnings
 
 import holoviews as hv
 import numpy as np
@@ -161,6 +162,14 @@ def test_curves_are_means_over_the_seeds_with_one_standard_deviation(backend):
         low, high = area.dimension_values(1), area.dimension_values(2)
         np.testing.assert_allclose(high - low, [2 * statistics.stdev(column) for column in rows.T])
     assert "mean of 2 to 3 seeds, ± standard deviation" in picture.label.replace("\n", " ")
+
+
+def test_what_is_not_trained_yet_raises_no_warning_in_a_thread(monkeypatch):
+    monkeypatch.setattr(warnings, "filterwarnings", lambda *a, **k: None)  # others undo it meanwhile
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for view in (views.sweep_map, views.sweep_curves, views.parallel_coordinates):
+            view.frames(SWEEP)
 
 
 def test_curves_have_a_slider_for_each_other_setting():

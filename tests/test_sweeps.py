@@ -1,6 +1,7 @@
 """Sweeps: grids, resuming, failures, and the data set over the swept settings; the oracles are trainings one by one."""
 
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -9,14 +10,15 @@ import subprocess
 import sys
 import time
 import warnings
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from distributed import Client, LocalCluster
 from torch import nn
 from waiting import in_a_thread, until
 
@@ -38,14 +40,22 @@ from smoot_explore import (
     validate,
 )
 from smoot_explore.cli.commands import main
-from smoot_explore.engine.cluster import Scheduler, close_workers, start_workers
+from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
+from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.recipe import Recipe
 from smoot_explore.runs.checkpoint import read_tensors
-from smoot_explore.runs.claim import claimed
+from smoot_explore.runs.claim import claim_of, claimed
 from smoot_explore.schema import start_config
-from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, measure_curves, train_to_end
+from smoot_explore.sweeps.cell import (
+    CellWork,
+    UnseenFolderError,
+    check_folder,
+    measure_curves,
+    train_to_end,
+)
 from smoot_explore.sweeps.grid import cells, checked_values
 from smoot_explore.sweeps.manifest import Sweep
-from smoot_explore.sweeps.sweep import _described, _Watched
+from smoot_explore.sweeps.sweep import _described, _Watched, gpus_of
 
 EXACT = ("k", "delta", "probability", "correct", "train_loss", "kl", "train_accuracy", "test_accuracy")
 
@@ -102,6 +112,17 @@ def alone(path, data, config):
     run = Run.create(path, config, model, data)
     in_a_thread(lambda: list(train(model, data, config, run=run)))()
     return run
+
+
+def until_epoch(folder, data, last):
+    """Ends a cell's training, as an order to stop does, once its run holds so many epochs."""
+
+    def going():
+        if open_run(folder, model=small(data, 0)).epochs >= last:
+            raise JobStopped
+        return True
+
+    return going
 
 
 def assert_same(one, two):
@@ -338,14 +359,23 @@ def test_a_stop_is_heard_after_each_step_and_in_the_last_accuracy_drop(data, tmp
 
     def until_the_drop():
         asked.append(open_run(folder).epochs)
-        return asked.count(1) < 2
+        if asked.count(1) == 2:
+            raise JobEnded
+        return True
 
-    assert not in_a_thread(lambda: train_to_end(planned, folder, settings, small, data, until_the_drop))()
+    def never():
+        raise JobEnded
+
+    with pytest.raises(JobEnded):
+        in_a_thread(lambda: train_to_end(planned, folder, settings, small, data, until_the_drop))()
     assert asked.count(0) >= 59
-    for wanted in (False, True):
-        assert train_to_end(planned, folder, settings, small, data, lambda wanted=wanted: wanted) == wanted
-        run = open_run(folder)
-        assert run.finished == run.has_accuracy_drop(1) == wanted
+    with pytest.raises(JobEnded):
+        train_to_end(planned, folder, settings, small, data, never)
+    assert not open_run(folder).finished
+    train_to_end(planned, folder, settings, small, data)
+    run = open_run(folder)
+    assert run.finished
+    assert run.has_accuracy_drop(1)
 
 
 def test_curves_of_other_weights_are_not_those_of_the_sweep(data, tmp_path, config):
@@ -374,13 +404,11 @@ def test_a_stopped_cell_shows_its_epochs_and_goes_on_with_the_numbers_it_would_h
     (cell,) = planned.cells
     folder, halfway = planned.folder(cell), []
 
-    def epochs():
-        return open_run(folder, model=small(data, 0)).epochs
-
     def stopped_and_gone_on():
-        assert not train_to_end(planned, folder, settings, small, data, lambda: epochs() < 1)
+        with pytest.raises(JobStopped):
+            train_to_end(planned, folder, settings, small, data, until_epoch(folder, data, 1))
         halfway.append(open_sweep(planned.path).load())
-        assert train_to_end(planned, folder, settings, small, data)
+        train_to_end(planned, folder, settings, small, data)
 
     in_a_thread(stopped_and_gone_on)()
     run = open_run(folder, model=small(data, 0))
@@ -402,10 +430,24 @@ def test_a_cell_killed_before_its_last_accuracy_drop_measures_it_when_it_goes_on
     (run.path / "record.nc").unlink()
     journal = json.loads((run.path / "journal.json").read_text())
     (run.path / "journal.json").write_text(json.dumps({**journal, "finished": False}))
-    assert train_to_end(planned, run.path, settings, small, data)
+    with pytest.raises(JobStopped):
+        train_to_end(planned, run.path, settings, small, data, until_epoch(run.path, data, 2))
+    assert not run.has_accuracy_drop(2)
+    train_to_end(planned, run.path, settings, small, data)
     again = open_run(run.path, model=small(data, 0))
     assert again.finished
     np.testing.assert_array_equal(again.record().accuracy_drop[-1], expected)
+
+
+def test_a_stop_while_the_last_accuracy_drop_is_measured_leaves_it_to_the_next(data, tmp_path, settings):
+    planned = Sweep.of(tmp_path, {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+    folder = tmp_path / "cell"
+    with pytest.raises(JobStopped):
+        train_to_end(planned, folder, settings, small, data, until_epoch(folder, data, 2))
+    run = open_run(folder, model=small(data, 0))
+    assert (run.epochs, run.finished, run.has_accuracy_drop(2)) == (2, False, False)
+    train_to_end(planned, folder, settings, small, data)
+    assert open_run(folder, model=small(data, 0)).has_accuracy_drop(2)
 
 
 def test_a_folder_with_another_training_is_never_trained_on(client, data, tmp_path, config):
@@ -432,27 +474,33 @@ def test_a_claim_is_held_by_one_and_ends_with_it(tmp_path):
     assert order == ["released", True]
 
 
-def test_a_worker_that_does_not_see_the_folder_is_refused(client, data, tmp_path, settings):
-    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+def test_a_worker_that_does_not_see_the_folder_is_refused(client, data, tmp_path, settings, monkeypatch):
+    maker = {"maker": "test_sweeps:small"}
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, maker, "last")
     planned.write(data)
     check_folder(str(planned.path), planned.identity)
     for path, identity in ((planned.path, "another"), (tmp_path / "nowhere", planned.identity)):
         with pytest.raises(UnseenFolderError, match="does not see the sweep .* all its workers share"):
             client.submit(check_folder, str(path), identity, pure=False).result()
+    unseen = lambda path, identity, *others, **more: CellWork(path, "another", *others, **more)  # noqa: E731
+    monkeypatch.setattr("smoot_explore.sweeps.sweep.CellWork", unseen)
+    with pytest.raises(UnseenFolderError, match="does not see the sweep"):
+        sweep(planned.path, settings, {"seed": [0, 1]}, data=data, model=small, client=client)
 
 
 def test_two_processes_do_not_work_on_one_sweep(client, data, tmp_path, settings, monkeypatch):
     monkeypatch.setattr("smoot_explore.sweeps.sweep._WAIT_SECONDS", 0)
     planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
     with (
-        claimed(planned.claim("sweep")),
+        claimed(planned.claim),
         pytest.raises(RuntimeError, match="another process works on the sweep"),
     ):
         sweep(tmp_path / "s", settings, {"seed": [0]}, data=data, model=small, client=client)
 
 
-def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_path, config):
-    killed = []
+def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_path, config, monkeypatch):
+    killed, read, journal = [], [], Sweep.journal
+    monkeypatch.setattr(Sweep, "journal", lambda self, cell: read.append(cell) or journal(self, cell))
 
     def kill(done, total):
         if done >= 2 and not killed:
@@ -463,6 +511,7 @@ def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_
     long = config(epochs=40)
     found = sweep(tmp_path / "s", long, {"seed": [0]}, data=data, model=small, client=client, progress=kill)
     assert killed
+    assert len(read) <= 3, "how far it is comes from the worker, not from the disk"
     assert found.epochs_done.values.tolist() == [40]
     assert_same(
         open_run(tmp_path / "s" / "seed=0", model=small(data, 0)), alone(tmp_path / "alone", data, long)
@@ -472,13 +521,64 @@ def test_a_training_whose_worker_is_killed_goes_on_in_another(client, data, tmp_
 def test_a_training_that_takes_its_workers_along_is_left_out_and_the_others_go_on(
     client, data, tmp_path, config
 ):
-    over = {"seed": [0, 1, 2]}
+    over = {"seed": [1, 0, 2, 3, 4, 5]}
     with pytest.warns(
-        UserWarning, match="1 of 3 trainings failed(.|\\n)*seed=1: its workers ended one after"
+        UserWarning, match="1 of 6 trainings failed(.|\\n)*seed=1: its worker process was lost 3 times"
     ):
         found = sweep(tmp_path / "s", config(), over, data=data, model=deadly, client=client)
-    assert found.epochs_done.values.tolist() == [2, 0, 2]
-    assert (found.problem != "").values.tolist() == [False, True, False]
+    assert found.epochs_done.values.tolist() == [0, 2, 2, 2, 2, 2]
+    assert (found.problem != "").values.tolist() == [True] + [False] * 5
+
+
+def is_free(run):
+    with claimed(claim_of(run), lambda: False) as mine:
+        return mine
+
+
+def endless(data, seed):
+    """A model whose making is stopped by the end of its worker alone."""
+    if multiprocessing.parent_process() is not None:
+        time.sleep(60)
+    return small(data, seed)
+
+
+def test_a_cell_that_does_not_obey_is_stopped_within_two_seconds_on_a_cluster_too(
+    client, data, tmp_path, config
+):
+    run, stopped = tmp_path / "s" / "seed=0", []
+
+    def stop(done, total):
+        if claim_of(run).exists() and not is_free(run):
+            stopped.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(
+            tmp_path / "s",
+            config(),
+            {"seed": [0, 1, 2, 3]},
+            data=data,
+            model=endless,
+            client=client,
+            progress=stop,
+        )
+    until(lambda: is_free(run))
+    assert time.monotonic() - stopped[0] < 4, (
+        "Dask alone would take 5 seconds, on a computer that is not busy"
+    )
+    until(lambda: len(client.scheduler_info()["workers"]) == 2)
+
+
+def test_a_cell_whose_folder_somebody_else_trains_in_waits(data, tmp_path, settings):
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+    planned.write(data)
+    folder = planned.folder(planned.cells[0])
+    waits = iter([True, True, False])
+    channel = Channel(lambda report: None, lambda: next(waits))
+    with claimed(Recipe(folder, "shapes", 60, 24, "cnn").claim), pytest.raises(JobEnded):
+        CellWork(str(planned.path), planned.identity, "seed=0", small)(channel)
+    assert next(waits, None) is None
+    assert not folder.exists()
 
 
 def test_a_cancelled_cell_stops_and_leaves_its_folder_to_the_next(client, data, tmp_path, config):
@@ -492,15 +592,55 @@ def test_a_cancelled_cell_stops_and_leaves_its_folder_to_the_next(client, data, 
     long = config(epochs=60)
     with pytest.raises(StopError):
         sweep(tmp_path / "s", long, {"seed": [0]}, data=data, model=small, client=client, progress=stop)
-    planned = Sweep.read(tmp_path / "s")
-
-    def is_free():
-        with claimed(planned.claim("seed=0"), lambda: False) as mine:
-            return mine
-
-    until(is_free)
+    assert is_free(tmp_path / "s" / "seed=0")
     run = open_run(tmp_path / "s" / "seed=0", model=small(data, 0))
     assert 1 <= run.epochs < 60
+
+
+def test_a_sweep_that_loses_its_scheduler_says_so_and_no_training_has_failed(data, tmp_path, config):
+    scheduler = LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1",
+        dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+    )  # fmt: skip
+    with Client(scheduler, set_as_default=False) as client:
+
+        def lose(done, total):
+            if done:
+                scheduler.close()
+
+        with pytest.raises(RuntimeError, match="connection to the workers is lost.* The same call goes on"):
+            sweep(
+                tmp_path / "s",
+                config(epochs=1000),
+                {"seed": [0]},
+                data=data,
+                model=small,
+                client=client,
+                progress=lose,
+            )
+    assert (open_sweep(tmp_path / "s").problem == "").all()
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "expected"), [("cpu", 2, 0), ("auto", 2, 2), ("cuda:1", 2, 2), ("auto", 0, 0)]
+)
+def test_a_computer_s_gpus_are_counted_where_they_are_used(monkeypatch, device, gpus, expected):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    settings = TrainingConfig().to_dict()
+    assert gpus_of(cells(settings, {"seed": [0], "device": ["cpu"]})) == 0
+    assert gpus_of(cells(settings, {"seed": [0], "device": [device]})) == expected
+
+
+def test_each_worker_of_this_computer_takes_a_gpu_of_its_own(data, tmp_path, settings, monkeypatch):
+    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
+    planned.write(data)
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for number in range(3):
+        monkeypatch.setattr("distributed.get_worker", lambda number=number: SimpleNamespace(name=number))
+        CellWork(str(planned.path), planned.identity, "seed=0", small, gpus=2)(Channel(lambda report: None))
+    assert taken == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -566,9 +706,10 @@ def test_curves_that_nobody_wants_any_more_end_and_are_measured_by_the_next(data
     )  # fmt: skip
     (cell,) = planned.cells
     train_to_end(planned, planned.folder(cell), settings, small, data)
-    assert not measure_curves(planned, cell, small, data, lambda: False)
+    with pytest.raises(JobStopped):
+        measure_curves(planned, cell, small, data, until_epoch(planned.folder(cell), data, 2))
     assert planned.areas(cell) is None
-    assert measure_curves(planned, cell, small, data)
+    measure_curves(planned, cell, small, data)
     assert len(planned.areas(cell)) == 2
 
 
@@ -679,7 +820,8 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
 def test_the_command_takes_a_model_of_ones_own_and_prints_areas_of_masking_curves(
     client, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Scheduler, "connect", lambda self: nullcontext(client))
+    monkeypatch.setattr("smoot_explore.engine.cluster.Scheduler.connect", lambda self: client)
+    monkeypatch.setattr(client, "close", lambda: None)
     command = ["sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, "--seeds", 2,
                "--batch-size", 25, "--epochs", 1, "--device", "cpu", "--scheduler", "tls://here:1",
                "--model", "test_sweeps:small", "--curves", "black,mean", "--curve-images", 12]  # fmt: skip

@@ -15,6 +15,7 @@ from workers import ThreadWorkers
 from smoot_explore import DropRecord, EpochRecord, create_model, image_class, masking_curves, open_run, train
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.probe import AccuracyDropProbe
+from smoot_explore.engine import trainings
 from smoot_explore.engine.engine import FRUITLESS, Engine
 from smoot_explore.engine.recipe import Prepared
 from smoot_explore.engine.training_work import Ready, StepReport
@@ -693,12 +694,19 @@ def test_watched_images_are_looked_at_as_the_model_is(make, data, monkeypatch):
     assert seen.classes.tolist() == image_class(curves).values.tolist()
 
 
-def test_a_page_that_is_asleep_loses_the_oldest_reports_not_the_memory(make):
+def test_a_page_that_is_asleep_misses_some_steps_and_no_epoch(make, monkeypatch):
+    monkeypatch.setattr(trainings, "MOST_STEPS", 10)
     training = make(epochs=7, batch_size=1, method="traditional")
+    training.watch(lambda model, images, k: np.array([5]))
     finish(training)
     reports = training.reports()
-    assert len(reports) == 400
-    assert reports[-1].epoch == 7
+    assert isinstance(reports[0], Ready)
+    assert [epoch.epoch for epoch in epochs_of(reports)] == [1, 2, 3, 4, 5, 6, 7]
+    assert drops_of(reports)[-1].epoch == 7
+    steps = [report.record.step for report in reports if isinstance(report, StepReport)]
+    assert (steps[0], steps[-1], len(steps) <= 10) == (1, 7 * 60 - 1, True)
+    assert steps == sorted(steps)
+    assert sum(isinstance(report, WatchReport) for report in reports) <= 1
 
 
 def test_initial_weights_are_the_same_while_another_training_draws_random_numbers(data, config):

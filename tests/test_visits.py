@@ -97,11 +97,25 @@ def test_a_page_that_a_browser_shows_is_left_alone(training):
     there = [True]
     known = Visits()
     known.begin("a name", training, lambda: there[0])
-    assert known.find("a name") == (None, True)
+    assert known.find(["a name"]) == (None, True)
     there[0] = False
-    assert known.find("another name") == (None, False)
-    assert known.find("a name") == (training, False)
-    assert known.find("a name") == (None, False)  # it is found once
+    assert known.find(["another name"]) == (None, False)
+    assert known.find(["a name"]) == (training, False)
+    assert known.find(["a name"]) == (None, False)  # it is found once
+
+
+def test_pages_loaded_again_too_soon_to_find_a_training_do_not_lose_it(training, new_state):
+    seen = {"trains": True, "between": True, "too soon": False}
+    known = Visits()
+    for name, state in zip(seen, (training, new_state(), new_state()), strict=True):
+        known.begin(name, state, lambda name=name: seen[name])
+    before = ["too soon", "between", "trains"]
+    known.leave("too soon")  # its session is over
+    assert known.find(before) == (None, True)
+    seen["between"] = False
+    assert known.find(before) == (None, True)
+    seen["trains"] = False
+    assert known.find(before) == (training, False)
 
 
 def test_a_page_without_a_browser_keeps_its_runs_but_not_its_place(training, monkeypatch):
@@ -111,7 +125,7 @@ def test_a_page_without_a_browser_keeps_its_runs_but_not_its_place(training, mon
     known.begin("a name", training, lambda: False)
     known.leave("a name")
     until(lambda: running.status == "stopped")
-    left, _ = known.find("a name")
+    left, _ = known.find(["a name"])
     assert left.catalogue.open("mine/1").run.epochs >= 1
     left.close()
 
@@ -123,14 +137,14 @@ def test_what_nobody_comes_back_for_is_deleted(training, monkeypatch):
     known.begin("a name", training, lambda: False)
     known.leave("a name")
     until(lambda: not folder.exists())
-    assert known.find("a name") == (None, False)
+    assert known.find(["a name"]) == (None, False)
 
 
 def test_a_page_that_trained_nothing_is_forgotten_at_once(new_state):
     known = Visits()
     known.begin("a name", new_state(), lambda: False)
     known.leave("a name")
-    assert known.find("a name") == (None, False)
+    assert known.find(["a name"]) == (None, False)
 
 
 def test_what_a_page_has_drawn_is_not_kept_in_memory_with_its_runs(tmp_path):
@@ -143,6 +157,6 @@ def test_what_a_page_has_drawn_is_not_kept_in_memory_with_its_runs(tmp_path):
     del state
     gc.collect()
     assert drawn() is None
-    left, _ = known.find("a name")
+    left, _ = known.find(["a name"])
     assert left.has_trained
     left.close()

@@ -3,7 +3,6 @@
 import threading
 import uuid
 from collections import deque
-from contextlib import contextmanager
 
 import torch
 
@@ -40,7 +39,16 @@ class ThreadWorkers:
     def forget(self, name):
         self._unwanted.add(name)
 
-    def restart(self, worker):
+    def come_back(self, name, worker, attempt):
+        threading.Thread(target=self._hold, args=[attempt], daemon=True).start()
+
+    def _hold(self, attempt):
+        with self._places:
+            channel = self._channels.get(attempt)
+            if channel is not None:
+                channel.hold_place()
+
+    def restart(self, worker, name):
         self.restarted.append(worker)
         self._unwanted.add(worker)
 
@@ -64,7 +72,8 @@ class ThreadWorkers:
         if name not in self._unwanted:
             self._carry_out(name, attempt, channel)
         del self._channels[attempt]
-        if channel.placed:
+        channel.end()
+        if not channel.stepped_aside:
             self._places.release()
 
     def _carry_out(self, name, attempt, channel):
@@ -83,12 +92,10 @@ class ThreadWorkers:
 class _InThread(Channel):
     def __init__(self, places, send, wanted):
         super().__init__(send, wanted)
-        self.places, self.placed = places, True
+        self.places, self.stepped_aside = places, False
 
-    @contextmanager
-    def aside(self):
-        self.placed = False
-        self.places.release()
-        yield
-        self.places.acquire()
-        self.placed = True
+    def step_aside(self):
+        if not self.stepped_aside:
+            self.stepped_aside = True
+            self.places.release()
+        super().step_aside()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from smoot_explore.engine.recipe import OnDisk
 from smoot_explore.engine.training_work import Ready, StepReport
 from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.workers import DaskWorkers
+from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.claim import claim_of, claimed
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.runs.table import counted
@@ -61,10 +64,10 @@ def train_run(
     model = create_model(model_name, data, pretrained, config.seed, **options)
     run = Run.create(folder, config, model, data, keep)
     if scheduler is None:
-        records = _records(run, model, data, config)
+        with _alone_in(run):
+            _train_and_print(run, _records(run, model, data, config), config, as_json)
     else:
-        records = _records_from(scheduler, run, config, source[3])
-    _train_and_print(run, records, config, as_json)
+        _train_and_print(run, _records_from(scheduler, run, config, source[3]), config, as_json)
 
 
 def resume_run(
@@ -90,10 +93,33 @@ def resume_run(
             print_table(compare_runs([run]), as_json, folder=run.path)
         return
     if scheduler is None:
-        records = _records(run, run.load_model(), run.load_data(root), config)
+        with _alone_in(run):
+            run = open_run(folder)  # what it held before somebody may have added to
+            records = _records(run, run.load_model(), run.load_data(root), config)
+            _train_and_print(run, records, config, as_json)
     else:
-        records = _records_from(scheduler, run, config, root)
-    _train_and_print(run, records, config, as_json)
+        _train_and_print(run, _records_from(scheduler, run, config, root), config, as_json)
+
+
+@contextmanager
+def _alone_in(run: Run) -> Iterator[None]:
+    """A block in which nobody else trains in a run's folder: workers, sweeps, other commands.
+
+    Raises
+    ------
+    RunError
+        When somebody does.
+    """
+    with ExitStack() as held:
+        if join_ranks().rank == 0:
+            try:
+                mine = held.enter_context(claimed(claim_of(run.path), lambda: False))
+            except OSError as error:  # a file system without locks has always done for one command
+                stderr.print(f"warning: {error}", highlight=False, markup=False, soft_wrap=True)
+                mine = True
+            if not mine:
+                raise RunError(f"another process trains in {run.path}; wait for it, or stop it")
+        yield
 
 
 def _check_same(run: Run, given: dict[str, Any]) -> None:
@@ -168,7 +194,9 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
                 )
         else:
             run = Run.create(folder, config, model, data)
-        if not _train(run, _records(run, model, data, config), config, quiet=as_json):
+        with _alone_in(run):
+            done = _train(run, _records(run, model, data, config), config, quiet=as_json)
+        if not done:
             stderr.print("stopped; the same command goes on from here")
             sys.exit(INTERRUPTED)
         runs[method], models[method] = run, run.load_model(model)

@@ -11,4 +11,5 @@ from smoot_explore.compute.cores import compute_on_one_core
 QUICK = ThreadPoolExecutor(1, "quick", initializer=compute_on_one_core)
 MAPS = ThreadPoolExecutor(1, "maps", initializer=compute_on_one_core)
 OPENING = ThreadPoolExecutor(1, "opening", initializer=compute_on_one_core)  # runs, with their data
+DATA = ThreadPoolExecutor(1, "data", initializer=compute_on_one_core)  # of trainings, which run meanwhile
 FILES = ThreadPoolExecutor(1, "files", initializer=compute_on_one_core)  # what is listed, kept, downloaded

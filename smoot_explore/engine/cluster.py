@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +33,16 @@ _CONFIG = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    "distributed.worker.preload": [],
+    # Ctrl+C reaches all processes of a terminal: the one that started the workers ends them.
+    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
     "distributed.nanny.preload": [],
     "distributed.scheduler.preload": [],
     "distributed.scheduler.http.routes": [],  # Dask opens a port for each whatever one says: nothing is behind it
     "distributed.worker.http.routes": [],
 }
+
+
+_one_at_a_time = threading.Lock()  # Dask's configuration is the whole process's
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,9 @@ class Scheduler:
             ) from error
 
 
-def start_workers(workers: int, *, threads: int | None = None, memory: int | None = None) -> Client:
+def start_workers(
+    workers: int, *, threads: int | None = None, memory: int | None = None, beside: int = 0
+) -> Client:
     """A client of new worker processes on this computer; `close_workers` ends them.
 
     Scheduler and workers talk on loopback alone, encrypted with keys made for them: a scheduler executes what it is
@@ -136,6 +143,8 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
         That PyTorch computes with in each; None shares the cores.
     memory
         Bytes that each may take before it is ended; None shares nine tenths of the computer's.
+    beside
+        Other workers of this computer, which have their share of it too.
 
     Raises
     ------
@@ -157,7 +166,9 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
 
     threads = threads or max(1, cores() // workers)
     scratch = tempfile.mkdtemp(prefix="smoot_explore-workers-")
-    with dask.config.set({**_CONFIG, "temporary-directory": scratch}):
+    starting = contextlib.ExitStack()
+    with starting, _one_at_a_time, dask.config.set({**_CONFIG, "temporary-directory": scratch}):
+        starting.callback(shutil.rmtree, scratch, ignore_errors=True)
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -168,22 +179,18 @@ def start_workers(workers: int, *, threads: int | None = None, memory: int | Non
             dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=None,
             scheduler_kwargs={"dashboard": False},
-            memory_limit=memory or int(0.9 * MEMORY_LIMIT / workers),
+            memory_limit=memory or int(0.9 * MEMORY_LIMIT / (workers + beside)),
             local_directory=scratch,
             silence_logs=logging.CRITICAL,
             env={"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)},
         )
+        starting.callback(cluster.close)
         cluster.scratch = weakref.finalize(cluster, shutil.rmtree, scratch, ignore_errors=True)
         # Dask's own gives a worker up for good that happens to be down again 15 seconds after it was.
         cluster._update_worker_status = functools.partial(Cluster._update_worker_status, cluster)
         client = Client(cluster, set_as_default=False)
-    client.run(_leave_interrupts)
+        starting.pop_all()  # nothing failed
     return client
-
-
-def _leave_interrupts() -> None:
-    """Ctrl+C reaches all processes of a terminal: the one that started the workers ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def close_workers(client: Client) -> None:

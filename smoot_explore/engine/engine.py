@@ -31,7 +31,8 @@ class Workers(Protocol):
     def submit(self, name: str, work: Work) -> None: ...
     def deliver(self, worker: str, attempt: str, order: Any) -> None: ...
     def forget(self, name: str) -> None: ...
-    def restart(self, worker: str) -> None: ...
+    def come_back(self, name: str, worker: str, attempt: str) -> None: ...
+    def restart(self, worker: str, name: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -58,9 +59,10 @@ class Job:
     ended: Callable[[], object] = lambda: None
     name: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex}")
     status: str = "queued"  # queued, working, finished, failed, stopped
-    aside: bool = False  # whether others may have its place: see `Channel.aside`
+    aside: bool = False  # whether others may have its place: see `Channel.step_aside`
     result: Any = None
     problem: str = ""  # why it failed
+    raised: bool = False  # whether its work itself did, so that another attempt would fail too
     attempts: int = 0
     fruitless: int = 0  # attempts since `progressed`
     worker: str = ""  # its address, while the job is worked on
@@ -99,6 +101,8 @@ class Engine:
     def submit(self, job: Job) -> None:
         """Queue a job. Nothing is waited for."""
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this explorer has been stopped; start it again")
             known = self._jobs.values()
             waiting = sum(other.status == "queued" for other in known)
             idle = self._workers.n - sum(other.status == "working" and not other.aside for other in known)
@@ -114,6 +118,12 @@ class Engine:
         """Give a working job an order; one that waits gets none: ``begun`` is the time for these."""
         if job.worker and not job.over:
             self._ask(self._workers.deliver, job.worker, job.attempt, order)
+
+    def come_back(self, job: Job, order: Any) -> None:
+        """Have a job that stepped aside go on by an order, once there is a place for it at its worker."""
+        if job.worker and not job.over:
+            self._ask(self._workers.deliver, job.worker, job.attempt, order)
+            self._ask(self._workers.come_back, job.name, job.worker, job.attempt)
 
     def stop(self, job: Job, order: Any = None) -> None:
         """End a job: by ``order``, if it takes it in time; otherwise with its process."""
@@ -157,8 +167,14 @@ class Engine:
 
     def _end_process(self, job: Job) -> None:
         if not job.over:
+            with self._lock:
+                for neighbour in self._jobs.values():  # that it goes is no fault of theirs
+                    if neighbour.worker == job.worker:
+                        neighbour.progressed()
+            self._workers.restart(
+                job.worker, job.name
+            )  # at once: others may be asked to do something that takes long
             self._finish(job, "stopped")
-            self._ask(self._workers.restart, job.worker)
 
     def _heard(self, name: str, attempt: str, report: Any) -> None:
         with self._lock:
@@ -170,7 +186,7 @@ class Engine:
         elif attempt != job.attempt:  # of a worker that was given up
             return
         elif isinstance(report, Ended):
-            job.result = report.result
+            job.result, job.raised = report.result, bool(report.problem)
             status = "stopped" if report.stopped else "failed" if report.problem else "finished"
             self._finish(job, status, report.problem)
         else:
@@ -186,12 +202,13 @@ class Engine:
 
     def _begun(self, job: Job, attempt: str, worker: str) -> None:
         with self._lock:
+            if job.over:
+                return
             job.worker, job.attempt, job.status, job.aside = worker, attempt, "working", False
             job.attempts += 1
             job.fruitless += 1
         if job.fruitless > FRUITLESS:
-            self._finish(job, "failed", _HOPELESS)
-            self._ask(self._workers.restart, worker)
+            self._finish(job, "failed", _HOPELESS)  # it ends there as soon as it looks whether it is wanted
         else:
             self._tell(job, job.begun, job.attempts)
 

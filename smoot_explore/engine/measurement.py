@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +44,7 @@ class MeasuringWork:
 
 
 class Measurement:
-    """A long measurement with its progress.
+    """A long measurement with its progress, for one page or several.
 
     Parameters
     ----------
@@ -54,20 +55,36 @@ class Measurement:
     work
         Picklable.
     take
-        Called beside the page with the result, and with why there is none.
+        Called beside the page with the result, why there is none, and whether that may pass: its worker was lost.
     """
 
     def __init__(
-        self, engine: Engine, what: str, work: MeasuringWork, take: Callable[[xr.Dataset | None, str], object]
+        self,
+        engine: Engine,
+        what: str,
+        work: MeasuringWork,
+        take: Callable[[xr.Dataset | None, str, bool], object],
     ) -> None:
         self.what, self.share, self.done, self.problem = what, 0.0, False, ""
         self._engine, self._take = engine, take
+        self._waiting, self._lock = 1, threading.Lock()
         self._job = Job(work, heard=self._progress, ended=self._ended)
         engine.submit(self._job)
 
+    def join(self) -> bool:
+        """Wait for it too; False when it is over, or given up."""
+        with self._lock:
+            goes_on = self._waiting > 0 and not self.done
+            self._waiting += goes_on
+        return goes_on
+
     def cancel(self) -> None:
-        """End it as soon as possible."""
-        self._engine.stop(self._job, "stop")
+        """Wait no more: it ends as soon as possible, unless others wait."""
+        with self._lock:
+            self._waiting -= 1
+            given_up = self._waiting == 0
+        if given_up:
+            self._engine.stop(self._job, "stop")
 
     def _progress(self, told: tuple[int, int]) -> None:
         self.share = told[0] / told[1]
@@ -77,5 +94,5 @@ class Measurement:
         job = self._job
         self.problem = job.problem
         if job.status != "stopped":
-            self._take(job.result, job.problem)
+            self._take(job.result, job.problem, not job.raised)
         self.done = True

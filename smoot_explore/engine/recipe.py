@@ -15,6 +15,7 @@ from smoot_explore.core.models import create_model
 from smoot_explore.data.images import ImageData, limit_data
 from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.engine.shared_data import shared_data
+from smoot_explore.runs.claim import claim_of
 from smoot_explore.runs.run import Run, open_run
 
 
@@ -81,7 +82,7 @@ class Recipe:
         """
         if not self.path.parent.is_dir():
             raise _unseen(self.path.parent)
-        return _claim_of(self.path)
+        return claim_of(self.path)
 
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A new run with these settings, or the run that the folder holds.
@@ -123,7 +124,7 @@ class OnDisk:
         """As of a `Recipe`."""
         if not self.path.is_dir():
             raise _unseen(self.path)
-        return _claim_of(self.path)
+        return claim_of(self.path)
 
     def prepare(self, config: TrainingConfig) -> Prepared:
         """The run as it stands; ``FileNotFoundError`` where it is not seen."""
@@ -144,10 +145,6 @@ class AtHand:
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A copy of the model: another attempt begins with the same weights."""
         return Prepared(copy.deepcopy(self.model), self.data, None)
-
-
-def _claim_of(run: Path) -> Path:
-    return run.with_name(f".{run.name}.claim")
 
 
 def _unseen(folder: Path) -> FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,6 +23,7 @@ from smoot_explore.engine.recipe import Preparation, Prepared
 from smoot_explore.engine.watching import classes_of, look
 from smoot_explore.runs.claim import claimed
 
+BEGIN_SECONDS = 60  # after which no order to begin will come any more
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
 LOOK_SHARE = 0.01  # of the training time that looking at the watched images may take
@@ -41,6 +43,7 @@ class Begin:
     settings: dict[str, Any]
     held: bool = False
     chooser: Chooser | None = None
+    seconds: float = 0.0  # of computing so far, by workers that were lost
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ class _Trainer:
         self._config = TrainingConfig()
         self._held = self._stopping = False
         self._chooser: Chooser | None = None  # a new choice of watched images, still to be made
-        self._step, self._first_step, self._seconds = 0, 0, 0.0
+        self._step, self._first_step = 0, 0
+        self._seconds = self._earlier = 0.0  # of computing, here and by workers that were lost
         self._prepared: Prepared | None = None
         self._k: np.ndarray | None = None  # after the latest step
         self._watched = np.empty(0, int)
@@ -149,7 +153,11 @@ class _Trainer:
         self._next_report = self._next_look = self._next_verdict = 0.0
 
     def work(self) -> str:
-        self._channel.wait()
+        if not self._channel.wait(BEGIN_SECONDS):
+            raise RuntimeError(
+                f"the worker at {platform.node()} gets no orders: its scheduler does not reach it. Look at the "
+                "address that the worker gives (--host, --listen-address), and at firewalls"
+            )
         try:
             claim = self._recipe.claim
             with nullcontext(True) if claim is None else claimed(claim, self._goes_on) as mine:
@@ -203,7 +211,7 @@ class _Trainer:
                 continue
             self._step = record.step
             self._report(record, prepared, now)
-            if self._seconds > 60 * self._max_minutes:
+            if self._earlier + self._seconds > 60 * self._max_minutes:
                 raise RuntimeError(
                     f"stopped after {self._max_minutes:g} minutes, the longest that this server trains. "
                     "Completed epochs are kept; train fewer images or epochs"
@@ -216,7 +224,7 @@ class _Trainer:
                 self._stopping = True
             elif isinstance(order, Begin):
                 self._config = TrainingConfig.recorded(order.settings)
-                self._held, self._chooser = order.held, order.chooser
+                self._held, self._chooser, self._earlier = order.held, order.chooser, order.seconds
             elif isinstance(order, Move):
                 self._config.param.update(**order.live._asdict())
             elif isinstance(order, Watch):
@@ -228,7 +236,8 @@ class _Trainer:
     def _tell(self, *reports: Any, changes: tuple[Change, ...] = ()) -> None:
         for report in reports:
             self._channel.report(report)
-        self._channel.report(Standing(self._step, self._seconds, changes, self._probe.problem, self._held))
+        seconds = self._earlier + self._seconds
+        self._channel.report(Standing(self._step, seconds, changes, self._probe.problem, self._held))
 
     def _pause(self, prepared: Prepared) -> None:
         """Hold: tell the accuracy drop of the present weights, and look at images that are chosen meanwhile."""
@@ -238,15 +247,18 @@ class _Trainer:
         def still() -> bool:
             return self._goes_on() and self._held
 
-        with self._channel.aside():  # measuring takes long: nobody waits for it
-            drop = self._probe.measure(curve, still)
-            if drop is not None and still():
-                self._tell(drop)
-            while still():
+        self._channel.step_aside()  # measuring takes long: nobody waits for it
+        drop = self._probe.measure(curve, still)
+        if drop is not None and still():
+            self._tell(drop)
+        while self._goes_on() and (self._held or not self._channel.has_place):
+            if self._held:
+                if self._channel.has_place:  # held once more before there was one
+                    self._channel.step_aside()
                 self._look(prepared, time.perf_counter())
-                self._channel.wait()
-            if self._stopping:
-                raise _Stopped  # a place is not waited for
+            self._channel.wait(for_place=not self._held)
+        if self._stopping:
+            raise _Stopped
         self._tell()
 
     def _report(self, record: EpochRecord | StepRecord, prepared: Prepared, now: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -29,6 +28,8 @@ from smoot_explore.engine.training_work import (
 from smoot_explore.engine.watching import WatchReport
 
 Made = TypeVar("Made", bound=Preparation)
+MOST_STEPS = 400  # that wait for a page
+
 Report = StepReport | WatchReport | EpochRecord | DropRecord | Ready | Learnt
 
 
@@ -63,7 +64,7 @@ class Training(Generic[Made]):
         self._job: Job | None = None
         self._held = False
         self._lock = threading.RLock()
-        self._reports: deque[Report] = deque(maxlen=400)  # a page that is asleep loses the oldest
+        self._reports: list[Report] = []  # that were not taken yet
         self._chooser: Chooser | None = None
         self._settings: dict[str, Any] = {}  # with which it first began
         self._watcher: Any = None  # of the live values, from its start to its end
@@ -92,7 +93,7 @@ class Training(Generic[Made]):
             if self._job is not None:
                 self._held = False
                 self.status = "queued" if self.ready else "preparing"
-                self._engine.order(self._job, GoOn())
+                self._engine.come_back(self._job, GoOn())
                 return
             job = Job(TrainingWork(self.recipe, self._max_minutes), self._heard, self._begun, self._over)
             self._engine.submit(job)
@@ -142,9 +143,8 @@ class Training(Generic[Made]):
 
     def reports(self) -> list[Report]:
         """What was reported since the last call; each is told once."""
-        taken = []
-        while self._reports:
-            taken.append(self._reports.popleft())
+        with self._lock:
+            taken, self._reports = self._reports, []
         return taken
 
     def until_ended(self, seconds: float = 0.05) -> Iterator[list[Report]]:
@@ -160,22 +160,26 @@ class Training(Generic[Made]):
 
     def _begun(self, attempt: int) -> None:
         with self._lock:
-            if self._job is None:
+            if self._job is None or self.ended:
                 return
             self.lost = attempt - 1
             self.status = "preparing"
             self._settings = self._settings or self.config.to_dict()
             settings = self._settings | self.config.live_values()._asdict()
-            self._engine.order(self._job, Begin(settings, self._held, self._chooser))
+            self._engine.order(self._job, Begin(settings, self._held, self._chooser, self.seconds))
 
     def _heard(self, report: Any) -> None:
         with self._lock:
+            if self.ended:  # another thread was faster
+                return
             if isinstance(report, Standing):
                 self.step, self.seconds = report.step, report.seconds
                 self.changes += report.changes
                 self.probe_problem = report.probe_problem
                 if self._job is not None:
                     self._job.aside = report.held
+                    if report.held:  # it waits for somebody: what ends meanwhile is not for want of progress
+                        self._job.progressed()
                 self.status = "paused" if report.held else "running"
                 return
             if isinstance(report, Ready):
@@ -183,7 +187,17 @@ class Training(Generic[Made]):
                 self.changes = list(report.changes)
             elif isinstance(report, EpochRecord) and self._job is not None:
                 self._job.progressed()
-            self._reports.append(report)
+            self._keep(report)
+
+    def _keep(self, report: Report) -> None:
+        """For a page that may be asleep: each epoch, the newest look, and steps that grow sparser."""
+        if isinstance(report, WatchReport):
+            self._reports = [one for one in self._reports if not isinstance(one, WatchReport)]
+        steps = [one for one in self._reports if isinstance(one, StepReport)]
+        if len(steps) >= MOST_STEPS:
+            left_out = set(map(id, steps[1::2]))
+            self._reports = [one for one in self._reports if id(one) not in left_out]
+        self._reports.append(report)
 
     def _over(self) -> None:
         with self._lock:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,17 @@ from smoot_explore.engine.cluster import close_workers, kill_process, start_work
 from smoot_explore.errors import reason
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Queue
+    from distributed import Client, Future, Nanny, Queue
+
+CALL_SECONDS = 10  # that a worker has to take an order
+_AT_WORK = ("running", "paused")  # states of a worker; in others it closes
 
 Work = Callable[[Channel], Any]
 Heard = Callable[[str, str, Any], object]  # (job, attempt, report)
 Failed = Callable[[str, str], object]  # (job, why)
+
+
+CONNECTION_LOST = "the connection to the workers is lost"  # how a problem begins that is not the job's
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class DaskWorkers:
     ----------
     n
         Processes on this computer, a job each; those of a cluster are counted when it is given one.
-    threads, memory
+    threads, memory, beside
         Of each, as for `start_workers`.
     connect
         Gives a client of a Dask cluster to compute on in their place. It is asked again after the connection was lost.
@@ -63,14 +70,18 @@ class DaskWorkers:
         *,
         threads: int | None = None,
         memory: int | None = None,
+        beside: int = 0,
         connect: Callable[[], Client] | None = None,
         priority: int = 0,
     ) -> None:
         self.n = n
         self._threads, self._memory, self._connect, self._priority = threads, memory, connect, priority
+        self._beside = beside
         self._client: Client | None = None
         self._reports: Queue | None = None
         self._futures: dict[str, Future] = {}
+        self._places: dict[str, list[Future]] = {}  # that are held for jobs, by their names
+        self._turns: dict[str, asyncio.Lock] = {}  # of the orders to a worker
 
     def listen(self, heard: Heard, failed: Failed) -> None:
         """Say who is told what jobs report, and that one of them, or its connection, has failed."""
@@ -94,28 +105,36 @@ class DaskWorkers:
         future.add_done_callback(lambda done: self._over(name, done))
 
     def deliver(self, worker: str, attempt: str, order: Any) -> None:
-        """Give the job of an attempt an order. Where its worker is lost, nothing happens: another begins anew."""
-        client = self._client  # which would try for long to reach one that is lost
-        if client is not None and worker in client.scheduler_info(n_workers=-1)["workers"]:
-            client.run(_deliver, attempt, order, workers=[worker], on_error="ignore")
+        """Give the job of an attempt an order, after those before. Where its worker is lost, nothing happens."""
+        self._call(worker, _deliver, attempt, order)
+
+    def come_back(self, name: str, worker: str, attempt: str) -> None:
+        """Give a job that stepped aside a place at its worker, when there is one."""
+        client = self._client
+        if client is not None:
+            key = f"place-{uuid.uuid4().hex}"
+            place = client.submit(hold_place, attempt, key=key, workers=[worker], pure=False)
+            held = [future for future in self._places.get(name, ()) if not future.done()]
+            self._places[name] = [*held, place]
 
     def forget(self, name: str) -> None:
         """Do not want a job any more: it does not begin, and is not begun again."""
         future = self._futures.pop(name, None)
+        self._places.pop(name, None)  # the last of them ends with the job
         if future is not None:
             future.cancel()
 
-    def restart(self, worker: str) -> None:
-        """End the process of a worker, whatever it does; its other jobs are begun again. Nothing is waited for."""
+    def restart(self, worker: str, name: str) -> None:
+        """End the process of a worker for the sake of a job that does not obey. Nothing is waited for.
+
+        Other jobs there are begun again. In a cluster that is there already nothing happens while the worker has other
+        work, or threads for it: that may be somebody else's.
+        """
         client = self._client
         if client is not None and self._connect is None:
             kill_process(client, worker)  # Dask would ask first, for seconds
         elif client is not None:
-            name = f"restart-{uuid.uuid4().hex}"
-            client.loop.add_callback(
-                client.scheduler.restart_workers,
-                workers=[worker], wait_for_workers=False, on_error="return", stimulus_id=name,
-            )  # fmt: skip
+            client.loop.add_callback(_restart, client, worker, name)
 
     def close(self) -> None:
         """End the processes, where they were started here."""
@@ -130,12 +149,26 @@ class DaskWorkers:
             if self._connect is not None:
                 client = self._connect()
             else:
-                client = start_workers(self.n, threads=self._threads, memory=self._memory)
+                client = start_workers(
+                    self.n, threads=self._threads, memory=self._memory, beside=self._beside
+                )
             self._client, self._reports = client, Queue(f"reports-{uuid.uuid4().hex}", client=client)
             threading.Thread(
                 target=self._hear, args=[client, self._reports], name="reports", daemon=True
             ).start()
         return self._client
+
+    def _call(self, worker: str, function: Callable[..., None], *arguments: Any) -> None:
+        """Call functions in a worker, in their order. Nothing is waited for: it may be lost, or frozen."""
+        client = self._client
+        if client is not None:
+            client.loop.add_callback(self._call_in_turn, client, worker, function, *arguments)
+
+    async def _call_in_turn(self, client: Client, worker: str, function: Callable, *arguments: Any) -> None:
+        async with self._turns.setdefault(worker, asyncio.Lock()):
+            with suppress(Exception):  # its loss is told otherwise
+                called = client._run(function, *arguments, workers=[worker], on_error="ignore")
+                await asyncio.wait_for(called, CALL_SECONDS)
 
     def _hear(self, client: Client, reports: Queue) -> None:
         while self._client is client:
@@ -155,7 +188,7 @@ class DaskWorkers:
         """Give up a client that has no scheduler any more: the next job looks for one anew."""
         names, self._futures, self._client = list(self._futures), {}, None
         for name in names:
-            self._failed(name, f"the connection to the workers is lost ({why})")
+            self._failed(name, f"{CONNECTION_LOST} ({why})")
         close_workers(client)
 
     def _over(self, name: str, future: Future) -> None:
@@ -169,7 +202,7 @@ class DaskWorkers:
         elif future.status == "error":
             self._failed(name, reason(future.exception()))
         elif future.status in ("cancelled", "lost"):
-            self._failed(name, "the connection to the workers is lost")
+            self._failed(name, CONNECTION_LOST)
 
 
 _channels: dict[str, Channel] = {}  # of the attempts that this process is at
@@ -178,7 +211,7 @@ _channels: dict[str, Channel] = {}  # of the attempts that this process is at
 def carry_out(name: str, work: Work, reports: Queue, threads: int | None, registered: Registered) -> None:
     """Do a job, in a worker."""
     import torch
-    from distributed import Status, get_worker
+    from distributed import Reschedule, get_worker
 
     worker, attempt = get_worker(), uuid.uuid4().hex
     torch.set_num_threads(threads or worker.state.nthreads)
@@ -189,7 +222,7 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None, regist
 
     def wanted() -> bool:
         task = worker.state.tasks.get(name)
-        is_there = worker.status in (Status.running, Status.paused)  # not closing, having lost its scheduler
+        is_there = worker.status.name in _AT_WORK  # not closing, having lost its scheduler, or retired
         return is_there and task is not None and task.state != "cancelled"
 
     _channels[attempt] = channel = _OnWorker(send, wanted)
@@ -199,22 +232,51 @@ def carry_out(name: str, work: Work, reports: Queue, threads: int | None, regist
     except JobStopped:
         end = Ended(stopped=True)
     except JobEnded:
+        if worker.status.name not in _AT_WORK:  # another is to go on
+            raise Reschedule from None
         return
     except Exception as error:  # whatever it is, the one who gave the job reads it
         end = Ended(problem=reason(error))
     finally:
         del _channels[attempt]
+        channel.end()
     send(end)
 
 
 class _OnWorker(Channel):
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        from distributed import rejoin, secede
+    _seceded = False
 
-        secede()
-        yield
-        rejoin()  # not after an error: nobody waits for a place to end at
+    def step_aside(self) -> None:
+        """As of `Channel`. Dask is told once; from then on a task of its own holds the job's place (`hold_place`)."""
+        from distributed import secede
+
+        if not self._seceded:
+            secede()
+            self._seceded = True
+        super().step_aside()
+
+
+def hold_place(attempt: str) -> None:
+    """Take a place of the worker for a job that stepped aside, until it does so again or ends. A task of the worker.
+
+    Dask's own ``rejoin`` takes a thread's place without telling the scheduler, which then sends more than fits.
+    """
+    channel = _channels.get(attempt)
+    if channel is not None:
+        channel.hold_place()
+
+
+async def _restart(client: Client, worker: str, name: str) -> None:
+    with suppress(Exception):
+        threads = (await client.scheduler.ncores(workers=[worker])).get(worker)
+        tasks = (await client.scheduler.processing(workers=[worker])).get(worker, ())
+        if threads == 1 and set(tasks) <= {name}:
+            await client._run(_kill, workers=[worker], nanny=True, on_error="ignore")
+
+
+async def _kill(dask_worker: Nanny) -> None:
+    """Called in what watches over a worker. Dask's own restart would wait 4 seconds for a step to end."""
+    await dask_worker.kill(timeout=0.1)
 
 
 def _deliver(attempt: str, order: Any) -> None:

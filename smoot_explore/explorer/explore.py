@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from panel.io.server import Server
 
     from smoot_explore.engine.makers import ModelMaker
+    from smoot_explore.explorer.host import Host
 
 
 class Explorer:
     """An explorer that is served beside the program, at ``url``, until `stop`; a notebook shows it as a link."""
 
-    def __init__(self, url: str, server: Server, thread: threading.Thread) -> None:
+    def __init__(self, url: str, server: Server, host: Host, thread: threading.Thread) -> None:
         self.url = url
-        self._server, self._thread = server, thread
+        self._server, self._host, self._thread = server, host, thread
 
     def __repr__(self) -> str:
         return f"<Explorer at {self.url}>"
@@ -35,13 +36,11 @@ class Explorer:
 
     def stop(self) -> None:
         """End it, with the trainings of its pages."""
-        from smoot_explore.explorer.page import close_engines
-
         loop = self._server.io_loop
         loop.add_callback(self._server.stop)
         loop.add_callback(loop.stop)
         self._thread.join()
-        close_engines()
+        self._host.close()
 
 
 def explore(
@@ -85,22 +84,22 @@ def explore(
     except RuntimeError:  # no notebook
         serve(settings, port=port, models=own, runs=opened)
         return None
-    made: Future[Server] = Future()
+    made: Future[tuple[Server, Host]] = Future()
 
     def work() -> None:
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
-            server = create_server(settings, port=port, models=own, runs=opened)
+            server, host = create_server(settings, port=port, models=own, runs=opened)
         except BaseException as error:
             loop.close()
             made.set_exception(error)
             return
         server.start()
-        made.set_result(server)
+        made.set_result((server, host))
         server.io_loop.start()
         server.io_loop.close(all_fds=True)
 
     thread = threading.Thread(target=work, name="explorer", daemon=True)
     thread.start()
-    return Explorer(page_url(LOOPBACK, port, opened), made.result(), thread)
+    return Explorer(page_url(LOOPBACK, port, opened), *made.result(), thread)

@@ -68,8 +68,9 @@ class KeptRuns:
             if found != self._found:
                 self._found = found
                 runs = [one.run for one in found.values() if one.run and (one.run.epochs or one.run.adopted)]
-                self.runs = sorted(runs, key=lambda run: run.description["created"])
+                # First the sweeps: a page meanwhile, on its own thread, takes both when the runs are others.
                 self.sweeps = [path.name for path, one in found.items() if one.is_sweep]
+                self.runs = sorted(runs, key=lambda run: run.description["created"])
 
     def look_soon(self) -> None:
         """Look beside the page, when the last look was some seconds ago."""

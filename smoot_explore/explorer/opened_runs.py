@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import xarray as xr
@@ -17,18 +21,22 @@ from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
 from smoot_explore.data.images import ImageData, Split, balanced, first_images
 from smoot_explore.data.names import DATASETS
+from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.measurement import MeasuringWork
+from smoot_explore.engine.measurement import Measurement, MeasuringWork
 from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
 
 Protocol = tuple[str, str]  # (fill, attribution method)
+Measured = Protocol | str  # masking curves of a protocol, or LANDSCAPE
+LANDSCAPE = "landscape"
 
 MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
 LANDSCAPE_IMAGES = 200  # of the training images
 LEVELS = 20
+AGAIN_SECONDS = 60  # after which is tried again what failed with a worker, not by itself
 
 
 @dataclass
@@ -48,7 +56,8 @@ class OpenedRun:
     _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
     _landscape: xr.Dataset | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    problems: dict[Protocol | str, str] = field(default_factory=dict)  # why something cannot be measured
+    _problems: dict[Measured, tuple[str, float]] = field(default_factory=dict)  # why not, and until when
+    _measurements: WeakValueDictionary[Measured, Measurement] = field(default_factory=WeakValueDictionary)
 
     @classmethod
     def open(
@@ -131,15 +140,36 @@ class OpenedRun:
         """Fills whose curves under an attribution method are measured."""
         return [fill for fill, measured in list(self._curves) if measured == attribution]
 
+    def problem(self, what: Measured) -> str:
+        """Why something cannot be measured; empty when it can, or may be tried again."""
+        why, until = self._problems.get(what, ("", 0.0))
+        return why if time.monotonic() < until else ""
+
+    def measure_curves(self, engine: Engine, fill: str, attribution: str) -> Measurement:
+        """The measurement of masking curves: one for all who want them."""
+        what, take = f"masking curves of {self.label}", partial(self.take_curves, fill, attribution)
+        return self._measure(
+            (fill, attribution), lambda: Measurement(engine, what, self.curves_work(fill, attribution), take)
+        )
+
+    def measure_landscape(self, engine: Engine) -> Measurement:
+        """The measurement of the k-landscape: one for all who want it."""
+        what = f"k-landscape of {self.label}"
+        return self._measure(
+            LANDSCAPE, lambda: Measurement(engine, what, self.landscape_work(), self.take_landscape)
+        )
+
     def curves_work(self, fill: str, attribution: str) -> MeasuringWork:
         """What measures masking curves, on a copy of the model; `take_curves` takes the result."""
         protocol = {"levels": LEVELS, "fill": fill, "attribution": attribution, "precision": "float32"}
         return MeasuringWork(masking_curves, copy.deepcopy(self.model), self.test, protocol)
 
-    def take_curves(self, fill: str, attribution: str, curves: xr.Dataset | None, problem: str = "") -> None:
+    def take_curves(
+        self, fill: str, attribution: str, curves: xr.Dataset | None, problem: str = "", passing: bool = False
+    ) -> None:
         """Keep masking curves that were measured, or why they cannot be: nobody shall wait for them again."""
         if curves is None:
-            self.problems[fill, attribution] = problem
+            self._give_up((fill, attribution), problem, passing)
         else:
             self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
 
@@ -158,11 +188,22 @@ class OpenedRun:
         split = train[balanced(train, LANDSCAPE_IMAGES)]
         return MeasuringWork(k_landscape, copy.deepcopy(self.model), split, protocol)
 
-    def take_landscape(self, landscape: xr.Dataset | None, problem: str = "") -> None:
+    def take_landscape(self, landscape: xr.Dataset | None, problem: str = "", passing: bool = False) -> None:
         """Keep the k-landscape that was measured, or why it cannot be."""
         self._landscape = landscape
         if landscape is None:
-            self.problems["landscape"] = problem
+            self._give_up(LANDSCAPE, problem, passing)
+
+    def _give_up(self, what: Measured, problem: str, passing: bool) -> None:
+        self._problems[what] = problem, time.monotonic() + AGAIN_SECONDS if passing else math.inf
+
+    def _measure(self, what: Measured, begin: Callable[[], Measurement]) -> Measurement:
+        with self._lock:
+            known = self._measurements.get(what)
+            if known is not None and known.join():
+                return known
+            new = self._measurements[what] = begin()
+            return new
 
     def _take_over_measured(self) -> None:
         """Curves and landscape that the run folder holds, where they fit the weights as they are now."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -14,13 +13,12 @@ import panel_material_ui as pmui
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
-from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
+from smoot_explore.explorer.host import Host
 from smoot_explore.explorer.layout import Layout
 from smoot_explore.explorer.location import Location
 from smoot_explore.explorer.measuring import Measuring
@@ -28,7 +26,6 @@ from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
-from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.image import ALL, HALVES
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.compare import CompareTab
@@ -48,50 +45,15 @@ OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = ("run", "runs", "sweep", "label")  # in the address: which there are, the disk tells
 
 
-class Engines(NamedTuple):
-    """Who computes for the pages: measurements need not wait for trainings."""
-
-    trainings: Engine
-    measurements: Engine
-
-
-_engines: list[Engines] = []  # of this server, once there is a page
-_engines_lock = threading.Lock()
-
-
-def shared_engines(settings: ServerSettings) -> Engines:
-    """The engines of this server; made for the first page."""
-    with _engines_lock:
-        if not _engines:
-            connect = None if settings.scheduler is None else settings.scheduler.connect
-            trainings = DaskWorkers(settings.max_trainings, connect=connect)
-            measurements = DaskWorkers(threads=1, connect=connect, priority=1)  # before trainings that wait
-            _engines.append(Engines(Engine(trainings, max_queue=settings.max_queue), Engine(measurements)))
-        return _engines[0]
-
-
-def close_engines() -> None:
-    """End the worker processes of this server, if there are any."""
-    with _engines_lock:
-        closing = [engine for engines in _engines for engine in engines]
-        _engines.clear()
-    _visits.close()
-    for engine in closing:
-        engine.close()
-
-
-_visits = Visits()  # of this server
-
-
 def build_page(
-    settings: ServerSettings, models: dict[str, ModelMaker] | None = None, runs: Sequence[Run] = ()
+    host: Host, models: dict[str, ModelMaker] | None = None, runs: Sequence[Run] = ()
 ) -> pmui.Page:
     """One visitor's page, to be served.
 
     Parameters
     ----------
-    settings
-        What the operator decided.
+    host
+        What the pages of the server share.
     models
         Models of one's own, by the name that a visitor types: functions ``(data, seed) → nn.Module`` that
         give the same initial weights for the same seed.
@@ -99,8 +61,8 @@ def build_page(
         Offered beside the bundled and the kept ones, and looked at first.
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
-    trainings, measurements = shared_engines(settings)
-    return ExplorerPage(SessionState(settings, trainings, models, runs, measurements), _visits).page
+    state = SessionState(host.settings, host.trainings, models, runs, host.measurements)
+    return ExplorerPage(state, host.visits).page
 
 
 class ExplorerPage:
@@ -187,7 +149,7 @@ class ExplorerPage:
     def _come_back(self) -> None:
         if time.monotonic() > self._comes_back_until or self.state.has_trained:
             return
-        left, later = self._visits.find(self.browser.before)
+        left, later = self._visits.find(self.browser.before.split())
         if not later:
             self._comes_back_until = 0.0
         if left is not None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from panel.io.server import Server
 
     from smoot_explore.engine.makers import ModelMaker
+    from smoot_explore.explorer.host import Host
     from smoot_explore.runs.run import Run
 
 PATH = "/explorer"
@@ -91,12 +92,10 @@ def serve(
         prefix="smoot_explore-", dir=settings.work, ignore_cleanup_errors=True
     )
     settings = replace(settings, work=Path(temporary.name))
-    server = create_server(
+    server, host = create_server(
         settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs,
         unix_socket=unix_socket,
     )  # fmt: skip
-    from smoot_explore.explorer.page import close_engines
-
     loop = server.io_loop
 
     def stop(*_: object) -> None:
@@ -124,7 +123,7 @@ def serve(
     try:
         loop.start()
     finally:
-        close_engines()
+        host.close()
         temporary.cleanup()
         for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
             signal.signal(ending, handler)
@@ -143,8 +142,8 @@ def create_server(
     models: dict[str, ModelMaker] | None = None,
     runs: Sequence[Run] = (),
     unix_socket: Path | None = None,
-) -> Server:
-    """The server, listening but not started; see `serve`."""
+) -> tuple[Server, Host]:
+    """The server, listening but not started, and what its pages share, to be closed after it; see `serve`."""
     check_can_serve(port, address, origins, network, unix_socket)
     if settings.scheduler is not None:  # said now, not to the first visitor
         settings.scheduler.connect().close()
@@ -157,6 +156,7 @@ def create_server(
     from tornado.routing import Matcher
     from tornado.web import ErrorHandler
 
+    from smoot_explore.explorer.host import Host
     from smoot_explore.explorer.page import build_page
 
     class NamesASession(Matcher):
@@ -186,10 +186,10 @@ def create_server(
     if unix_socket is not None:
         refused.append((FromElsewhere(), ErrorHandler, {"status_code": 403}))
         place = {"unix_socket": str(unix_socket)}
-    before = signal.getsignal(signal.SIGINT)
+    host, before = Host(settings), signal.getsignal(signal.SIGINT)
     try:
         server = get_server(
-            {PATH.strip("/"): lambda: build_page(settings, models, runs)},
+            {PATH.strip("/"): lambda: build_page(host, models, runs)},
             **place,
             title="smoot_explore",
             # Panel's own handler of these imports any installed module by name, for anyone who asks.
@@ -215,7 +215,7 @@ def create_server(
         # get_server takes Ctrl+C for itself, where it can: in the main thread
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)
-    return server
+    return server, host
 
 
 def check_can_serve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import param
@@ -17,22 +17,23 @@ KEPT_SECONDS = 1800  # what was trained, without a browser
 
 
 class BrowserTab(JSComponent):
-    """Remembers in the tab of the browser which page it shows; tells the server which one it showed before."""
+    """Remembers in the tab of the browser which page it shows; tells the server which ones it showed before."""
 
     page = param.String(doc="A name of this page that nobody can guess.")
     before = param.String(
-        doc="The name of the page before, '-' when there was none; empty until it is known."
+        doc="The names of the pages before, the latest first; '-' when there was none; empty until it is known."
     )
 
     _esm = """
     export function render({ model }) {
       const key = "smoot_explore-page"
-      let before = null
+      let before = []
       try {
-        before = sessionStorage.getItem(key)
-        sessionStorage.setItem(key, model.page)
+        before = (sessionStorage.getItem(key) ?? "").split(" ").filter(Boolean)
+        if (before[0] === model.page) return
+        sessionStorage.setItem(key, [model.page, ...before].slice(0, 8).join(" "))
       } catch {} // a browser may refuse to remember anything
-      if (before !== model.page) model.before = before ?? "-"
+      model.before = before.join(" ") || "-"
     }
     """
 
@@ -57,16 +58,20 @@ class Visits:
         with self._lock:
             self._visits[page] = _Visit(state, there)
 
-    def find(self, page: str) -> tuple[SessionState | None, bool]:
-        """What a page has left that no browser shows any more, and whether to ask again later."""
+    def find(self, pages: Iterable[str]) -> tuple[SessionState | None, bool]:
+        """What the latest of some pages has left that no browser shows any more, and whether to ask again later.
+
+        A page that was loaded again too soon to find anything itself leaves nothing: then it is the one before.
+        """
         with self._lock:
-            visit = self._visits.get(page)
-            if visit is None:
-                return None, False
-            if visit.there():  # the browser has not noticed yet, or somebody has copied the tab
-                return None, True
-            del self._visits[page]
-            return visit.state, False
+            for page in pages:
+                visit = self._visits.get(page)
+                if visit is not None and visit.there():  # seen still, or shown by a copy of the tab
+                    return None, True
+                if visit is not None and visit.state.has_trained:
+                    del self._visits[page]
+                    return visit.state, False
+        return None, False
 
     def leave(self, page: str) -> None:
         """The session of a page is over: what it has trained is kept for a while, in case its browser comes back."""

@@ -13,6 +13,11 @@ from typing import IO
 _LOOK_SECONDS = 0.2
 
 
+def claim_of(run: Path) -> Path:
+    """The file whose lock the one holds that trains in a run's folder, whoever it is; it lies beside the folder."""
+    return run.with_name(f".{run.name}.claim")
+
+
 @contextmanager
 def claimed(file: Path, wanted: Callable[[], bool] = lambda: True) -> Iterator[bool]:
     """Hold the lock of a file, and give True; wait while somebody else does.

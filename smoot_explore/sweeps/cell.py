@@ -5,30 +5,34 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.classes import drop_auc
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.models import create_model
 from smoot_explore.core.probe import AccuracyDropProbe, probed
-from smoot_explore.core.registered import Registered
+from smoot_explore.core.records import EpochRecord
 from smoot_explore.core.training import count_steps, train
 from smoot_explore.data.images import ImageData, first_images
+from smoot_explore.engine.channel import Channel, JobStopped
 from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.runs.checkpoint import RunError
-from smoot_explore.runs.claim import claimed
+from smoot_explore.runs.claim import claim_of, claimed
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.sweeps.grid import Cell
 from smoot_explore.sweeps.manifest import Sweep
 
 _PROBE_IMAGES = 200  # the same in all cells, so that their accuracy drops can be compared
+REPORT_SECONDS = 0.25  # at least between two reports of a cell
 
 
 class UnseenFolderError(RuntimeError):
@@ -55,32 +59,61 @@ def check_folder(path: str, identity: str) -> None:
         )
 
 
-def train_cell(
-    path: str,
-    identity: str,
-    name: str,
-    maker: ModelMaker | None,
-    registered: Registered,
-    root: str | None,
-) -> str:
-    """Train one cell in the worker that calls this, from where its run stands, and give its name.
+@dataclass(frozen=True)
+class CellWork:
+    """One cell as a job: trained to its end from where its run stands; it reports how many epochs that holds.
 
-    Called once more, by a scheduler that has lost the answer for example, it finds the run finished.
+    Called once more, in another worker for example, it finds the run finished.
+
+    Parameters
+    ----------
+    path, identity
+        The sweep's, by which a worker knows its folder. One that does not see it reports an `UnseenFolderError`.
+    name
+        Of the cell.
+    maker
+        As of `new_model`.
+    root
+        As for `load_data`.
+    gpus
+        Of this computer, to be shared out among its workers by their numbers; 0 leaves the choice to Dask's.
     """
-    from distributed import Reschedule
 
-    check_folder(path, identity)
-    compute_on_one_core()
-    registered.register()
-    sweep, wanted = Sweep.read(Path(path)), _wanted()
-    (cell,) = (cell for cell in sweep.cells if cell.name == name)
-    with claimed(sweep.claim(name), wanted) as mine:
-        data = _data(path, identity, root)
-        done = mine and train_to_end(sweep, sweep.folder(cell), cell.config, maker, data, wanted)
-        done = done and measure_curves(sweep, cell, maker, data, wanted)
-    if not done:
-        raise Reschedule  # nobody hears it, but where this worker alone is to end
-    return name
+    path: str
+    identity: str
+    name: str
+    maker: ModelMaker | None = None
+    root: str | None = None
+    gpus: int = 0
+
+    def __call__(self, channel: Channel) -> None:
+        """Train, and measure the curves."""
+        told = 0.0
+
+        def tell(epochs: int) -> None:
+            nonlocal told
+            if (now := time.monotonic()) >= told + REPORT_SECONDS:
+                channel.report(epochs)
+                told = now
+
+        def going() -> bool:
+            if channel.orders():  # there is but one: to stop
+                raise JobStopped
+            return True
+
+        try:
+            check_folder(self.path, self.identity)
+        except UnseenFolderError as error:
+            channel.report(error)
+            raise
+        if self.gpus:
+            torch.cuda.set_device(_number_of_worker() % self.gpus)
+        sweep = Sweep.read(Path(self.path))
+        (cell,) = (cell for cell in sweep.cells if cell.name == self.name)
+        with claimed(claim_of(sweep.folder(cell)), going):
+            data = _data(self.path, self.identity, self.root)
+            train_to_end(sweep, sweep.folder(cell), cell.config, self.maker, data, going, tell)
+            measure_curves(sweep, cell, self.maker, data, going)
 
 
 def train_to_end(
@@ -89,52 +122,40 @@ def train_to_end(
     config: TrainingConfig,
     maker: ModelMaker | None,
     data: ImageData,
-    wanted: Callable[[], bool] = lambda: True,
-) -> bool:
-    """Begin the run of a cell or go on with it; False when it was ``wanted`` no more before its end."""
+    going: Callable[[], bool] = lambda: True,
+    tell: Callable[[int], object] = lambda epochs: None,
+) -> None:
+    """Begin the run of a cell or go on with it, and ``tell`` how many epochs it holds.
+
+    ``going`` is called every moment; what it raises ends the training, and the run can be gone on with.
+    """
     if (folder / "config.json").exists():
         run = _opened(sweep, folder, config, maker, data)
         _check_same(run, config)
         if run.finished and run.epochs >= config.epochs:
-            return True
+            return
         model = run.load_model()
     else:
         model = new_model(sweep.model, maker, data, config.seed)
         run = Run.create(folder, config, model, data, sweep.keep)
-    go_on = _while(wanted)
+    tell(run.epochs)
     probe = AccuracyDropProbe(
         data.test, images=_PROBE_IMAGES, fewest=_PROBE_IMAGES, precision=config.precision
     )
-    on_cpu = choose_hardware(config.device).device.type == "cpu"
+    if run.epochs >= config.epochs and not run.has_accuracy_drop(run.epochs):
+        _measure_last(
+            run, model, config, probe, going
+        )  # a kill came between the last epoch and its accuracy drop
     steps = count_steps(len(data.train), config.batch_size)
-    trained = train(
-        model, data, config, run=run, every=1 if on_cpu else min(8, steps)
-    )  # others wait for the device
-    records = probed(trained, model, data, config, run=run, probe=probe, keep_going=go_on)
-    try:
-        if run.epochs >= config.epochs and not run.has_accuracy_drop(run.epochs):
-            _measure_last(run, model, config, probe, go_on)  # a kill came between the last epoch and its drop
-        with contextlib.closing(records):  # type: ignore[type-var]  # a generator
-            for _ in records:
-                go_on()
-    except _Unwanted:
-        return False
-    return True
-
-
-class _Unwanted(Exception):  # noqa: N818
-    """Nobody waits for the training or its measurement any more."""
-
-
-def _while(wanted: Callable[[], bool]) -> Callable[..., bool]:
-    """What raises `_Unwanted` once it is called and nobody waits any more."""
-
-    def go_on(*done: int) -> bool:
-        if not wanted():
-            raise _Unwanted
-        return True
-
-    return go_on
+    on_cpu = choose_hardware(config.device).device.type == "cpu"
+    every = 1 if on_cpu else min(8, steps)  # each record waits for the device
+    trained = train(model, data, config, run=run, every=every)
+    records = probed(trained, model, data, config, run=run, probe=probe, keep_going=going)
+    with contextlib.closing(records):  # type: ignore[type-var]  # a generator
+        for record in records:
+            if isinstance(record, EpochRecord):
+                tell(record.epoch)
+            going()
 
 
 def measure_curves(
@@ -142,12 +163,14 @@ def measure_curves(
     cell: Cell,
     maker: ModelMaker | None,
     data: ImageData,
-    wanted: Callable[[], bool] = lambda: True,
-) -> bool:
-    """Measure a trained cell's masking curves, if the sweep has some, and keep them in its run as "sweep"; False when
-    they were ``wanted`` no more before their end."""
+    going: Callable[[], bool] = lambda: True,
+) -> None:
+    """Measure a trained cell's masking curves, if the sweep has some, and keep them in its run as "sweep".
+
+    ``going`` as of `train_to_end`.
+    """
     if sweep.curves is None or sweep.areas(cell) is not None:
-        return True
+        return
     run = _opened(sweep, sweep.folder(cell), cell.config, maker, data)
     if run.epochs != cell.epochs:
         raise RunError(
@@ -157,15 +180,11 @@ def measure_curves(
     model = run.load_model().to(choose_hardware(cell.config.device, cell.config.precision).device)
     protocol = {name: value for name, value in sweep.curves.items() if name != "images"}
     images = first_images(data.test, sweep.curves["images"])
-    try:
-        curves = masking_curves(model, images, **protocol, progress=_while(wanted))
-    except _Unwanted:
-        return False
+    curves = masking_curves(model, images, **protocol, progress=lambda done, total: going())
     run.save_curves(curves, "sweep")
     sweep.keep_areas(
         cell, dict(zip(curves.fill.values.tolist(), drop_auc(curves).values.tolist(), strict=True))
     )
-    return True
 
 
 def _opened(
@@ -176,10 +195,12 @@ def _opened(
 
 
 def _measure_last(
-    run: Run, model: nn.Module, config: TrainingConfig, probe: AccuracyDropProbe, go_on: Callable[[], bool]
+    run: Run, model: nn.Module, config: TrainingConfig, probe: AccuracyDropProbe, going: Callable[[], bool]
 ) -> None:
+    if run.probe is not None:
+        probe.go_on(run.probe)
     model = model.to(choose_hardware(config.device, config.precision).device)
-    drop = probe.measure(probe.begin(model, run.epochs), go_on)
+    drop = probe.measure(probe.begin(model, run.epochs), going)
     if drop is not None:
         run.save_accuracy_drop(drop)
 
@@ -203,20 +224,8 @@ def _data(path: str, identity: str, root: str | None) -> ImageData:
     return Sweep.read(Path(path)).load_data(root)
 
 
-def _wanted() -> Callable[[], bool]:
-    """Whether somebody still waits for the task that calls this; made in the task's thread.
+def _number_of_worker() -> int:
+    """Of the worker that this thread works for, among those of `start_workers`."""
+    from distributed import get_worker
 
-    A scheduler takes a task back when its client cancels it or is gone, and a worker that has lost its scheduler
-    closes. Dask ends no thread, so a training asks.
-    """
-    from distributed import Status, get_worker
-
-    worker = get_worker()
-    key = worker.get_current_task()
-
-    def wanted() -> bool:
-        task = worker.state.tasks.get(key)
-        is_executing = task is not None and task.state in ("executing", "long-running")
-        return is_executing and worker.status in (Status.running, Status.paused)
-
-    return wanted
+    return int(get_worker().name)

@@ -24,7 +24,6 @@ from smoot_explore.sweeps.grid import Cell, cells
 
 FORMAT = "smoot_explore sweep"
 _VERSION = 1
-_CLAIMS = ".claims"
 _AREAS = ".areas"
 
 
@@ -200,11 +199,11 @@ class Sweep:
         """Where a cell's run is."""
         return self.path / cell.name
 
-    def claim(self, name: str) -> Path:
-        """The file whose lock a cell's trainer holds; its folder is made."""
-        claims = self.path / _CLAIMS
-        claims.mkdir(parents=True, exist_ok=True)
-        return claims / name
+    @property
+    def claim(self) -> Path:
+        """The file whose lock the one holds that works on the sweep; the sweep's folder is made for it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        return self.path / ".claim"
 
     def journal(self, cell: Cell) -> dict[str, Any]:
         """The journal of a cell's run; one without epochs where there is no run yet.

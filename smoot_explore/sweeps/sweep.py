@@ -1,43 +1,46 @@
-"""Training a sweep: its cells as tasks of worker processes, kept in a folder, and gone on with after any stop."""
+"""Training a sweep: its cells as jobs of worker processes, kept in a folder, and gone on with after any stop."""
 
 from __future__ import annotations
 
 import functools
 import json
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+import torch
 import xarray as xr
 from torch import nn
 
 from smoot_explore.compute.cores import cores
 from smoot_explore.core.choices import names
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.core.registered import Registered
 from smoot_explore.core.training import check_settings, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
-from smoot_explore.engine.cluster import check_installed, close_workers, start_workers
+from smoot_explore.engine.cluster import another, check_installed, close_workers, start_workers
+from smoot_explore.engine.engine import GRACE_SECONDS, Engine, Job
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.errors import reason, unknown_name
+from smoot_explore.engine.workers import CONNECTION_LOST, DaskWorkers
+from smoot_explore.errors import unknown_name
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.claim import claimed
 from smoot_explore.runs.run import Keep
 from smoot_explore.schema import as_json
-from smoot_explore.sweeps.cell import UnseenFolderError, check_folder, new_model, train_cell
+from smoot_explore.sweeps.cell import CellWork, UnseenFolderError, new_model
 from smoot_explore.sweeps.grid import Cell, checked_values
 from smoot_explore.sweeps.manifest import Sweep
 from smoot_explore.sweeps.results import open_sweep
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client
 
-_LOOK_SECONDS = 0.5  # between two looks at what the workers have done
+_TELL_SECONDS = 0.5  # between two looks at what the workers have told
+_RESTART_SECONDS = 0.5  # that a scheduler takes to hear that a worker's process is to end
 _WAIT_SECONDS = 5  # for another sweep in the same folder to end, which a moment ago was killed
 
 
@@ -94,7 +97,8 @@ def sweep(
         A Dask client, to train on the workers of its cluster; one training each at a time if they have one thread. None
         starts worker processes on this computer and ends them.
     workers
-        How many of these, with one thread each; None takes as many as there are cores.
+        How many of these, with one thread each; None takes as many as there are cores, or GPUs where the settings'
+        ``device`` may be one. Each takes a GPU of its own, as far as there are so many.
     progress
         Called twice a second with the number of epochs done and to do in all cells but failed ones.
 
@@ -133,7 +137,7 @@ def sweep(
     _check(planned, data, maker)
     _refuse_occupied(path)
     deadline = time.monotonic() + _WAIT_SECONDS
-    with claimed(planned.claim("sweep"), lambda: time.monotonic() < deadline) as mine:
+    with claimed(planned.claim, lambda: time.monotonic() < deadline) as mine:
         if not mine:
             raise RuntimeError(f"another process works on the sweep in {path}; wait for it, or stop it")
         if (path / "sweep.json").exists():
@@ -242,67 +246,68 @@ def _work(
     if not left:
         planned.tell({})
         return {}
-    own = None if client is not None else start_workers(min(workers or cores(), len(left)), threads=1)
-    used = client or own
-    assert used is not None
-    folder = (str(planned.path), planned.identity)
-    futures: dict[Future, Cell] = {}
+    gpus = gpus_of(left) if client is None else 0
+    n = min(workers or gpus or cores(), len(left))
+    used = start_workers(n, threads=1) if client is None else another(client)
+    engine = Engine(DaskWorkers(threads=1, connect=lambda: used))
+    jobs = []
     try:
-        used.run(check_folder, *folder)
-        token = uuid4().hex[:8]  # the tasks of an earlier call, which may still be ending, are others
-        common = (maker, Registered(), root and str(Path(root).absolute()))
         for cell in left:
-            key = f"{cell.name}-{token}"
-            futures[used.submit(train_cell, *folder, cell.name, *common, key=key, pure=False)] = cell
-        _follow(futures, used, watched, progress)
+            work = CellWork(
+                str(planned.path),
+                planned.identity,
+                cell.name,
+                maker,
+                root=None if root is None else str(Path(root).absolute()),
+                gpus=gpus if gpus > 1 else 0,
+            )
+            jobs.append(watched.job(cell, work))
+            engine.submit(jobs[-1])
+        while watched.going:
+            if progress is not None:
+                progress(watched.done, watched.total)
+            watched.wait(_TELL_SECONDS)
+        if progress is not None:
+            progress(watched.done, watched.total)
     finally:
-        used.cancel(list(futures))
-        if own is not None:
-            close_workers(own)
+        if client is not None:  # own workers end with their client
+            _stop(engine, jobs)
+        engine.close()
+        if used.status != "closed":  # nothing was asked of them yet
+            close_workers(used)
     return watched.problems
 
 
-def _follow(
-    futures: dict[Future, Cell],
-    client: Client,
-    watched: _Watched,
-    progress: Callable[[int, int], object] | None,
-) -> None:
-    """Wait for the tasks, and take each one's end into account."""
-    waiting = dict(futures)
-    while waiting:
-        for future in [future for future in waiting if future.done()]:
-            cell = waiting.pop(future)
-            if future.status == "finished":
-                watched.succeeded(cell)
-            elif future.status == "error":
-                error = future.exception()
-                if isinstance(error, UnseenFolderError):
-                    raise error
-                watched.failed(cell, error)
-            else:
-                raise RuntimeError(
-                    f"the scheduler gave {cell.name} up ({future.status}); is it there still? The same call goes on"
-                )
-        if client.status != "running":
-            raise RuntimeError("the scheduler does not answer any more; the same call goes on")
-        watched.look()
-        if progress is not None:
-            progress(watched.done, watched.total)
-        if waiting:
-            time.sleep(_LOOK_SECONDS)
+def gpus_of(cells: Sequence[Cell]) -> int:
+    """How many GPUs of this computer cells train on; 0 where they use none."""
+    if all(cell.settings["device"] == "cpu" for cell in cells):
+        return 0
+    return torch.cuda.device_count() or int(torch.backends.mps.is_available())
+
+
+def _stop(engine: Engine, jobs: Sequence[Job]) -> None:
+    """End the jobs, those that wait first: none begins in the place of another."""
+    left = [job for job in jobs if not job.over]
+    for job in sorted(left, key=lambda job: job.status == "working"):
+        engine.stop(job, "stop")
+    end = time.monotonic() + GRACE_SECONDS
+    while time.monotonic() < end and not all(job.over for job in left):
+        time.sleep(0.05)
+    if not all(job.over for job in left):
+        time.sleep(_RESTART_SECONDS)
 
 
 class _Watched:
-    """How far the cells are, by the journals of their runs, and which have failed."""
+    """How far the cells are, by what their jobs report, and which have failed."""
 
     def __init__(self, planned: Sweep) -> None:
         self.sweep = planned
         self.problems = planned.problems
-        self._epochs: dict[str, int] = {}
-        self._seen: dict[str, int] = {}  # when the journal was written, as the file system has it
-        self._going: dict[str, Cell] = {cell.name: cell for cell in planned.cells}
+        self.going: dict[str, Job] = {}
+        self._epochs = {cell.name: 0 for cell in planned.cells}
         self._sizes = {cell.name: cell.epochs for cell in planned.cells}
+        self._unseen: UnseenFolderError | None = None
+        self._changed = threading.Event()
 
     @property
     def done(self) -> int:
@@ -316,43 +321,49 @@ class _Watched:
 
     def left(self) -> list[Cell]:
         """The cells that are not done."""
-        for cell in list(self._going.values()):
-            self._epochs[cell.name] = 0
+        left = []
+        for cell in self.sweep.cells:
             try:
+                self._epochs[cell.name] = min(len(self.sweep.journal(cell)["epochs"]), cell.epochs)
                 if self.sweep.is_done(cell):
-                    self.succeeded(cell)
-            except RunError:
+                    self._succeeded(cell.name)
+                    continue
+            except (RunError, KeyError):
                 pass  # its worker says what is wrong
-        self.look()
-        return list(self._going.values())
+            left.append(cell)
+        return left
 
-    def look(self) -> None:
-        """Read what has changed."""
-        for name, cell in self._going.items():
-            try:
-                written = (self.sweep.folder(cell) / "journal.json").stat().st_mtime_ns
-                if written != self._seen.get(name):
-                    self._epochs[name] = min(len(self.sweep.journal(cell)["epochs"]), cell.epochs)
-                    self._seen[name] = written
-            except (OSError, RunError, KeyError):
-                continue  # not begun; or damaged, which its worker says
+    def job(self, cell: Cell, work: CellWork) -> Job:
+        """The job of a cell, which is watched from now on."""
 
-    def succeeded(self, cell: Cell) -> None:
-        """Its training has come to its end."""
-        self._going.pop(cell.name)
-        self._epochs[cell.name] = cell.epochs
-        if self.problems.pop(cell.name, None) is not None:
+        def heard(report: int | UnseenFolderError) -> None:
+            if isinstance(report, UnseenFolderError):
+                self._unseen = report
+            elif report > self._epochs[cell.name]:
+                self._epochs[cell.name] = min(report, cell.epochs)
+                job.progressed()
+
+        job = self.going[cell.name] = Job(work, heard, ended=self._changed.set)
+        return job
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a job ends, at most for so long, and take the ends of all into account."""
+        self._changed.wait(seconds)
+        self._changed.clear()
+        for name, job in [item for item in self.going.items() if item[1].over]:
+            if self._unseen is not None:
+                raise self._unseen
+            if job.problem.startswith(CONNECTION_LOST):
+                raise RuntimeError(f"{job.problem}; is the scheduler there still? The same call goes on")
+            del self.going[name]
+            if job.status == "finished":
+                self._succeeded(name)
+            else:
+                del self._sizes[name]
+                self.problems[name] = job.problem
+                self.sweep.tell(self.problems)
+
+    def _succeeded(self, name: str) -> None:
+        self._epochs[name] = self._sizes[name]
+        if self.problems.pop(name, None) is not None:
             self.sweep.tell(self.problems)
-
-    def failed(self, cell: Cell, error: BaseException) -> None:
-        """Its training cannot go on."""
-        from distributed import KilledWorker
-
-        self._going.pop(cell.name)
-        self._sizes.pop(cell.name)
-        self.problems[cell.name] = (
-            "its workers ended one after the other, for want of memory perhaps"
-            if isinstance(error, KilledWorker)
-            else reason(error)
-        )
-        self.sweep.tell(self.problems)

@@ -43,6 +43,7 @@ _SMALLER = (
 _BOKEH, _MATPLOTLIB = "bokeh", "matplotlib"
 _NAMED = ("Probabilities", "Amounts")  # bars with their names
 _BARE = ("Parallel coordinates",)  # pictures that draw their axes themselves
+_EACH_EPOCH = ("Sweep curves",)  # with values at whole epochs alone
 _LEGEND, _LETTER = 7.5, 4.4  # points: of the legend's texts on paper, and how wide a letter of them is
 _DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
 _MARKERS = {"circle": "o", "star": "*"}
@@ -241,6 +242,8 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
         figure.outline_line_color = None
     elif element.group != PICTURES:
         figure.xaxis.axis_label, figure.yaxis.axis_label = _axis_labels(element)
+    if element.group in _EACH_EPOCH:
+        figure.xaxis.ticker.min_interval = 1
     if element.group in _NAMED:  # the names of the bars stand left of 0
         figure.xaxis.bounds = figure.xgrid.bounds = (0, element.range("amount")[1])
         figure.ygrid.visible = False

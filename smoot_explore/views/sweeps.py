@@ -13,7 +13,7 @@ from matplotlib import colormaps
 
 from smoot_explore.views.palette import SERIES, SHADES, in_words
 from smoot_explore.views.pictures import picture_grid
-from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, upright, words, wrapped
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, words, wrapped
 from smoot_explore.views.view import Frames, axis, short_name
 
 _COLOURS = colormaps["YlGnBu"]
@@ -159,9 +159,11 @@ def _over_seeds(values: xr.DataArray, drawn: Collection[str | None]) -> xr.Datas
     """Mean, standard deviation and number of what is known of the seeds; each seed by itself where they are drawn."""
     over = "seed" if "seed" in values.dims and "seed" not in drawn else "itself"
     several = values if over == "seed" else values.expand_dims(over)
-    mean = several.mean(over).assign_attrs(values.attrs)
-    spread = several.std(over, ddof=1) if several.sizes[over] > 1 else xr.full_like(mean, np.nan, float)
-    found = xr.Dataset({"mean": mean, "spread": spread, "n": several.notnull().sum(over)})
+    # Not by NumPy's means without NaN: in threads, their warnings of what is empty come through.
+    n = several.notnull().sum(over)
+    mean = several.sum(over) / n.where(n > 0)
+    spread = np.sqrt(((several - mean) ** 2).sum(over) / (n - 1).where(n > 1))
+    found = xr.Dataset({"mean": mean.assign_attrs(values.attrs), "spread": spread, "n": n})
     return found.assign_attrs(title=_title(found), quantity=str(values.name or "quantity"))
 
 
@@ -227,20 +229,30 @@ def _coordinates(grid: xr.Dataset) -> Sketch:
             shade = min(int(share * len(SHADES)), len(SHADES) - 1)
             lines[shade].append(([*range(len(heights) + 1), np.nan], [*heights, share, np.nan]))
     edges = np.linspace(low, high, len(SHADES) + 1)
-    layers: list[Layer] = [upright("Bound", np.arange(len(names) + 1))]
+    uprights = [(x, y) for x in range(len(names) + 1) for y in (0.0, 1.0, np.nan)]
+    layers: list[Layer] = [curve("Bound", [x for x, _ in uprights], [y for _, y in uprights])]
     for shade, found in lines.items():
         x, y = (np.concatenate([*(line[i] for line in found), []]) for i in (0, 1))
         layers.append(curve(f"Shade {shade + 1}", x, y, f"{edges[shade]:.4g} … {edges[shade + 1]:.4g}"))
-    told = [(len(names), 0.0, f"{low:.4g}"), (len(names), 1.0, f"{high:.4g}")]
+    left = list[tuple[float, float, str]]()  # where no line is; between the axes, texts stand clear of most
+    right = [(len(names) + 0.03, height, f"{value:.4g}") for height, value in ((0.0, low), (1.0, high))]
     for i, name in enumerate(names):
         ticks = grid[name].values.tolist() if name in grid.dims else []
-        told += [(i, _height(j, len(ticks)), _told(tick)) for j, tick in enumerate(ticks)]
-    layers.append(words("Axis value", *zip(*((x + 0.03, y, text) for x, y, text in told), strict=True)))
+        for j, tick in enumerate(ticks):
+            height = _height(j, len(ticks))
+            if i == 0:
+                left.append((-0.03, height, _told(tick)))
+            else:
+                right.append((i + 0.03, height + (0.06 if height else -0.06), _told(tick)))
+    for role, texts in (("Name", left), ("Axis value", right)):
+        layers.append(
+            words(role, [x for x, _, _ in texts], [y for _, y, _ in texts], [t for _, _, t in texts])
+        )
     heads = [*(in_words(name) for name in names), short_name(grid["mean"])]
-    layers.append(words("Cell text", range(len(heads)), [-0.12] * len(heads), heads))
+    layers.append(words("Cell text", range(len(heads)), [-0.2] * len(heads), heads))
     ends = (
         Axis("place", "setting", None, (-0.4, len(names) + 0.5)),
-        Axis("height", "value", None, (-0.2, 1.08)),
+        Axis("height", "value", None, (-0.26, 1.12)),
     )
     return Sketch("Parallel coordinates", grid.attrs["title"], *ends, tuple(layers))
 

@@ -71,12 +71,12 @@ class CompareState(param.Parameterized):
     def missing(self) -> list[OpenedRun]:
         """Runs whose curves under the chosen protocol are not measured yet."""
         key = (self.fill, self.attribution)
-        return [s for s in self.opened_runs if s.curves(*key) is None and key not in s.problems]
+        return [s for s in self.opened_runs if s.curves(*key) is None and not s.problem(key)]
 
     def problems(self) -> dict[str, str]:
         """Why runs, by label, cannot be measured under the chosen protocol."""
         key = (self.fill, self.attribution)
-        return {s.label: s.problems[key] for s in self.opened_runs if key in s.problems}
+        return {s.label: why for s in self.opened_runs if (why := s.problem(key))}
 
     def curves(self) -> dict[str, xr.Dataset]:
         """Masking curves by the run's label, of the runs where they are measured."""

@@ -194,7 +194,7 @@ class ImageState(param.Parameterized):
         if self.opened is None or self.half != HALVES[0] or self.of_class == self.prediction == ALL:
             return False
         known = self.opened.curves(*FILTER_PROTOCOL) is not None
-        return not known and FILTER_PROTOCOL not in self.opened.problems
+        return not known and not self.opened.problem(FILTER_PROTOCOL)
 
     def thumbnails(self) -> np.ndarray:
         """Positions on the present page; the last page where there are no more."""

@@ -63,7 +63,7 @@ class ImagesState(param.Parameterized):
     @property
     def problem(self) -> str:
         """Why the curves cannot be measured under this protocol; empty when they can."""
-        return "" if self.opened is None else self.opened.problems.get((self.fill, self.attribution), "")
+        return "" if self.opened is None else self.opened.problem((self.fill, self.attribution))
 
     @property
     def lacks_curves(self) -> bool:

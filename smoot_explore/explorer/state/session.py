@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import param
 
@@ -116,10 +115,7 @@ class SessionState(param.Parameterized):
             return None
         image, images, whatif, compare = self.image, self.images, self.whatif, self.compare
         if tab == "what-if" and whatif.opened is not None and whatif.lacks_landscape:
-            self.measurement = Measurement(
-                self._measuring, f"k-landscape of {whatif.opened.label}", whatif.opened.landscape_work(),
-                whatif.opened.take_landscape,
-            )  # fmt: skip
+            self.measurement = whatif.opened.measure_landscape(self._measuring)
             return self.measurement
         lacking: tuple[OpenedRun, str, str] | None = None
         if tab == "image" and image.opened is not None and image.lacks_curves:
@@ -131,10 +127,7 @@ class SessionState(param.Parameterized):
         if lacking is None:
             return None
         opened, fill, attribution = lacking
-        self.measurement = Measurement(
-            self._measuring, f"masking curves of {opened.label}", opened.curves_work(fill, attribution),
-            partial(opened.take_curves, fill, attribution),
-        )  # fmt: skip
+        self.measurement = opened.measure_curves(self._measuring, fill, attribution)
         return self.measurement
 
     @property

@@ -74,20 +74,25 @@ class SweepState(param.Parameterized):
         several = [name for name, values in over.items() if len(values) > 1] or list(over)[:1]
         several.sort(key=lambda name: name == "seed")  # which is averaged, where another can be drawn
         rows = [name for name in several[1:] if name != "seed"]
-        objects = {"across": several, "down": several if rows else ["", *several[1:]], "along": several}
+        names = {"across": several, "down": several if rows else ["", *several[1:]], "along": several}
+        offered = {name: dict(zip(values, values, strict=True)) for name, values in names.items()}
+        offered["quantity"] = {_named(name): name for name in _QUANTITIES if name in opened}
         first = {"across": several[0], "down": rows[0] if rows else "", "along": several[0]}
-        quantities = {_named(name): name for name in _QUANTITIES if name in opened}
-        with param.parameterized.batch_call_watchers(self):
-            self.param.quantity.objects = quantities
-            if self.quantity not in opened:
-                self.quantity = _QUANTITIES[0]
-            for name, names in objects.items():
-                self.param[name].objects = names
-                if getattr(self, name) not in names:
-                    setattr(self, name, first[name])
-            if self.down == self.across:
-                self.across, self.down = first["across"], first["down"]
-            self.opened = opened
+        first["quantity"] = _QUANTITIES[0]
+        before = {name: getattr(self, name) for name in offered}
+        now = {name: old if old in offered[name].values() else first[name] for name, old in before.items()}
+        if now["down"] == now["across"]:
+            now |= {name: first[name] for name in ("across", "down")}
+        self.opened = None  # nothing is drawn meanwhile
+        for (
+            name,
+            objects,
+        ) in offered.items():  # a list of the page whose value is gone would choose another itself
+            self.param[name].objects = objects | {before[name]: before[name]}
+        self.param.update(**now)
+        for name, objects in offered.items():
+            self.param[name].objects = objects
+        self.opened = opened
 
     @property
     def choices(self) -> tuple[str, str, str, str]:

@@ -22,7 +22,7 @@ from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData
-from smoot_explore.engine.background import OPENING
+from smoot_explore.engine.background import DATA
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.recipe import Recipe
@@ -159,7 +159,7 @@ class TrainState(param.Parameterized):
         self.reset()  # only now: what is shown stays when the training is refused
         self.started = TrainingConfig(**self.config.to_dict())
         self.training = training
-        self._loading = OPENING.submit(recipe.data)
+        self._loading = DATA.submit(recipe.data)
         self.status = "queued"
 
     def pause(self) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.landscape import simulate_k
 from smoot_explore.explorer.escape import escaped
-from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.opened_runs import LANDSCAPE, OpenedRun
 
 SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
 
@@ -54,7 +54,7 @@ class WhatIfState(param.Parameterized):
     @property
     def problem(self) -> str:
         """Why the landscape cannot be measured; empty when it can."""
-        return "" if self.opened is None else self.opened.problems.get("landscape", "")
+        return "" if self.opened is None else self.opened.problem(LANDSCAPE)
 
     @property
     def lacks_landscape(self) -> bool:

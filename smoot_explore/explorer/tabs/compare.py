@@ -59,7 +59,9 @@ class CompareTab:
             sweeps.panel,
             chooser,
             pn.Row(
-                *(control(state, n) for n in ("fill", "attribution", "scale")), sizing_mode="stretch_width"
+                *(control(state, n) for n in ("fill", "attribution", "scale")),
+                sizing_mode="stretch_width",
+                margin=(6, 0, 0, 0),
             ),
             self.table,
             self.note,

@@ -121,7 +121,9 @@ class Sidebar:
             where = f"epoch {epoch} of {state.started.epochs}, step {state.step:,} of {total:,}"
         if state.status == "queued":
             place = state.place
-            return f"Waiting: place {place} in the queue" if place else "Waiting to start"
+            if place:
+                return f"Waiting: place {place} in the queue"
+            return "Waiting to start" if state.run is None else "Waiting for a free worker to go on"
         if state.status == "preparing":
             return "Loading data and model"
         if state.status == "running":

@@ -18,6 +18,8 @@ from smoot_explore.explorer.state.sweep import Pictures, SweepState, pictures
 from smoot_explore.views.live import Live
 from smoot_explore.views.view import Frames
 
+_MOST_BESIDE = 5  # columns of a map that has the curves beside it
+
 
 class SweepPart:
     """Draws a sweep. Opening one, and reading what its pictures need, goes on beside the page.
@@ -41,7 +43,7 @@ class SweepPart:
             lambda name, *asked: (name, pictures(*asked)), self._show, OPENING, schedule
         )
         self._asked = ""  # the sweep that is opened, or being opened
-        self.note = small_text(margin=(0, 10))
+        self.note = small_text(margin=(0, 10, 8, 10))
         self.again = pmui.Button(
             label="Look again", variant="text", size="small", margin=(12, 4),
             on_click=lambda e: self._open(), visible=False,
@@ -50,18 +52,20 @@ class SweepPart:
         self.map, self.curves, self.coordinates = (
             _Framed(name) for name in ("sweep-map", "sweep-curves", "sweep-coordinates")
         )
+        self.upper = pn.Column(sizing_mode="stretch_width")
+        self._beside = pn.Row(self.map.panel, self.curves.panel, sizing_mode="stretch_width")
         self.pictures = pn.Column(
             pn.Row(
                 *(control(state, n) for n in ("quantity", "across", "down", "along")),
                 sizing_mode="stretch_width",
             ),
-            self.map.panel,
-            pn.Row(self.curves.panel, self.coordinates.panel, sizing_mode="stretch_width"),
+            self.upper,
+            self.coordinates.panel,
             sizing_mode="stretch_width",
             visible=False,
         )
         self.panel = pn.Column(
-            pn.Row(control(state, "chosen"), self.again, sizing_mode="stretch_width"),
+            pn.Row(control(state, "chosen", margin=(10, 10, 4, 10)), self.again, sizing_mode="stretch_width"),
             self.note,
             self.pictures,
             sizing_mode="stretch_width",
@@ -115,6 +119,10 @@ class SweepPart:
         with pn.io.hold():
             for framed, frames in zip((self.map, self.curves, self.coordinates), drawn, strict=True):
                 framed.show(frames)
+            wide = self.state.opened.sizes[self.state.across] > _MOST_BESIDE
+            arranged = [self.map.panel, self.curves.panel] if wide else [self._beside]
+            if self.upper.objects != arranged:
+                self.upper.objects = arranged
             self.note.object = escaped(self.state.standing())
             self.pictures.visible = True
 
