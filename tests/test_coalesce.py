@@ -1,13 +1,11 @@
-"""Answers for a control that moves faster than pictures can be made, and long measurements."""
+"""Answers for a control that moves faster than pictures can be made."""
 
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from waiting import until
 
-from smoot_explore.engine.background import Measurement
 from smoot_explore.engine.coalesce import Coalescer
 
 
@@ -119,69 +117,3 @@ def test_without_an_event_loop_the_answer_is_waited_for(executor):
     latest.ask(2)
     assert shown == [10, 20]
     assert threading.get_ident() not in threads
-
-
-# Measurements
-
-
-def test_a_measurement_tells_how_far_it_is():
-    shares = []
-    halfway, go_on = threading.Event(), threading.Event()
-
-    def measure(progress):
-        progress(1, 2)
-        halfway.set()
-        assert go_on.wait(30)
-        progress(2, 2)
-
-    measurement = Measurement("masking curves", measure)
-    assert halfway.wait(30)
-    shares.append((measurement.share, measurement.done, measurement.problem))
-    go_on.set()
-    until(lambda: measurement.done)
-    shares.append((measurement.share, measurement.done, measurement.problem))
-    assert shares == [(0.5, False, ""), (1.0, True, "")]
-
-
-@pytest.mark.parametrize(
-    ("error", "problem"), [(ValueError("no pixels"), "no pixels"), (MemoryError(), "MemoryError")]
-)
-def test_a_measurement_that_fails_says_why_and_the_next_one_is_made(error, problem):
-    def fail(progress):
-        raise error
-
-    bad, made = Measurement("curves", fail), []
-    good = Measurement("curves", lambda progress: made.append(1))
-    until(lambda: good.done)
-    assert (bad.problem, good.problem, made) == (problem, "", [1])
-
-
-def test_a_cancelled_measurement_ends_at_its_next_progress_without_a_problem():
-    started, go_on, after = threading.Event(), threading.Event(), []
-
-    def measure(progress):
-        started.set()
-        assert go_on.wait(30)
-        progress(1, 9)
-        after.append(1)
-
-    measurement = Measurement("curves", measure)
-    assert started.wait(30)
-    measurement.cancel()
-    assert not measurement.done
-    go_on.set()
-    until(lambda: measurement.done)
-    assert (measurement.problem, after) == ("", [])
-
-
-def test_a_measurement_cancelled_while_it_waits_never_begins():
-    go_on, begun = threading.Event(), []
-    first = Measurement("curves", lambda progress: go_on.wait(30))
-    second = Measurement("curves", lambda progress: begun.append(1))
-    second.cancel()
-    assert (second.done, second.problem) == (True, "")
-    go_on.set()
-    until(lambda: first.done)
-    third = Measurement("curves", lambda progress: None)
-    until(lambda: third.done)
-    assert begun == []

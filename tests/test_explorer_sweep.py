@@ -21,6 +21,7 @@ from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state import catalogue
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.sweep import SweepState, pictures
+from smoot_explore.explorer.tabs import sweep
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.sweeps.cell import train_to_end
 from smoot_explore.sweeps.manifest import Sweep
@@ -208,6 +209,18 @@ def test_compare_shows_the_chosen_sweep_and_its_sliders_move_it(visit):
     assert part.curves.live.pane.visible
     page.state.sweep.chosen = ""
     assert (part.pictures.visible, page.state.sweep.opened) == (False, None)
+
+
+def test_a_map_of_many_columns_has_the_width_of_the_page(visit, monkeypatch):
+    page = visit()
+    page.state.sweep.chosen = "s"
+    page.state.tab = "compare"
+    part = page.layout.made["compare"].sweeps
+    (row,) = part.upper
+    assert row.objects == [part.map.panel, part.curves.panel]
+    monkeypatch.setattr(sweep, "_MOST_BESIDE", 1)
+    page.state.sweep.quantity = "train_accuracy"
+    assert part.upper.objects == [part.map.panel, part.curves.panel]
 
 
 def test_a_sweep_is_opened_beside_the_page_and_a_failure_is_told(visit, kept, monkeypatch):

@@ -32,7 +32,13 @@ def test_all_workers_of_a_server_together_have_nine_tenths_of_the_memory(monkeyp
 
 
 def test_closing_a_server_leaves_the_trainings_of_another_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(host_module, "DaskWorkers", lambda n=1, **options: ThreadWorkers(n))
+    workers = []
+
+    def threads(n=1, **options):
+        workers.append(ThreadWorkers(n))
+        return workers[-1]
+
+    monkeypatch.setattr(host_module, "DaskWorkers", threads)
     hosts = [Host(ServerSettings(runs=tmp_path, max_queue=queue)) for queue in (1, 2)]
     states = [SessionState(host.settings, host.trainings, None, (), host.measurements) for host in hosts]
     for host, state in zip(hosts, states, strict=True):
@@ -47,6 +53,7 @@ def test_closing_a_server_leaves_the_trainings_of_another_alone(tmp_path, monkey
     assert not states[1].train.training.ended
     assert [host.trainings.max_queue for host in hosts] == [1, 2]
     hosts[1].close()
+    until(lambda: not any(one._channels for one in workers))  # no thread computes when the interpreter ends
 
 
 def test_pages_that_a_script_makes_share_a_host_where_their_settings_are_the_same():

@@ -53,7 +53,7 @@ class ThreadWorkers:
         self._unwanted.add(worker)
 
     def close(self):
-        pass
+        self._unwanted.update(self._works)
 
     def lose(self, job):
         """As when the worker process of a job is lost: another begins with it."""
