@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import smoot_explore
+
 pytest.importorskip("dask_jobqueue")
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "slurm.py"
@@ -30,11 +32,19 @@ def test_the_script_s_jobs_train_a_sweep(tmp_path, monkeypatch, config, data):
     monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[1]))
     monkeypatch.setenv("SLURM_HERE", str(jobs))
     monkeypatch.chdir(tmp_path)
-    sweep_on_slurm = runpy.run_path(str(SCRIPT))["sweep_on_slurm"]
+    script, saturation = runpy.run_path(str(SCRIPT)), []
+
+    def sweep(*arguments, client, **options):
+        saturation.append(client.cluster.scheduler.WORKER_SATURATION)
+        return smoot_explore.sweep(*arguments, client=client, **options)
+
+    sweep_on_slurm = script["sweep_on_slurm"]
+    monkeypatch.setitem(sweep_on_slurm.__globals__, "sweep", sweep)
     found = sweep_on_slurm(
         tmp_path / "runs" / "s", config(epochs=1), {"alpha": [1, 10]}, data=data, jobs=1, memory="4GB",
         walltime="04:00:00", queue="gpu", job_extra_directives=["--gres=gpu:1"], interface="lo",
     )  # fmt: skip
+    assert saturation == [1.0]
     assert found.epochs_done.values.tolist() == [1, 1]
     (script,) = [file.read_text() for file in jobs.iterdir()]
     for line in ("#SBATCH -p gpu", "#SBATCH --mem=4G", "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1"):
