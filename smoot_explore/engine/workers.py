@@ -90,6 +90,7 @@ class DaskWorkers:
         # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
         # The queue goes by its name: Dask makes a copy of each argument while it holds a lock that a scheduler in this
         # process waits for (Python before 3.12), and a copy of a queue waits for the scheduler.
+        assert self._reports is not None
         arguments = (name, work, self._reports.name, self._threads, Registered())
         task = Task(name, carry_out, *arguments, _data_producer=True)
         # A model, and data at hand, go with their job: Dask would warn of some megabytes.
