@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import dask
 import xarray as xr
 from dask_jobqueue import SLURMCluster
 from distributed import Client
@@ -30,6 +31,8 @@ def sweep_on_slurm(
     ``job`` is what `dask_jobqueue.SLURMCluster` takes, such as ``queue`` and ``walltime``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of the scheduler, which is made here: a training waits for any job that is free, not behind one of them.
+    dask.config.set({"distributed.scheduler.worker-saturation": 1.0})
     cluster = SLURMCluster(
         cores=1,
         processes=1,

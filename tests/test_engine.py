@@ -427,3 +427,12 @@ def test_a_job_that_takes_too_much_memory_fails_with_advice_and_closing_leaves_n
     small.close()
     until(lambda: set(processes()) <= before, PATIENCE)
     assert [path.name for path in tmp_path.iterdir()] == ["go"]
+
+
+def test_any_number_of_jobs_may_be_submitted_at_once(engine):
+    """Dask's scheduler and its client, in one process, once waited for each other."""
+    jobs = [Job(str) for _ in range(100)]
+    for job in jobs:
+        engine.submit(job)
+    until(lambda: all(job.over for job in jobs), PATIENCE)
+    assert {job.status for job in jobs} == {"finished"}

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import smoot_explore
+
 pytest.importorskip("dask_jobqueue")
 
 PATIENCE = 240  # seconds: a job starts slowly on a busy computer
@@ -32,8 +34,14 @@ def test_the_script_s_jobs_train_a_sweep(tmp_path, monkeypatch, config, data):
     monkeypatch.setenv("PYTHONPATH", str(SCRIPT.parents[1]))
     monkeypatch.setenv("SLURM_HERE", str(jobs))
     monkeypatch.chdir(tmp_path)
-    sweep_on_slurm = runpy.run_path(str(SCRIPT))["sweep_on_slurm"]
-    found = []
+    script, saturation, found = runpy.run_path(str(SCRIPT)), [], []
+
+    def sweep(*arguments, client, **options):
+        saturation.append(client.cluster.scheduler.WORKER_SATURATION)
+        return smoot_explore.sweep(*arguments, client=client, **options)
+
+    sweep_on_slurm = script["sweep_on_slurm"]
+    monkeypatch.setitem(sweep_on_slurm.__globals__, "sweep", sweep)
 
     def train():
         result = sweep_on_slurm(
@@ -46,6 +54,7 @@ def test_the_script_s_jobs_train_a_sweep(tmp_path, monkeypatch, config, data):
     training.start()
     training.join(PATIENCE)
     assert found == [[1, 1]], (jobs / "log").read_text()
+    assert saturation == [1.0]
     (script,) = [file.read_text() for file in jobs.glob("*.sh")]
     for line in ("#SBATCH -p gpu", "#SBATCH --mem=4G", "#SBATCH -t 04:00:00", "#SBATCH --gres=gpu:1"):
         assert line in script

@@ -41,7 +41,7 @@ from smoot_explore import (
 )
 from smoot_explore.cli.commands import main
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
-from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.cluster import Scheduler, close_workers, start_workers
 from smoot_explore.engine.recipe import Recipe
 from smoot_explore.runs.checkpoint import read_tensors
 from smoot_explore.runs.claim import claim_of, claimed
@@ -820,7 +820,7 @@ def test_the_command_trains_on_a_scheduler_s_workers_and_prints_every_cell(clien
 def test_the_command_takes_a_model_of_ones_own_and_prints_areas_of_masking_curves(
     client, data, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("smoot_explore.engine.cluster.Scheduler.connect", lambda self: client)
+    monkeypatch.setattr(Scheduler, "connect", lambda self: client)
     monkeypatch.setattr(client, "close", lambda: None)
     command = ["sweep", tmp_path / "s", "--data", "shapes", "--train-images", 60, "--test-images", 24, "--seeds", 2,
                "--batch-size", 25, "--epochs", 1, "--device", "cpu", "--scheduler", "tls://here:1",

@@ -96,7 +96,10 @@ class DaskWorkers:
         if self._connect is not None:
             self.n = max(1, sum(client.nthreads().values()))
         # The mark has Dask keep the job until a worker is free. It places others at once, behind busy workers too.
-        arguments = (name, work, self._reports, self._threads, Registered())
+        # The queue goes by its name: Dask makes a copy of each argument while it holds a lock that a scheduler in this
+        # process waits for (Python before 3.12), and a copy of a queue waits for the scheduler.
+        assert self._reports is not None
+        arguments = (name, work, self._reports.name, self._threads, Registered())
         task = Task(name, carry_out, *arguments, _data_producer=True)
         # A model, and data at hand, go with their job: Dask would warn of some megabytes.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
@@ -208,17 +211,17 @@ class DaskWorkers:
 _channels: dict[str, Channel] = {}  # of the attempts that this process is at
 
 
-def carry_out(name: str, work: Work, reports: Queue, threads: int | None, registered: Registered) -> None:
-    """Do a job, in a worker."""
+def carry_out(name: str, work: Work, reports: str, threads: int | None, registered: Registered) -> None:
+    """Do a job, in a worker; ``reports`` names the queue for what it tells."""
     import torch
-    from distributed import Reschedule, get_worker
+    from distributed import Queue, Reschedule, get_worker
 
-    worker, attempt = get_worker(), uuid.uuid4().hex
+    worker, queue, attempt = get_worker(), Queue(reports), uuid.uuid4().hex
     torch.set_num_threads(threads or worker.state.nthreads)
     registered.register()
 
     def send(report: Any) -> None:
-        reports.put((name, attempt, pickle.dumps(report)))  # the scheduler only passes it on
+        queue.put((name, attempt, pickle.dumps(report)))  # the scheduler only passes it on
 
     def wanted() -> bool:
         task = worker.state.tasks.get(name)

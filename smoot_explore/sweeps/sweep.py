@@ -290,10 +290,12 @@ def _stop(engine: Engine, jobs: Sequence[Job]) -> None:
     left = [job for job in jobs if not job.over]
     for job in sorted(left, key=lambda job: job.status == "working"):
         engine.stop(job, "stop")
-    end = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < end and not all(job.over for job in left):
+    begun = time.monotonic()
+    while not all(job.over for job in left) and time.monotonic() < begun + 2 * GRACE_SECONDS:
         time.sleep(0.05)
-    if not all(job.over for job in left):
+    if (
+        time.monotonic() > begun + GRACE_SECONDS / 2
+    ):  # some may have been given up: their processes are to end
         time.sleep(_RESTART_SECONDS)
 
 
