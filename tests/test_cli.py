@@ -409,7 +409,9 @@ def test_serve_passes_its_options_on(call, monkeypatch, tmp_path):
     )
     (plain, where), (settings, there) = served
     assert plain == ServerSettings()
-    assert where == {"port": 5007, "address": "127.0.0.1", "origins": (), "network": False, "show": False}
+    assert where == {
+        "port": 5007, "address": "127.0.0.1", "origins": (), "network": False, "show": False, "unix_socket": None,
+    }  # fmt: skip
     assert settings == ServerSettings(tmp_path / "r", (tmp_path,), tmp_path, False, 3, 2, 7, 1)
     assert there["origins"] == ("a.example", "b.example")
     assert (there["address"], there["network"], there["show"]) == ("localhost", True, True)
