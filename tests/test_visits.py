@@ -59,9 +59,9 @@ def training(new_state):
 
 
 def test_another_page_goes_on_with_a_training_its_history_and_its_sliders(training, new_state):
-    epochs = len(training.train.history.scores)
     training.train.config.alpha = 20
     until(lambda: training.train.poll() and training.train.changes)
+    epochs = len(training.train.history.scores)
     new = new_state()
     new.take_over(training)
     training.close()
