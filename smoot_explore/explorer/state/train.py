@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
+import threading
+import time
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -37,6 +39,7 @@ from smoot_explore.runs.run import Run, bundled_reference, open_run
 from smoot_explore.views.flags import marked
 
 OWN_FOLDER = "a folder of images"
+DELETE_SECONDS = 10  # after which a run that nobody wants is deleted, ended or not
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 
 
@@ -197,9 +200,14 @@ class TrainState(param.Parameterized):
 
     def close(self) -> None:
         """Stop and free everything; the session is over."""
+        training, folder = self.training, self._folder
         self.reset()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if folder is None:
+            return
+        if training is None or training.ended:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:  # it may write once more
+            threading.Thread(target=_delete, args=[folder, training], daemon=True).start()
 
     # What it tells
 
@@ -431,6 +439,13 @@ class TrainState(param.Parameterized):
         if self.started.method == "traditional" or self.data is None:
             return None
         return np.full(n, self.start_k)
+
+
+def _delete(folder: Path, training: Training) -> None:
+    end = time.monotonic() + DELETE_SECONDS
+    while not training.ended and time.monotonic() < end:
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def explanation(
