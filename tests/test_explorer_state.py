@@ -415,7 +415,7 @@ def test_closing_ends_the_training_and_deletes_its_files(visit, gate, tmp_path, 
     until(lambda: training.status == "paused")
     session.close()
     until(lambda: training.status == "stopped")
-    assert list(tmp_path.iterdir()) == []
+    until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_closing_while_a_training_prepares_leaves_no_file(visit, gate, tmp_path, monkeypatch):
@@ -429,7 +429,7 @@ def test_closing_while_a_training_prepares_leaves_no_file(visit, gate, tmp_path,
     session.close()
     gate.opened.set()
     until(lambda: training.ended)
-    assert list(tmp_path.iterdir()) == []
+    until(lambda: list(tmp_path.iterdir()) == [])
 
 
 def test_closing_frees_models_and_data(visit, monkeypatch):
