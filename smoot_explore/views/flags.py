@@ -8,11 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from smoot_explore.core.records import Change
+from smoot_explore.views.palette import symbol
 from smoot_explore.views.sketch import Layer, upright, words
-
-SYMBOLS = {
-    "alpha": "α", "beta": "β", "kl_weight": "λ", "learning_rate": "τ", "k_min": "k min", "k_max": "k max",
-}  # fmt: skip
 
 
 def change_text(change: Change) -> str:
@@ -23,7 +20,7 @@ def change_text(change: Change) -> str:
     >>> change_text(Change(step=4, epoch=2, name="beta", old=0.95, new=0.5))
     'β 0.95 → 0.5'
     """
-    return f"{SYMBOLS[change.name]} {change.old:g} → {change.new:g}"
+    return f"{symbol(change.name)} {change.old:g} → {change.new:g}"
 
 
 def marked(changes: Sequence[tuple[float, Change]], steps_per_epoch: int) -> list[tuple[float, Change]]:

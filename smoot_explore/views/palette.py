@@ -12,6 +12,14 @@ SHADES = ("#3B6FB6", "#6E8FB8", "#9A9A9A", "#CF8A55", "#D55E00")  # from little 
 METHOD_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
 
 
+_SYMBOLS = {"alpha": "α", "beta": "β", "kl_weight": "λ", "learning_rate": "τ"}
+
+
+def symbol(setting: str) -> str:
+    """A setting as pictures name it: "α", "k max"."""
+    return _SYMBOLS.get(setting, in_words(setting))
+
+
 def in_words(name: str) -> str:
     """``"integrated_gradients"`` as "integrated gradients"."""
     return name.replace("_", " ")

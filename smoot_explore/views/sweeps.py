@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import colormaps
 
-from smoot_explore.views.palette import SERIES, SHADES, in_words
+from smoot_explore.views.palette import SERIES, SHADES, symbol
 from smoot_explore.views.pictures import picture_grid
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, words, wrapped
 from smoot_explore.views.view import Frames, axis, short_name
@@ -192,10 +192,12 @@ def _map(grid: xr.Dataset, across: str, down: str | None, limits: tuple[float, f
     tiles = np.broadcast_to(rgba[:, :, None, None], (*mean.shape, _TILE, _TILE, 4))
     digits = int(np.clip(1 - np.floor(np.log10(high - low)), 1, 4))
     texts = [f"{value:.{digits}f}" if np.isfinite(value) else "–" for value in mean.ravel()]
-    names = [] if down is None else [f"{down} = {_told(value)}" for value in grid[down].values.tolist()]
+    names = (
+        [] if down is None else [f"{symbol(down)} = {_told(value)}" for value in grid[down].values.tolist()]
+    )
     sketch = picture_grid.sketch(
         list(tiles),
-        titles=[f"{across} = {_told(value)}" for value in grid[across].values.tolist()],
+        titles=[f"{symbol(across)} = {_told(value)}" for value in grid[across].values.tolist()],
         row_labels=names,
         texts=[f"{text}, n = {count}" for text, count in zip(texts, n.ravel().tolist(), strict=True)],
         label=wrapped(f"{grid.attrs['title']}, {low:.{digits}f} (pale) to {high:.{digits}f}"),
@@ -211,7 +213,7 @@ def _curves(means: xr.Dataset, along: str) -> Sketch:
         mean, spread = (means[name].isel({along: i - 1}).values for name in ("mean", "spread"))
         shown = np.isfinite(spread)
         layers.append(band(f"Series {i} band", epochs[shown], (mean - spread)[shown], (mean + spread)[shown]))
-        layers.append(curve(f"Series {i}", epochs, mean, f"{along} = {_told(value)}"))
+        layers.append(curve(f"Series {i}", epochs, mean, f"{symbol(along)} = {_told(value)}"))
     told = ", ± standard deviation" if np.isfinite(means.spread.values).any() else ""
     x = axis(means.epoch, (0, None))
     y = axis(means["mean"].rename(means.attrs["quantity"]))
@@ -248,7 +250,7 @@ def _coordinates(grid: xr.Dataset) -> Sketch:
         layers.append(
             words(role, [x for x, _, _ in texts], [y for _, y, _ in texts], [t for _, _, t in texts])
         )
-    heads = [*(in_words(name) for name in names), short_name(grid["mean"])]
+    heads = [*(symbol(name) for name in names), short_name(grid["mean"])]
     layers.append(words("Cell text", range(len(heads)), [-0.2] * len(heads), heads))
     ends = (
         Axis("place", "setting", None, (-0.4, len(names) + 0.5)),
