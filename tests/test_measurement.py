@@ -90,6 +90,7 @@ def test_a_measurement_cancelled_while_it_waits_never_begins(begin):
     assert gate.begun.wait(30)
     second.cancel()
     assert (second.done, second.problem) == (True, "")
+    second._engine._hands.submit(lambda: None).result(30)  # the workers have been told
     gate.opened.set()
     third = begin(lambda progress: None)
     until(lambda: first.done and third.done)

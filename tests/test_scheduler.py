@@ -216,7 +216,7 @@ def test_runs_of_a_page_lie_in_the_folder_that_the_operator_names_until_it_is_cl
     assert state.training.recipe.path.is_absolute()
     assert state.training.recipe.path.parent.parent == tmp_path / "shared"
     state.close()
-    assert list((tmp_path / "shared").iterdir()) == []
+    until(lambda: list((tmp_path / "shared").iterdir()) == [])
 
 
 def threads_as_workers(port=0):

@@ -117,7 +117,9 @@ class History:
         """The history that a finished run's record holds: its epochs."""
         start = start_config(record)
         first = np.full(record.sizes["image"], start_k(start, record.attrs["n_pixels"]))
-        history = cls(None if start["method"] == "traditional" else first, record.k.attrs.get("units", "pixels"))
+        history = cls(
+            None if start["method"] == "traditional" else first, record.k.attrs.get("units", "pixels")
+        )
         history.changes = recorded_changes(record)
         history.drops = recorded_drops(record)
         for i, epoch in enumerate(record.epoch.values.tolist()):
