@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import ROOT
+from browser import ROOT, Visitor
 from playwright.sync_api import Page
 
 COURSE = ROOT / "notebooks"
@@ -55,6 +55,8 @@ def jupyterlab(folder: Path, base: str = "", **environment: str) -> Iterator[str
 
 class Notebook:
     """A notebook that is open in JupyterLab, with its kernel running."""
+
+    settled = Visitor.settled  # of the page
 
     def __init__(self, page: Page, address: str, name: str) -> None:
         self.page = page
