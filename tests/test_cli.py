@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import importlib
 import json
 import re
 import shutil
@@ -343,6 +344,15 @@ def test_an_interrupt_that_a_library_swallows_is_heeded_at_the_next_record():
         with pytest.raises(KeyboardInterrupt):
             heed()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_inside_an_import_waits_for_the_next_record(tmp_path, monkeypatch):
+    (tmp_path / "pressed_while_imported.py").write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with heeded_interrupts() as heed:
+        importlib.import_module("pressed_while_imported")
+        with pytest.raises(KeyboardInterrupt):
+            heed()
 
 
 def test_the_demo_compares_the_three_methods_and_uses_finished_runs_again(call, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,13 +24,15 @@ def heeded_interrupts() -> Iterator[Callable[[], None]]:
     """A function that raises ``KeyboardInterrupt`` if Ctrl+C was pressed since the start.
 
     Python raises it at the keypress; where that is inside an extension that clears errors, it would be lost and the
-    work would go on. Long loops call the function in between.
+    work would go on. Long loops call the function in between. Inside an import it is raised by the function alone:
+    a library that runs text as code while it is imported would make Python end by the signal, whoever caught it.
     """
     pressed: list[bool] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         pressed.append(True)
-        signal.default_int_handler(number, frame)
+        if not _imports(frame):
+            signal.default_int_handler(number, frame)
 
     def heed() -> None:
         if pressed:
@@ -43,6 +46,13 @@ def heeded_interrupts() -> Iterator[Callable[[], None]]:
         yield heed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported where the frame stands."""
+    return any(
+        each.f_globals.get("__name__") == "importlib._bootstrap" for each, _ in traceback.walk_stack(frame)
+    )
 
 
 @contextmanager
