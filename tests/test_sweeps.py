@@ -12,7 +12,6 @@ import time
 import warnings
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -630,17 +629,6 @@ def test_a_computer_s_gpus_are_counted_where_they_are_used(monkeypatch, device, 
     settings = TrainingConfig().to_dict()
     assert gpus_of(cells(settings, {"seed": [0], "device": ["cpu"]})) == 0
     assert gpus_of(cells(settings, {"seed": [0], "device": [device]})) == expected
-
-
-def test_each_worker_of_this_computer_takes_a_gpu_of_its_own(data, tmp_path, settings, monkeypatch):
-    planned = Sweep.of(tmp_path / "s", {"seed": [0]}, settings, data, {"maker": "x"}, "last")
-    planned.write(data)
-    taken = []
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    for number in range(3):
-        monkeypatch.setattr("distributed.get_worker", lambda number=number: SimpleNamespace(name=number))
-        CellWork(str(planned.path), planned.identity, "seed=0", small, gpus=2)(Channel(lambda report: None))
-    assert taken == [0, 1, 0]
 
 
 @pytest.mark.parametrize(

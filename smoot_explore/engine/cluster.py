@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoot_explore.compute.cores import cores
+from smoot_explore.engine import own_worker
 
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
@@ -33,8 +34,7 @@ _CONFIG = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
-    # Ctrl+C reaches all processes of a terminal: the one that started the workers ends them.
-    "distributed.worker.preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+    "distributed.worker.preload": [own_worker.__name__],
     "distributed.nanny.preload": [],
     "distributed.scheduler.preload": [],
     "distributed.scheduler.http.routes": [],  # Dask opens a port for each whatever one says: nothing is behind it

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from smoot_explore.core.registered import Registered
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
 from smoot_explore.engine.cluster import close_workers, kill_process, start_workers
+from smoot_explore.engine.own_worker import take_turn_at_gpus
 from smoot_explore.errors import reason
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def carry_out(name: str, work: Work, reports: str, threads: int | None, register
 
     worker, queue, attempt = get_worker(), Queue(reports), uuid.uuid4().hex
     torch.set_num_threads(threads or worker.state.nthreads)
+    take_turn_at_gpus()
     registered.register()
 
     def send(report: Any) -> None:

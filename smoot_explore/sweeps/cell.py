@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from smoot_explore.compute.device import choose_hardware
@@ -75,8 +74,6 @@ class CellWork:
         As of `new_model`.
     root
         As for `load_data`.
-    gpus
-        Of this computer, to be shared out among its workers by their numbers; 0 leaves the choice to Dask's.
     """
 
     path: str
@@ -84,7 +81,6 @@ class CellWork:
     name: str
     maker: ModelMaker | None = None
     root: str | None = None
-    gpus: int = 0
 
     def __call__(self, channel: Channel) -> None:
         """Train, and measure the curves."""
@@ -106,8 +102,6 @@ class CellWork:
         except UnseenFolderError as error:
             channel.report(error)
             raise
-        if self.gpus:
-            torch.cuda.set_device(_number_of_worker() % self.gpus)
         sweep = Sweep.read(Path(self.path))
         (cell,) = (cell for cell in sweep.cells if cell.name == self.name)
         with claimed(claim_of(sweep.folder(cell)), going):
@@ -222,10 +216,3 @@ def _check_same(run: Run, config: TrainingConfig) -> None:
 def _data(path: str, identity: str, root: str | None) -> ImageData:
     """The data of a sweep, once for all the cells that a worker trains."""
     return Sweep.read(Path(path)).load_data(root)
-
-
-def _number_of_worker() -> int:
-    """Of the worker that this thread works for, among those of `start_workers`."""
-    from distributed import get_worker
-
-    return int(get_worker().name)

@@ -246,8 +246,7 @@ def _work(
     if not left:
         planned.tell({})
         return {}
-    gpus = gpus_of(left) if client is None else 0
-    n = min(workers or gpus or cores(), len(left))
+    n = min(workers or gpus_of(left) or cores(), len(left))
     used = start_workers(n, threads=1) if client is None else another(client)
     engine = Engine(DaskWorkers(threads=1, connect=lambda: used))
     jobs = []
@@ -259,7 +258,6 @@ def _work(
                 cell.name,
                 maker,
                 root=None if root is None else str(Path(root).absolute()),
-                gpus=gpus if gpus > 1 else 0,
             )
             jobs.append(watched.job(cell, work))
             engine.submit(jobs[-1])

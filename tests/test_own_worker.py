@@ -1,0 +1,48 @@
+import os
+import signal
+
+import pytest
+
+from smoot_explore.engine import own_worker
+from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.own_worker import take_turn_at_gpus
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("distributed")
+
+
+def manners():
+    """Of the process that this is called in."""
+    group = own_worker._AUTOGROUP
+    return {
+        "session": os.getsid(0),
+        "process": os.getpid(),
+        "niceness": os.nice(0),
+        "group": group.read_text() if group.exists() else None,
+        "interrupt": signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "setsid"), reason="sessions are Unix'")
+def test_a_worker_of_this_computer_stands_back_behind_the_page_and_the_browser():
+    client = start_workers(1, threads=1)
+    try:
+        found = client.submit(manners).result(timeout=60)
+    finally:
+        close_workers(client)
+    assert found["session"] == found["process"]  # Linux shares the cores among sessions
+    assert found["niceness"] == min(19, os.nice(0) + own_worker.NICENESS)
+    assert found["group"] is None or found["group"].endswith(f"nice {own_worker.NICENESS}\n")
+    assert found["interrupt"]
+
+
+def test_the_workers_of_this_computer_take_turns_at_its_gpus(monkeypatch):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for number in range(3):
+        monkeypatch.setattr(own_worker, "_numbers", [number])
+        take_turn_at_gpus()
+    monkeypatch.setattr(own_worker, "_numbers", [])  # of somebody's cluster, which chooses by itself
+    take_turn_at_gpus()
+    assert taken == [0, 1, 0]
