@@ -2,10 +2,13 @@ import os
 import signal
 
 import pytest
+from waiting import until
 
-from smoot_explore.engine import own_worker
+from smoot_explore.engine import cluster, own_worker
 from smoot_explore.engine.cluster import close_workers, start_workers
+from smoot_explore.engine.engine import Engine, Job
 from smoot_explore.engine.own_worker import take_turn_at_gpus
+from smoot_explore.engine.workers import DaskWorkers
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("distributed")
@@ -46,3 +49,18 @@ def test_the_workers_of_this_computer_take_turns_at_its_gpus(monkeypatch):
     monkeypatch.setattr(own_worker, "_numbers", [])  # of somebody's cluster, which chooses by itself
     take_turn_at_gpus()
     assert taken == [0, 1, 0]
+
+
+def torch_threads(channel):
+    return torch.get_num_threads()
+
+
+def test_the_workers_of_this_computer_share_its_cores_by_default(monkeypatch):
+    monkeypatch.setattr(cluster, "cores", lambda: 6)
+    engine, job = Engine(DaskWorkers(2)), Job(torch_threads)
+    try:
+        engine.submit(job)
+        until(lambda: job.over, 60)
+    finally:
+        engine.close()
+    assert (job.result, job.problem) == (3, "")

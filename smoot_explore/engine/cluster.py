@@ -164,7 +164,7 @@ def start_workers(
     from distributed.deploy import Cluster
     from distributed.system import MEMORY_LIMIT
 
-    threads = threads or max(1, cores() // workers)
+    threads = threads or share_of_cores(workers)
     scratch = tempfile.mkdtemp(prefix="smoot_explore-workers-")
     starting = contextlib.ExitStack()
     with starting, _one_at_a_time, dask.config.set({**_CONFIG, "temporary-directory": scratch}):
@@ -191,6 +191,11 @@ def start_workers(
         client = Client(cluster, set_as_default=False)
         starting.pop_all()  # nothing failed
     return client
+
+
+def share_of_cores(workers: int) -> int:
+    """Threads that PyTorch computes with in each of some workers of this computer."""
+    return max(1, cores() // workers)
 
 
 def close_workers(client: Client) -> None:

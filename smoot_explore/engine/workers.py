@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoot_explore.core.registered import Registered
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
-from smoot_explore.engine.cluster import close_workers, kill_process, start_workers
+from smoot_explore.engine.cluster import close_workers, kill_process, share_of_cores, start_workers
 from smoot_explore.engine.own_worker import take_turn_at_gpus
 from smoot_explore.errors import reason
 
@@ -76,8 +76,8 @@ class DaskWorkers:
         priority: int = 0,
     ) -> None:
         self.n = n
-        self._threads, self._memory, self._connect, self._priority = threads, memory, connect, priority
-        self._beside = beside
+        self._threads = threads or (share_of_cores(n) if connect is None else None)  # None: as many as Dask's
+        self._memory, self._beside, self._connect, self._priority = memory, beside, connect, priority
         self._client: Client | None = None
         self._reports: Queue | None = None
         self._futures: dict[str, Future] = {}
