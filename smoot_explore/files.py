@@ -97,7 +97,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         raise FileError(f"{path.name} cannot be read (it has {size:,} bytes, at most {limit:,} are expected)")
     try:
         with open(path, "rb") as file:
-            return file.read(limit)
+            return file.read(size)  # room for as much is made at once
     except OSError as error:
         raise FileError(f"{path.name} cannot be read ({error.strerror})") from error
 

@@ -355,6 +355,15 @@ def test_an_interrupt_inside_an_import_waits_for_the_next_record(tmp_path, monke
             heed()
 
 
+def test_a_model_of_ones_own_is_for_sweeps_and_python(call, tmp_path):
+    result = call("train", tmp_path / "a", *SMALL, "--model", "mine:maker")
+    assert result.exit_code == 2
+    assert "train takes models by name, given 'mine:maker'; sweep --model takes" in " ".join(
+        result.output.split()
+    )
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_demo_compares_the_three_methods_and_uses_finished_runs_again(call, tmp_path):
     arguments = [
         "demo",

@@ -107,9 +107,12 @@ def test_a_page_that_looks_just_when_a_sweep_is_found_offers_it(kept, trained, m
     assert pages[0].sweeps == ["s", "t"]
 
 
-@pytest.mark.parametrize("linked", ["s", "s/seed=0,beta=0.5,k_max=0.6", "s/seed=0,beta=0.5,k_max=0.6/epochs"])
+@pytest.mark.parametrize(
+    "linked", ["s", "s/seed=0,beta=0.5,k_max=0.6", "s/seed=0,beta=0.5,k_max=0.6/epochs", "s/.areas"]
+)
 def test_no_link_out_of_the_folder_is_followed(kept, tmp_path, linked):
     place = kept / linked
+    (kept / "s" / ".areas").mkdir(exist_ok=True)
     shutil.move(place, tmp_path / "elsewhere")
     place.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"there is no sweep 's'|is a link out of the folder of runs"):

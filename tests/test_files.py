@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smoot_explore.files import FileError, read_json, write_atomically, write_json
+from smoot_explore.files import FileError, read_bytes, read_json, write_atomically, write_json
 
 
 def test_two_threads_that_write_one_file_do_not_disturb_each_other(tmp_path):
@@ -71,6 +71,11 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         write_json(path, {"new": float("nan")})
     assert read_json(path) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_no_more_room_is_made_for_a_file_than_it_has_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert read_bytes(tmp_path / "file", limit=2**60) == b"abc"
 
 
 def test_what_is_not_there_is_named(tmp_path):

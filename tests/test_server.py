@@ -23,6 +23,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
 from smoot_explore.explorer import server
+from smoot_explore.explorer.settings import ServerSettings
 
 STARTED = "smoot_explore is at http://127.0.0.1:{port}/explorer  (Ctrl+C stops it)\n"
 UPGRADE = {
@@ -166,6 +167,29 @@ def test_a_socket_is_its_users_alone_and_serves_pages_of_the_host_that_was_asked
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
+def test_a_socket_in_use_is_left_to_who_uses_it(tmp_path):
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "socket"))
+        server.check_can_serve(unix_socket=tmp_path / "socket")  # of one that was killed: nobody listens
+        other.listen(1)
+        with pytest.raises(OSError, match="socket is in use by another program; give another"):
+            server.check_can_serve(unix_socket=tmp_path / "socket")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such sockets")
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("missing/socket", r"missing/socket \(No such file or directory\)"),
+        (200 * "a", "may be too long for a socket"),
+    ],
+)
+def test_a_socket_that_cannot_be_is_named(tmp_path, file, told):
+    with pytest.raises(OSError, match=f"cannot listen at the socket .*{told}"):
+        server.create_server(ServerSettings(work=tmp_path), unix_socket=tmp_path / file)
 
 
 @pytest.mark.parametrize(

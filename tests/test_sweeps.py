@@ -702,6 +702,56 @@ def test_curves_that_nobody_wants_any_more_end_and_are_measured_by_the_next(data
 
 
 @pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"over": {name: list(range(1000)) for name in setting_names()[:6]}},
+            "1,000,000,000,000,000,000 trainings",
+        ),
+        ({"over": {"alpha": [1.0], "epochs": [10**9]}}, "1 trainings with 1,000,000,000 epochs are more"),
+        ({"over": {"epochs": ["many"]}}, "damaged: sweep.json, TypeError"),
+    ],
+)
+def test_what_a_sweep_asks_for_is_counted_before_there_is_room_for_it(trained, tmp_path, changes, told):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    (copy / "sweep.json").write_text(json.dumps(json.loads((copy / "sweep.json").read_text()) | changes))
+    with pytest.raises(RunError, match=told):
+        open_sweep(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"n_train": 10**12}, "images.npy has the shape"),
+        ({"image_shape": [1, 28]}, "damaged: sweep.json, IndexError"),
+    ],
+)
+def test_data_that_a_sweep_does_not_have_are_not_made_room_for(trained, tmp_path, changes, told):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    content = json.loads((copy / "sweep.json").read_text())
+    content["data"] |= changes
+    (copy / "sweep.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=told):
+        open_sweep(copy)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"config": {"epochs": 1}}, "config is a TrainingConfig, such as .*given {'epochs': 1}"),
+        ({"data": np.zeros(3)}, "data is an ImageData or the name of a data set, given ndarray"),
+        ({"client": "tls://lab:8786"}, "client is a Client of Dask.*given 'tls://lab:8786'"),
+    ],
+)
+def test_other_kinds_of_arguments_are_refused(data, tmp_path, settings, given, told):
+    asked = {"config": settings, "over": {"seed": [0]}, "data": data, "model": small} | given
+    with pytest.raises(TypeError, match=told):
+        sweep(tmp_path / "s", **asked)
+
+
+@pytest.mark.parametrize(
     ("file", "content", "done"),
     [
         ("journal.json", '{"epochs": [{"epoch": 1}], "finished": true}', 0),

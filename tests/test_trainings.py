@@ -133,8 +133,34 @@ def test_a_training_of_the_engine_equals_a_plain_one_and_is_on_disk(make, data, 
     assert ready == training.ready == Ready(training.config.to_dict(), epochs=0, steps_per_epoch=3)
     assert isinstance(first, StepReport)
     assert first.record.step == 1
-    assert 0 < first.seconds_left <= 5 * training.seconds
     assert training.reports() == []
+
+
+def test_the_first_step_which_prepares_much_says_nothing_about_the_time_that_is_left(make, monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.training_work.REPORT_SECONDS", 0)
+    training = make()
+    finish(training)
+    first, *others = [r.seconds_left for r in training.reports() if isinstance(r, StepReport)]
+    assert np.isnan(first)
+    assert all(0 <= left <= 5 * training.seconds for left in others)
+    assert others[0] > 0
+
+
+def test_who_waits_for_a_worker_to_start_waits_for_no_other_training(make):
+    starting = threading.Event()
+
+    class Slow(ThreadWorkers):
+        def submit(self, *job):
+            assert starting.wait(30)
+            super().submit(*job)
+
+    made = partial(make, engine=Engine(Slow(1)))
+    first, second = made(epochs=1), made(epochs=1)
+    first.start()
+    second.start()
+    assert (first.status, first.place, second.place) == ("queued", 0, 1)
+    starting.set()
+    until(lambda: second.ended)
 
 
 def test_a_paused_training_lets_the_next_one_of_the_queue_run(make):

@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 import xarray as xr
-from rich.console import Console
 from rich.table import Table
 
-from smoot_explore.cli.terminal import progress_bar, stderr, stdout
+from smoot_explore.cli.terminal import print_whole, progress_bar, stderr, stdout
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.data.images import first_images
 from smoot_explore.engine.cluster import Scheduler
@@ -95,8 +94,7 @@ def print_table(table: xr.Dataset, as_json: bool, folder: Path | None = None) ->
     for row in zip(*texts, *(column.cells for column in numbers), strict=True):
         shown.add_row(*row)
     stdout.print()
-    # As wide as its numbers need, also on a narrow terminal: a cut number is worth nothing.
-    Console(width=max(stdout.width, Console(width=1000).measure(shown).maximum)).print(shown)
+    print_whole(shown)
     stdout.print()
     for note in notes(table):
         stdout.print(note, highlight=False)

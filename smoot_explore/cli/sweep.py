@@ -16,7 +16,7 @@ import param
 import xarray as xr
 from rich.table import Table
 
-from smoot_explore.cli.terminal import INTERRUPTED, progress_bar, stderr, stdout
+from smoot_explore.cli.terminal import INTERRUPTED, print_whole, progress_bar, stderr, stdout
 from smoot_explore.cli.training import name_and_value
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.load import load_data
@@ -187,7 +187,7 @@ def _print(found: xr.Dataset, folder: Path, as_json: bool) -> None:
         numbers = [(row.test_accuracy, 2), (row.k_median, 1), (row.drop_auc, 2)]
         numbers += [(row[_area_of(fill)], 2) for fill in fills]
         table.add_row(*values, counted, *(_mean(one.where(trained), digits) for one, digits in numbers))
-    stdout.print(table)
+    print_whole(table)
     of = f", ± standard deviation over {len(over['seed'])} seeds" if len(over.get("seed", ())) > 1 else ""
     stdout.print(f"\nMeans over the trainings{of}.{_of_areas(found)}", highlight=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 
@@ -53,6 +54,11 @@ def _imports(frame: FrameType | None) -> bool:
     return any(
         each.f_globals.get("__name__") == "importlib._bootstrap" for each, _ in traceback.walk_stack(frame)
     )
+
+
+def print_whole(table: Table) -> None:
+    """Print a table as wide as its numbers need, also on a narrow terminal: a cut number is worth nothing."""
+    Console(width=max(stdout.width, Console(width=1000).measure(table).maximum)).print(table)
 
 
 @contextmanager

@@ -61,6 +61,11 @@ def train_run(
     if hold_out is not None:
         data = data.hold_out(hold_out, data.source["seed"], as_test=True)
     options = dict(name_and_value(text) for text in model_options)
+    if ":" in model_name:
+        raise click.UsageError(
+            f"train takes models by name, given {model_name!r}; sweep --model takes functions of your own, and from "
+            "Python train(model, data, config, run=run) takes any model"
+        )
     model = create_model(model_name, data, pretrained, config.seed, **options)
     run = Run.create(folder, config, model, data, keep)
     if scheduler is None:
@@ -237,7 +242,9 @@ def _records_from(scheduler: Scheduler, run: Run, config: TrainingConfig, root: 
                 elif isinstance(report, Ready) and training.lost:
                     stderr.print(f"its worker was lost; another goes on after epoch {report.epochs}")
         if training.status == "failed":
-            raise RuntimeError(training.problem)
+            kept = open_run(run.path).epochs
+            on = f"; {counted(kept, 'epoch')} kept, the same command with --resume goes on" if kept else ""
+            raise RuntimeError(training.problem + on)
     finally:
         training.stop()
         for _ in training.until_ended():

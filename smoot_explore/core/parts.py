@@ -49,12 +49,16 @@ def in_parts(
 
     Raises
     ------
+    TypeError
+        When the client is none.
     RuntimeError
         When the scheduler is lost, or workers end one after the other at a part. What fails in one is raised as it is.
     """
     import dask
-    from distributed import KilledWorker, as_completed
+    from distributed import Client, KilledWorker, as_completed
 
+    if not isinstance(client, Client):
+        raise TypeError(f"client is a Client of Dask, such as Client('tls://lab:8786'), given {client!r}")
     parts = _parts(client, model, split, protocol)
     futures: dict[Future, int] = {}
     found: dict[int, xr.Dataset] = {}

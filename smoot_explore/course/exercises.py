@@ -418,7 +418,7 @@ def trainings_of_a_sweep(answer: Any, over: Mapping[str, Any]) -> Verdict:
 def seeds_apart(answer: Any, found: xr.Dataset, beta: float) -> Verdict:
     """How far the best and the worst seed are apart in their last test accuracy."""
     accuracies = found.test_accuracy.sel(beta=beta).isel(epoch=-1).values
-    hint = "Select this β and the last epoch; what is left has one number for each seed."
+    hint = "Select this β and the last epoch; what is left has one number for each seed. Take the best minus the worst."
     require_number(answer, np.nanmax(accuracies) - np.nanmin(accuracies), hint, 0.05)
     return Verdict(True, "So much can the seed alone do here. Is a difference between two β larger?")
 
@@ -431,11 +431,11 @@ def fair_comparison(answer: Any) -> Verdict:
               for name, given in answer.items()}  # fmt: skip
     require(
         values.get("method") == {"sgt", "smoot"},
-        "Which setting tells SGT from SMOOT? Name both values, in a list.",
+        'Which setting tells SGT from SMOOT? Name both values in a list, as the settings write them: "sgt", "smoot".',
     )
     require(
         len(values.get("seed", ())) >= 3,
-        "How would you know what the seed alone does? Three of them at least.",
+        "How would you know what the seed alone does? List three of them at least.",
     )
     require(len(answer) == 2, "Something else differs too; then one cannot say which of them did it.")
     return Verdict(True, "Each method is trained with the same seeds, and nothing else differs.")

@@ -103,10 +103,8 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this explorer has been stopped; start it again")
-            known = self._jobs.values()
-            waiting = sum(other.status == "queued" for other in known)
-            idle = self._workers.n - sum(other.status == "working" and not other.aside for other in known)
-            if self.max_queue is not None and waiting - idle >= self.max_queue:
+            waiting = sum(other.status == "queued" for other in self._jobs.values())
+            if self.max_queue is not None and waiting - self._idle() >= self.max_queue:
                 raise RuntimeError(
                     f"{self.max_queue} trainings are waiting already, the most that this server takes; "
                     "try again when one has finished"
@@ -137,10 +135,14 @@ class Engine:
         timer.start()
 
     def place(self, job: Job) -> int:
-        """1 for the job that starts next, 2 for the one after it, …; 0 when it does not wait."""
+        """1 for the job that starts when another ends, 2 for the one after it, …; 0 when it waits for none."""
         with self._lock:
             waiting = [known.name for known in self._jobs.values() if known.status == "queued"]
-        return waiting.index(job.name) + 1 if job.name in waiting else 0
+            idle = self._idle()
+        return max(0, waiting.index(job.name) + 1 - idle) if job.name in waiting else 0
+
+    def _idle(self) -> int:
+        return self._workers.n - sum(job.status == "working" and not job.aside for job in self._jobs.values())
 
     def close(self) -> None:
         """End everything, the workers too where they are the engine's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -144,7 +145,8 @@ class _Trainer:
         self._config = TrainingConfig()
         self._held = self._stopping = False
         self._chooser: Chooser | None = None  # a new choice of watched images, still to be made
-        self._step, self._first_step = 0, 0
+        self._step = self._first_step = 0  # the first one here
+        self._first_seconds = 0.0
         self._seconds = self._earlier = 0.0  # of computing, here and by workers that were lost
         self._prepared: Prepared | None = None
         self._k: np.ndarray | None = None  # after the latest step
@@ -177,7 +179,7 @@ class _Trainer:
         self._steps_per_epoch = count_steps(len(data.train), self._config.batch_size)
         ready = Ready(self._config.to_dict(), 0, self._steps_per_epoch)
         if run is not None:
-            self._step = self._first_step = run.journal["step"]
+            self._step = run.journal["step"]
             ready = Ready(run.start_config, run.epochs, self._steps_per_epoch, tuple(run.changes))
         self._channel.report(ready)
         on_cpu = choose_hardware(self._config.device).device.type == "cpu"
@@ -263,11 +265,15 @@ class _Trainer:
 
     def _report(self, record: EpochRecord | StepRecord, prepared: Prepared, now: float) -> None:
         self._k = record.k
+        if not self._first_step:  # the first step prepares much: it says nothing about the others
+            self._first_step, self._first_seconds = record.step, self._seconds
         if isinstance(record, EpochRecord):
             self._tell(record, changes=record.changes)
         elif now >= self._next_report:
             steps = record.steps_per_epoch * self._config.epochs
-            left = (steps - record.step) * self._seconds / (record.step - self._first_step)
+            left = math.nan
+            if (done := record.step - self._first_step) > 0:
+                left = (steps - record.step) * (self._seconds - self._first_seconds) / done
             self._tell(StepReport(record, left), changes=record.changes)
             self._next_report = now + REPORT_SECONDS
         elif record.changes:

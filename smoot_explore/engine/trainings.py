@@ -76,7 +76,7 @@ class Training(Generic[Made]):
 
     @property
     def place(self) -> int:
-        """Place in the queue, from 1; 0 when not waiting."""
+        """Place in the queue, from 1; 0 when it waits for no other job."""
         return 0 if self._job is None else self._engine.place(self._job)
 
     def start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import threading
 import uuid
@@ -16,7 +17,7 @@ from smoot_explore.core.registered import Registered
 from smoot_explore.engine.channel import Channel, JobEnded, JobStopped
 from smoot_explore.engine.cluster import close_workers, kill_process, share_of_cores, start_workers
 from smoot_explore.engine.own_worker import take_turn_at_gpus
-from smoot_explore.errors import reason
+from smoot_explore.errors import reason, reason_and_place
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny, Queue
@@ -180,7 +181,8 @@ class DaskWorkers:
                 messages = reports.get(batch=True) or [reports.get()]
             except (Exception, CancelledError) as error:
                 if self._client is client:
-                    self._lost(client, reason(error))
+                    logging.getLogger(__name__).info("%s: %s", CONNECTION_LOST, reason(error))
+                    self._lost(client)
                 return
             for name, attempt, report in messages:
                 try:
@@ -188,11 +190,11 @@ class DaskWorkers:
                 except Exception as error:  # such as a class that this process does not know
                     self._failed(name, f"what it reports cannot be read: {reason(error)}")
 
-    def _lost(self, client: Client, why: str) -> None:
+    def _lost(self, client: Client) -> None:
         """Give up a client that has no scheduler any more: the next job looks for one anew."""
         names, self._futures, self._client = list(self._futures), {}, None
         for name in names:
-            self._failed(name, f"{CONNECTION_LOST} ({why})")
+            self._failed(name, CONNECTION_LOST)
         close_workers(client)
 
     def _over(self, name: str, future: Future) -> None:
@@ -241,7 +243,7 @@ def carry_out(name: str, work: Work, reports: str, threads: int | None, register
             raise Reschedule from None
         return
     except Exception as error:  # whatever it is, the one who gave the job reads it
-        end = Ended(problem=reason(error))
+        end = Ended(problem=reason_and_place(error))
     finally:
         del _channels[attempt]
         channel.end()

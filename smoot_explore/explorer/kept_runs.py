@@ -13,7 +13,7 @@ import xarray as xr
 from smoot_explore.engine.background import FILES
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run, open_run
-from smoot_explore.sweeps.manifest import Sweep
+from smoot_explore.sweeps.manifest import AREAS, Sweep
 from smoot_explore.sweeps.results import open_sweep
 
 LOOK_SECONDS = 2.0  # between two looks at the folder, however many pages there are
@@ -93,13 +93,13 @@ class KeptRuns:
         if name not in self.sweeps:
             raise ValueError(f"there is no sweep {name!r} any more; choose another")
         path = self._folder / name
-        for cell in Sweep.read(path).cells:
-            run = path / cell.name
-            for folder in (run, run / "epochs", run / "accuracy_drop"):
-                if not self._holds(folder):
-                    raise ValueError(
-                        f"{folder} is a link out of the folder of runs; put the run itself there"
-                    )
+        runs = [path / cell.name for cell in Sweep.read(path).cells]
+        for folder in (
+            path / AREAS,
+            *(run / part for run in runs for part in ("", "epochs", "accuracy_drop")),
+        ):
+            if not self._holds(folder):
+                raise ValueError(f"{folder} is a link out of the folder of runs; put what it leads to there")
         return open_sweep(path)
 
     def _look_into(self, path: Path, time_ns: int) -> _Found:

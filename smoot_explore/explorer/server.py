@@ -209,8 +209,11 @@ def create_server(
         server._tornado.add_handlers(".*", refused)
         if unix_socket is not None:  # Bokeh would ask for the proxy's name, which is not known
             server._tornado.websocket_origins.add("*")
-    except OSError as error:  # someone was faster since the check
-        raise _cannot_listen(error, port, address) from error
+    except OSError as error:
+        if unix_socket is not None:
+            why = error.strerror or "its path may be too long for a socket: some 100 characters"
+            raise OSError(f"cannot listen at the socket {unix_socket} ({why})") from error
+        raise _cannot_listen(error, port, address) from error  # someone was faster since the check
     finally:
         # get_server takes Ctrl+C for itself, where it can: in the main thread
         if before is not None and threading.current_thread() is threading.main_thread():
@@ -235,6 +238,10 @@ def check_can_serve(
         if (port, address, *origins, network) != (PORT, LOOPBACK, False):
             raise ValueError(
                 "give --socket or a network: --port, --address, --network and --origin are not for a socket"
+            )
+        if _is_answered(unix_socket):
+            raise OSError(
+                f"the socket {unix_socket} is in use by another program; give another, or stop that program"
             )
         return
     for origin in origins:
@@ -324,6 +331,16 @@ def _bind(port: int, address: str) -> None:
                 trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             trial.bind((ip, port))
             trial.listen(1)
+
+
+def _is_answered(unix_socket: Path) -> bool:
+    """Whether somebody listens there already: the server would take it away."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        try:
+            trial.connect(str(unix_socket))
+        except OSError:
+            return False
+    return True
 
 
 def _cannot_listen(error: OSError, port: int, address: str) -> OSError:

@@ -43,6 +43,7 @@ from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.runs.run import bundled_reference
+from smoot_explore.runs.table import counted
 from smoot_explore.views.curves import probe_drop
 from smoot_explore.views.flags import marked
 from smoot_explore.views.live import Kept
@@ -257,7 +258,11 @@ class LiveTraining(widgets.VBox):
         except Exception as error:  # told in the page and by result(); the kernel goes on
             self._error, status = error, "failed"
         words = {"finished": "Finished", "stopped": "Stopped", "failed": f"Failed: {self._error}"}[status]
-        done = f" after {self.records[-1].epoch} epochs" if self.records and status != "failed" else ""
+        done = (
+            f" after {counted(self.records[-1].epoch, 'epoch')}"
+            if self.records and status != "failed"
+            else ""
+        )
         with self._telling:
             self._tell(status, words + done)
         self._ask_for_a_drawing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.errors import unknown_name
 
 _LONGEST_NAME = 200  # characters of a folder's name; file systems take 255 bytes
+MOST_CELLS, MOST_EPOCHS = 100_000, 10_000_000  # of a sweep: its numbers of each epoch are held in memory
 
 
 class Cell(NamedTuple):
@@ -74,11 +76,25 @@ def checked_values(config: TrainingConfig, over: Mapping[str, Iterable[Any]]) ->
 def cells(settings: Mapping[str, Any], over: Mapping[str, list[Any]]) -> list[Cell]:
     """A cell for each combination of checked values, the last setting moving first.
 
+    Raises
+    ------
+    ValueError
+        When they are more than `MOST_CELLS`, or have more than `MOST_EPOCHS` in all.
+
     Examples
     --------
     >>> [cell.name for cell in cells({"epochs": 10}, {"alpha": [1.0, 2.5], "seed": [0]})]
     ['alpha=1,seed=0', 'alpha=2.5,seed=0']
     """
+    n = math.prod(len(values) for values in over.values())
+    if n > MOST_CELLS:
+        raise ValueError(f"{n:,} trainings are more than a sweep takes ({MOST_CELLS:,}); give fewer values")
+    epochs = n * max(over.get("epochs", [settings["epochs"]]))
+    if epochs > MOST_EPOCHS:
+        raise ValueError(
+            f"{n:,} trainings with {epochs // n:,} epochs are more than a sweep takes ({MOST_EPOCHS:,} epochs in all); "
+            "give fewer values or epochs"
+        )
     found = []
     for chosen in itertools.product(*over.values()):
         values = dict(zip(over, chosen, strict=True))

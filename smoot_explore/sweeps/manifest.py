@@ -24,7 +24,7 @@ from smoot_explore.sweeps.grid import Cell, cells
 
 FORMAT = "smoot_explore sweep"
 _VERSION = 1
-_AREAS = ".areas"
+AREAS = ".areas"
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class Sweep:
                 found.cells[0].config,
                 found.data["n_train"] + 0,
                 found.data["fingerprint"].upper(),
+                [size + 0 for size in found.data["image_shape"]][2],
             )
         except Exception as error:  # whatever a file from elsewhere brings about, its folder is named
             raise RunError(f"{path} is damaged: sweep.json, {type(error).__name__} {error}") from error
@@ -149,7 +150,7 @@ class Sweep:
         if self.data["fingerprint"] != other.data["fingerprint"]:
             different.append("other images (another fingerprint)")
         different += [
-            f"{name} {self.data[name]} ≠ {other.data[name]}"
+            f"{name} {_short(self.data[name])} ≠ {_short(other.data[name])}"
             for name in ("mean", "std")
             if self.data.get(name, other.data[name]) != other.data[name]
         ]
@@ -263,7 +264,7 @@ class Sweep:
         write_json(file, {"curves": self.curves, "epochs": cell.epochs, "areas": dict(areas)})
 
     def _areas_file(self, cell: Cell) -> Path:
-        return self.path / _AREAS / f"{cell.name}.json"
+        return self.path / AREAS / f"{cell.name}.json"
 
     @property
     def problems(self) -> dict[str, str]:
@@ -281,6 +282,10 @@ class Sweep:
     @property
     def _data_file(self) -> Path:
         return self.path / "data.safetensors"
+
+
+def _short(values: list[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 _TENSORS = ("images", "labels", "object_masks", "image_ids", "mean", "std")

@@ -112,7 +112,7 @@ def sweep(
     ValueError
         Before anything is trained: for values that a setting does not take, or settings that do not go together.
     TypeError
-        For a model that is neither a name nor a function with one.
+        For a model that is neither a name nor a function with one, and for other kinds of config or data.
     RunError
         When the folder holds another sweep.
     RuntimeError
@@ -128,6 +128,13 @@ def sweep(
     check_installed()
     path = Path(path).absolute()
     _check_place(client, workers)
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config is a TrainingConfig, such as TrainingConfig(epochs=5), given {config!r}")
+    if not isinstance(data, ImageData | str):
+        raise TypeError(
+            f"data is an ImageData or the name of a data set, given {type(data).__name__}; ImageData(train, test, "
+            "class_names) holds images and labels of your own"
+        )
     data = data if isinstance(data, ImageData) else load_data(data, root=root)
     maker = None if isinstance(model, str) else model
     values = checked_values(config, over)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import NamedTuple
 
 import param
@@ -17,7 +18,7 @@ _QUANTITIES = (
     "test_accuracy", "drop_auc", "curves_auc", "k_median", "train_accuracy", "train_loss", "cross_entropy",
     "kl", "duration_seconds",
 )  # fmt: skip
-_TOLD = 5  # failed trainings
+_TOLD, _LONGEST_WHY = 5, 300  # failed trainings; characters of why
 
 
 def _named(quantity: str) -> str:
@@ -115,7 +116,10 @@ class SweepState(param.Parameterized):
         if not failed.any():
             return f"{words}."
         runs, why = self.opened.run.values[failed], problem.values[failed]
-        told = "; ".join(f"{run}: {text}" for run, text in list(zip(runs, why, strict=True))[:_TOLD])
+        told = "; ".join(
+            f"{run}: {shorten(text, _LONGEST_WHY, placeholder=' …')}"
+            for run, text in list(zip(runs, why, strict=True))[:_TOLD]
+        )
         return f"{words}, {failed.sum()} failed: {told}{' …' if len(runs) > _TOLD else ''}"
 
     def _moved(self, *events: param.parameterized.Event) -> None:

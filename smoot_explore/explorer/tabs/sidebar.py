@@ -123,7 +123,7 @@ class Sidebar:
             place = state.place
             if place:
                 return f"Waiting: place {place} in the queue"
-            return "Waiting to start" if state.run is None else "Waiting for a free worker to go on"
+            return "Starting a worker" if state.run is None else "Waiting for a free worker to go on"
         if state.status == "preparing":
             return "Loading data and model"
         if state.status == "running":
