@@ -435,7 +435,7 @@ def fair_comparison(answer: Any) -> Verdict:
     )
     require(
         len(values.get("seed", ())) >= 3,
-        "How would you know what the seed alone does? List three of them at least.",
+        "How would you know what the seed alone does? Three of them at least, in a list.",
     )
     require(len(answer) == 2, "Something else differs too; then one cannot say which of them did it.")
     return Verdict(True, "Each method is trained with the same seeds, and nothing else differs.")

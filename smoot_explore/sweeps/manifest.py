@@ -285,7 +285,7 @@ class Sweep:
 
 
 def _short(values: list[float]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return f"[{', '.join(f'{value:.4g}' for value in values)}]"
 
 
 _TENSORS = ("images", "labels", "object_masks", "image_ids", "mean", "std")
