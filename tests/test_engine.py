@@ -18,7 +18,7 @@ from smoot_explore.engine.channel import JobStopped
 from smoot_explore.engine.engine import Engine, Job
 from smoot_explore.engine.recipe import Recipe
 from smoot_explore.engine.trainings import Training
-from smoot_explore.engine.workers import DaskWorkers
+from smoot_explore.engine.workers import DaskWorkers, Ended, Started
 
 pytest.importorskip("distributed")
 
@@ -317,6 +317,30 @@ def test_one_that_waits_for_its_place_after_a_pause_is_stopped_without_harm_to_w
     (tmp_path / "go").touch()
     until(lambda: all(other.over for other in others), PATIENCE)
     assert [(other.status, other.attempts) for other in others] == [("finished", 1)] * 2
+
+
+def test_a_job_given_up_just_as_it_begins_ends_or_its_process_does(monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.engine.GRACE_SECONDS", 0.2)
+
+    class Slow(ThreadWorkers):
+        """Tells that a job begins when the engine has given it up already."""
+
+        def submit(self, name, work):
+            pass
+
+        def restart(self, worker, name):
+            self.restarted.append(worker)
+
+    workers = Slow()
+    engine, jobs = Engine(workers), {worker: Job(str) for worker in ("obeys", "works on")}
+    for worker, job in jobs.items():
+        engine.submit(job)
+        engine.stop(job, "stop")
+        workers._heard(job.name, f"attempt that {worker}", Started(worker))
+    workers._heard(jobs["obeys"].name, "attempt that obeys", Ended(stopped=True))
+    until(lambda: workers.restarted, 5)
+    time.sleep(0.3)
+    assert workers.restarted == ["works on"]
 
 
 def test_a_frozen_worker_keeps_nobody_waiting_and_is_ended(engine, make, tmp_path):

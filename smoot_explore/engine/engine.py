@@ -96,6 +96,7 @@ class Engine:
         self._lock = threading.RLock()
         self._hands = ThreadPoolExecutor(1, "engine")  # what the workers are asked may take seconds
         self._closed = False
+        self._endings: dict[str, threading.Timer] = {}  # of attempts at jobs that were given up
         workers.listen(self._heard, self._failed)
 
     def submit(self, job: Job) -> None:
@@ -169,21 +170,15 @@ class Engine:
 
     def _end_process(self, job: Job) -> None:
         if not job.over:
-            with self._lock:
-                for neighbour in self._jobs.values():  # that it goes is no fault of theirs
-                    if neighbour.worker == job.worker:
-                        neighbour.progressed()
-            self._workers.restart(
-                job.worker, job.name
-            )  # at once: others may be asked to do something that takes long
+            self._free(job.worker, job.name)
             self._finish(job, "stopped")
 
     def _heard(self, name: str, attempt: str, report: Any) -> None:
         with self._lock:
             job = self._jobs.get(name)
         if job is None:
-            return
-        if isinstance(report, Started):
+            self._unwanted(name, attempt, report)
+        elif isinstance(report, Started):
             self._begun(job, attempt, report.worker)
         elif attempt != job.attempt:  # of a worker that was given up
             return
@@ -193,6 +188,28 @@ class Engine:
             self._finish(job, status, report.problem)
         else:
             self._tell(job, job.heard, report)
+
+    def _unwanted(self, name: str, attempt: str, report: Any) -> None:
+        """What a job reports that was given up just when it began: its worker is wanted for others."""
+        if isinstance(report, Started):
+            timer = threading.Timer(GRACE_SECONDS, self._end_unwanted, [report.worker, name, attempt])
+            timer.daemon = True
+            self._endings[attempt] = timer
+            timer.start()
+        elif isinstance(report, Ended) and attempt in self._endings:
+            self._endings.pop(attempt).cancel()
+
+    def _end_unwanted(self, worker: str, name: str, attempt: str) -> None:
+        if self._endings.pop(attempt, None) is not None:
+            self._free(worker, name)
+
+    def _free(self, worker: str, name: str) -> None:
+        """End the process of a worker for the sake of a job that does not obey."""
+        with self._lock:
+            for neighbour in self._jobs.values():  # that it goes is no fault of theirs
+                if neighbour.worker == worker:
+                    neighbour.progressed()
+        self._workers.restart(worker, name)  # at once: others may be asked to do something that takes long
 
     def _tell(self, job: Job, listener: Callable[..., object], *what: Any) -> None:
         """A listener that fails ends its job, not what others hear."""

@@ -241,7 +241,7 @@ def carry_out(name: str, work: Work, reports: str, threads: int | None, register
     except JobEnded:
         if worker.status.name not in _AT_WORK:  # another is to go on
             raise Reschedule from None
-        return
+        end = Ended(stopped=True)
     except Exception as error:  # whatever it is, the one who gave the job reads it
         end = Ended(problem=reason_and_place(error))
     finally:
