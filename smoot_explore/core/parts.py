@@ -55,10 +55,9 @@ def in_parts(
         When the scheduler is lost, or workers end one after the other at a part. What fails in one is raised as it is.
     """
     import dask
-    from distributed import Client, KilledWorker, as_completed
+    from distributed import KilledWorker, as_completed
 
-    if not isinstance(client, Client):
-        raise TypeError(f"client is a Client of Dask, such as Client('tls://lab:8786'), given {client!r}")
+    check_client(client)
     parts = _parts(client, model, split, protocol)
     futures: dict[Future, int] = {}
     found: dict[int, xr.Dataset] = {}
@@ -85,6 +84,14 @@ def in_parts(
         client.cancel(list(futures))
     in_order = [found[i] for i in range(len(parts))]
     return xr.concat(in_order, "image", combine_attrs="identical", data_vars="minimal")
+
+
+def check_client(client: object) -> None:
+    """Raise ``TypeError`` for what is no client of a Dask cluster."""
+    from distributed import Client
+
+    if not isinstance(client, Client):
+        raise TypeError(f"client is a Client of Dask, such as Client('tls://lab:8786'), given {client!r}")
 
 
 def _parts(client: Client, model: nn.Module, split: Split, protocol: dict[str, Any]) -> list[slice]:

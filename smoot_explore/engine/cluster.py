@@ -237,8 +237,9 @@ def another(client: Client) -> Client:
     """One more client of a client's scheduler: closing it leaves the first. ``TypeError`` for what is none."""
     from distributed import Client
 
-    if not isinstance(client, Client):
-        raise TypeError(f"client is a Client of Dask, such as Client('tls://lab:8786'), given {client!r}")
+    from smoot_explore.core.parts import check_client  # with PyTorch
+
+    check_client(client)
     return Client(
         client.scheduler.address, security=client.security, timeout=ANSWER_SECONDS, set_as_default=False
     )
