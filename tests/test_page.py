@@ -357,7 +357,7 @@ def test_watched_images_that_cannot_be_looked_at_are_told_of(page, monkeypatch):
 def test_a_training_that_goes_on_after_a_pause_is_not_said_to_start(page):
     train = page.state.train
     train.status = "queued"
-    assert page.sidebar._status_text() == "Waiting to start"
+    assert page.sidebar._status_text() == "Starting a worker"
     train.run = bundled_runs()[0]
     assert page.sidebar._status_text() == "Waiting for a free worker to go on"
 
