@@ -17,7 +17,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import numpy as np
-from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text
 from holoviews.core.options import Options, Store
 
 from smoot_explore.views.palette import (
@@ -253,8 +253,19 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
         legend.padding = legend.margin = 2
         legend.styles = {"font-size": "12px"}
     show_legend_of_what_is_drawn(figure)
+    _write_as_the_title(figure, plot)
     if element.group == PICTURES:
         square_cells(figure, *_cells(element))
+
+
+def _write_as_the_title(figure: Any, plot: Any) -> None:
+    """Have labels in a picture take the colour of its title, which the page's theme sets: no one grey reads well on
+    both. Those in cells with a colour of their own stay."""
+    for part in plot.subplots.values():
+        glyph = part.handles.get("glyph")
+        if isinstance(glyph, Text) and part.current_frame.group != "Cell value":
+            copy = CustomJS(args={"glyph": glyph}, code="glyph.text_color = cb_obj.text_color")
+            figure.title.js_on_change("text_color", copy)
 
 
 def show_legend_of_what_is_drawn(figure: Any) -> None:
