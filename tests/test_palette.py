@@ -60,7 +60,9 @@ def test_lines_show_in_both_themes(name, page):
 )
 @pytest.mark.parametrize("name", GIVEN)
 def test_words_in_colour_read_in_both_themes(name, page, ink, opacity):
-    colour, share = re.match(r"color-mix\(in srgb, (#\w+) (\d+)%, ", palette.text_colour(GIVEN[name])).groups()
+    colour, share = re.match(
+        r"color-mix\(in srgb, (#\w+) (\d+)%, ", palette.text_colour(GIVEN[name])
+    ).groups()
     share = float(share) / 100
     covered = share + (1 - share) * opacity
     mixed = share * rgb(colour) + (1 - share) * opacity * np.array(ink)
