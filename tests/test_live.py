@@ -63,7 +63,9 @@ MOVES = {
         views.class_changes.sketch(xr.concat([curves_of(), c], "epoch").assign_coords(epoch=[1, 2]))
         for c in (curves_of(), curves_of(np.array(curves_of().probability)[[1, 1, 0, 2]]))
     ),
-    "class_board": tuple(views.class_board.sketch(board_of().isel(run=r)) for r in ([0, 1], [1, 2])),
+    "class_board": tuple(
+        views.class_board.sketch(board_of().isel(run=r), "beta", "k_median") for r in ([0, 1], [1, 2])
+    ),
     "k_histogram": tuple(views.k_histogram.sketch(r.k.isel(epoch=-1), (20, 80)) for r in (FEW, MANY)),
     "class_scatter": (views.class_scatter.sketch(curves_of(), picked=1), views.class_scatter.sketch(CURVES)),
     "class_peaks": (views.class_peaks.sketch(curves_of()), views.class_peaks.sketch(CURVES, selected=[0])),

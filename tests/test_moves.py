@@ -56,11 +56,13 @@ def test_moved_values_count_from_their_step_on(tmp_path):
     config = TrainingConfig(epochs=4, batch_size=4, alpha=40.0, device="cpu", precision="float32")
     model = create_model("cnn", data)
     run = Run.create(tmp_path / "run", config, model, data)
-    for i, _ in enumerate(train(model, data, run.config, run=run, every=1)):
-        if i == 3:  # within the second epoch
-            run.config.alpha = 7.0
+    for i, _ in enumerate(
+        train(model, data, config, run=run, every=1)
+    ):  # three steps and an epoch's record each
+        if i == 4:
+            config.alpha = 7.0  # from the second step of the second epoch on
         if i == 9:
-            run.config.k_max = 0.51
+            config.k_max = 0.51
     record = run.record()
     assert len(json.loads(record.attrs["config"])["changes"]) == 2
     seen = set()

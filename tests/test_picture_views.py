@@ -226,7 +226,7 @@ def numbers_of(layer):
         data = {
             name: np.asarray(values, float)
             for name, values in columns.data.items()
-            if name not in ("text", "image")
+            if name not in ("text", "image", "training")
         }
         if "left" in data:
             return np.append(data["left"], data["right"][-1:]), data["top"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 
@@ -103,7 +104,7 @@ def less_random(curves: xr.Dataset, random: xr.Dataset) -> xr.Dataset:
         When the two are not of the same images, levels or fill.
     """
     for name in ("image_id", "masked_fraction", "fill"):
-        if not curves[name].equals(random[name]):
+        if not np.array_equal(curves[name].values, random[name].values):
             raise ValueError(
                 f"the random order was measured with other values of {name}; measure both with one protocol"
             )

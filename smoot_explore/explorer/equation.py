@@ -110,7 +110,7 @@ def _end(move: KMove) -> str:
         what = "so <b>more is masked</b> next time."
     else:
         what = "so <b>less is masked</b> next time."
-    end = f"k moves by {says} = <b>{signed(by, 2)} {move.unit}</b> a visit, {what}"
+    end = f"k moves by <b>{says} = {signed(by, 2)} {move.unit}</b> a visit, {what}"
     if move.rule == "magnitude":
         return f"{end} This rule uses neither α and β nor the bounds."
     if move.held:

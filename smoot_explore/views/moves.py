@@ -32,11 +32,17 @@ def single_moves(
     layers = []
     for role, which, words in (("Rose", to > before, "α·Δ above 0"), ("Fell", to <= before, "α·Δ below 0")):
         sides = at - _WIDTH / 2, np.minimum(before, to), at + _WIDTH / 2, np.maximum(before, to)
-        told = {"epoch": at.astype(int), "Δ": moves.delta.values.round(3), "moved by": (to - before).round(2)}
+        told = {
+            "in epoch": at.astype(int),
+            "Δ": moves.delta.values.round(3),
+            "moved by": (to - before).round(2),
+        }
         layers.append(
             boxes(role, [side[which] for side in sides], words, {name: v[which] for name, v in told.items()})
         )
-    line = curve("Framed", np.concatenate([[0.0], at])[: len(at) + (len(at) > 0)], [*before[:1], *k], "k")
+    line = curve(
+        "Framed", np.concatenate([[0.0], at])[: len(at) + (len(at) > 0)], [*before[:1], *k], "k of the image"
+    )
     unit = moves.k.attrs.get("units", "pixels")
     x = _EPOCH._replace(range=(0, None if epochs is None else epochs + 0.5))
     return Sketch("K moves", label, x, Axis("k", "k", unit), (*layers, line))
