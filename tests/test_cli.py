@@ -421,7 +421,17 @@ def test_serve_passes_its_options_on(call, monkeypatch, tmp_path):
         "--data-folder",
         tmp_path,
     ]
-    options += ["--root", tmp_path, "--no-keep-runs", "--max-trainings", 3, "--max-minutes", 2, "--show"]
+    options += [
+        "--root",
+        tmp_path,
+        "--no-keep-runs",
+        "--no-class",
+        "--max-trainings",
+        3,
+        "--max-minutes",
+        2,
+        "--show",
+    ]
     options += ["--max-queue", 7]
     assert (
         call("serve", *options, "--upload-megabytes", 1, "--address", "localhost", "--network").exit_code == 0
@@ -431,6 +441,8 @@ def test_serve_passes_its_options_on(call, monkeypatch, tmp_path):
     assert where == {
         "port": 5007, "address": "127.0.0.1", "origins": (), "network": False, "show": False, "unix_socket": None,
     }  # fmt: skip
-    assert settings == ServerSettings(tmp_path / "r", (tmp_path,), tmp_path, False, 3, 2, 7, 1)
+    assert settings == ServerSettings(
+        tmp_path / "r", (tmp_path,), tmp_path, False, 3, 2, 7, 1, class_tab=False
+    )
     assert there["origins"] == ("a.example", "b.example")
     assert (there["address"], there["network"], there["show"]) == ("localhost", True, True)

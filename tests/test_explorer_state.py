@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import math
+import re
 import tempfile
 import threading
 import weakref
@@ -34,21 +35,28 @@ from smoot_explore import (
     saliency,
     simulate_k,
 )
+from smoot_explore.core.adaptation import k_change
 from smoot_explore.core.choices import REGISTERED
+from smoot_explore.core.classes import less_random
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.landscape import next_k
 from smoot_explore.core.records import Change, DropRecord
+from smoot_explore.core.rules import KSettings, move_by_magnitude, register_k_rule
 from smoot_explore.engine.background import OPENING
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.watching import WATCH, choose
+from smoot_explore.explorer.equation import equation_html
 from smoot_explore.explorer.export import compare_page
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
+from smoot_explore.explorer.state.move import k_move
 from smoot_explore.explorer.state.session import SessionState
-from smoot_explore.explorer.state.train import TrainState, explanation
+from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import WhatIfState
+from smoot_explore.explorer.tabs.images import ImagesTab, share_html
+from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.runs.compare import compare_runs
 from smoot_explore.views.palette import SERIES
 from smoot_explore.views.pictures import SCALES, map_limits
@@ -334,7 +342,7 @@ def test_reset_empties_the_plots_and_leaves_the_sliders(session):
         None,
         0.0,
     )
-    assert state.explain() == ""
+    assert state.move() is None
     assert state.config.alpha == 77.0
     assert not state.poll()
 
@@ -497,58 +505,127 @@ def test_marks_join_the_steps_of_a_sliders_way(moves, steps_per_epoch):
     assert [change for _, change in state.flags] == expected
 
 
-def explain(k=400.0, change=(0.5, -0.2), method="smoot", image_class="II", **given):
-    return explanation("Image 7", "boot", image_class, k, change, TrainingConfig(**given), 1000, method)
+def moved(k=400.0, change=(0.5, -0.2), **given):
+    """The move of one image of 1,000 pixels whose masking changes its probabilities by ``change``."""
+    first, others = change
+    clean = np.array([[0.3, 0.5, 0.2]], np.float32)
+    masked = clean + np.array([[first, others, -first - others]], np.float32)
+    effect = SimpleNamespace(clean_probabilities=clean, masked_probabilities=masked)
+    asked = {"image": "Image 7 (boot)", "image_class": "II", **given}
+    names = {"image", "image_class"}
+    config = TrainingConfig(**{"top_n": 2, **{n: v for n, v in asked.items() if n not in names}})
+    own = [asked[name] for name in ("image", "image_class")]
+    return k_move(own[0], 0, own[1], k, effect, 0, ["boot", "<bag>", "coat"], config, config, 1000, 4)
 
 
-def test_the_explanation_has_the_numbers_of_the_equations():
-    text = explain(alpha=10, beta=0.75)  # Δ = 0.75·0.5 + 0.25·(−0.2) = 0.325
-    assert text.startswith("Image 7, **class II** (masking some of its strongest pixels raises")
-    assert "Without its 400 least important pixels the probability of boot changes" in text
-    assert "= +0.500" in text
-    assert "= −0.200" in text
-    assert "0.75·(+0.500) + 0.25·(−0.200) = **+0.325**" in text
-    assert "10 × (+0.325) = **+3.25 pixels** a visit, so **more is masked** next time." in text
-    assert "hold it" not in text
+def words(html):
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_the_card_has_the_numbers_of_the_equations():
+    move = moved(alpha=10, beta=0.75)  # Δ = 0.75·0.5 + 0.25·(−0.2) = 0.325
+    assert (move.delta, move.step, move.next_k) == tuple(
+        pytest.approx(v, abs=1e-4) for v in (0.325, 3.25, 403.25)
+    )
+    card = equation_html(move)
+    text = words(card)
+    assert text.startswith(
+        "Image 7 (boot), class II (masking some of its strongest pixels raises its probability)."
+    )
+    assert "k 403.2 ← clip( k 400.0 + α 10 · Δ +0.325 , bounds 200 … 800 )" in text
+    assert "Δ +0.325 = β 0.75 · Δ₁ +0.500 + 1−β 0.25 · Δ₂…₂ −0.200" in text
+    assert "Without its 400 least important pixels the probability of boot changes by Δ₁ = +0.500" in text
+    assert text.endswith("k moves by α·Δ = +3.25 pixels a visit, so more is masked next time.")
+    assert 'aria-label="k becomes 403.2: 400.0 plus α 10 times Δ +0.325, between 200 … 800"' in card
+    assert 'aria-label="Δ +0.325 is β 0.75 times +0.500 plus 0.25 times −0.200"' in card
 
 
 @pytest.mark.parametrize(
     ("given", "end"),
     [
-        ({"change": (-0.5, 0), "beta": 1, "alpha": 10}, "**−5.00 pixels** a visit, so **less is masked** next time."),
-        ({"alpha": 0.0}, "**+0.00 pixels** a visit, so k stays."),
-        ({"change": (0.0, 0.0)}, "**+0.00 pixels** a visit, so k stays."),
-        ({"k": 799.0, "alpha": 10, "beta": 1.0}, "next time. Its bounds (200 to 800 pixels) hold it."),
-        ({"k": 795.0, "alpha": 10, "beta": 1.0}, "so **more is masked** next time."),
-        ({"k": 790.0, "alpha": 10, "beta": 1.0, "k_min": 0.9}, "Its bounds (800 to 900 pixels) hold it."),
+        ({"change": (-0.5, 0), "beta": 1, "alpha": 10}, "−5.00 pixels a visit, so less is masked next time."),
+        ({"alpha": 0.0}, "+0.00 pixels a visit, so k stays."),
+        ({"change": (0.0, 0.0)}, "+0.00 pixels a visit, so k stays."),
+        ({"k": 799.0, "alpha": 10, "beta": 1.0}, "Its bounds (200 to 800 pixels) hold it at 800."),
+        ({"k": 795.0, "alpha": 10, "beta": 1.0}, "so more is masked next time."),
+        ({"k": 790.0, "alpha": 10, "beta": 1.0, "k_min": 0.9}, "Its bounds (800 to 900 pixels) hold it at 800."),
+        ({"patch": 5, "alpha": 10, "beta": 1.0}, "+5.00 patches a visit, so more is masked next time."),
         ({"method": "sgt"}, "SGT keeps the same k for all images."),
         ({"method": "traditional"}, "Traditional training masks nothing: there is no k to move."),
+        ({"k_rule": "magnitude"}, "This rule uses neither α and β nor the bounds."),
     ],
 )  # fmt: skip
-def test_the_explanation_ends_with_what_follows(given, end):
-    assert explain(**given).endswith(end)
+def test_the_card_ends_with_what_follows(given, end):
+    assert words(equation_html(moved(**given))).endswith(end)
 
 
 @pytest.mark.parametrize(
-    ("image_class", "words"),
-    [("I", "**class I** (masking its strongest pixels only lowers"), (None, "Image 7, not judged yet.")],
+    ("image_class", "told"), [("I", "class I (masking its strongest"), (None, "not judged yet.")]
 )
-def test_the_explanation_tells_the_class(image_class, words):
-    assert words in explain(image_class=image_class)
+def test_the_card_tells_the_class(image_class, told):
+    assert told in words(equation_html(moved(image_class=image_class)))
 
 
-def test_the_explained_image_is_the_chosen_one_of_the_strip(session):
+def test_the_next_k_is_that_of_the_rule_of_the_training():
+    clean, masked = torch.tensor([[0.3, 0.5, 0.2]]), torch.tensor([[0.8, 0.3, -0.3]])
+    change = k_change(clean, masked, torch.tensor([0]), beta=0.95, top_n=2)
+    settings = KSettings(10.0, 200.0, 800.0, 1000)
+    expected = move_by_magnitude(
+        torch.tensor([400.0]), change, torch.tensor([0]), torch.tensor([4]), settings
+    )
+    assert moved(k_rule="magnitude").next_k == pytest.approx(float(expected))
+
+
+def test_a_rule_of_ones_own_is_named_with_what_it_gives(monkeypatch):
+    register_k_rule("<half>", lambda k, change, labels, epoch, settings: k / 2 + epoch)
+    try:
+        text = equation_html(moved(k_rule="<half>"))
+    finally:
+        del REGISTERED["k_rule"]["<half>"]
+    assert "&lt;half&gt;" in text
+    assert "<half>" not in text
+    assert "k 204.0 ← &lt;half&gt;( k 400.0 , Δ" in words(text)
+    assert moved().rule == "smoot"
+
+
+def test_the_class_that_is_followed_may_be_the_predicted_one_and_names_are_escaped():
+    text = words(equation_html(moved(delta_class="predicted", image="<script>")))
+    assert text.startswith("&lt;script&gt;, class II")
+    assert "the probability of &lt;bag&gt; changes by Δ₁ = −0.200" in text
+
+
+def test_the_explained_image_is_the_framed_one_of_the_strip(session):
     state = session.train
     state.show_preview(session.catalogue.open("bundled/smoot"))
     for chosen in (1, len(state.seen.positions)):
         state.explained = chosen
         position = int(state.seen.positions[chosen - 1])
-        change = (state.seen.effect.label_change[chosen - 1], state.seen.effect.runners_up_change[chosen - 1])
         label = state.data.class_names[int(state.data.train.labels[position])]
-        assert state.explain() == explanation(
-            f"Training image {int(state.data.train.image_ids[position])} ({label})", label,
-            str(state.seen.classes[chosen - 1]), float(state.history.k[position]), change, state.config, 784, "smoot",
-        )  # fmt: skip
+        move = state.move()
+        assert move.image == f"Training image {int(state.data.train.image_ids[position])} ({label})"
+        assert (move.followed, move.image_class) == (label, str(state.seen.classes[chosen - 1]))
+        assert move.k == pytest.approx(float(state.history.k[position]))
+        effect = state.seen.effect
+        numbers = effect.label_change[chosen - 1], effect.runners_up_change[chosen - 1]
+        assert (move.first, move.others) == tuple(pytest.approx(float(n), abs=1e-6) for n in numbers)
+        assert state.framed_position == position
+
+
+def test_the_framed_image_is_told_why_its_k_has_moved(session):
+    state = session.train
+    state.show_preview(session.catalogue.open("bundled/smoot"))
+    tab = TrainTab(state, lambda position: None, lambda act: act(), lambda problem: None)
+    record = state.preview.run.record()
+    for chosen in (2, 3):
+        state.explained = chosen
+        k = record.k.values[:, state.framed_position]
+        assert f"from 392.0 to {k[-1]:.1f} pixels over {len(k)} epochs" in tab.past.object
+        (framed,) = (layer for layer in tab.pictures["k-watched"].sketch.layers if layer.role == "Framed")
+        np.testing.assert_allclose(framed.numbers[1][:-1][-len(k) :], k)
+        np.testing.assert_allclose(tab.moves.sketch.layers[-1].numbers[1][1:], k)
+    state.reset()
+    tab.clear()
+    assert tab.past.object == tab.explanation.object == ""
 
 
 @pytest.mark.parametrize("watch", WATCH)
@@ -1151,14 +1228,19 @@ def test_the_share_of_class_two_is_that_of_a_plain_count(session, tolerance):
     probability = state.curves.probability.values.tolist()
     rises = [max(row) - row[0] for row in probability]
     second = [i for i, row in enumerate(probability) if max(row) > row[0] + tolerance]
-    share = f"**{100 * len(second) / len(rises):.1f} % class II** ({len(second)} of 1,000 test images"
-    assert state.headline().startswith(share)
+    share = state.share()
+    assert (share.second, share.n) == (len(second), 1000)
+    assert share.percent == pytest.approx(100 * len(second) / len(rises))
+    assert share.protocol == f"gradient, signed, highest first, black fill, tolerance {tolerance:g}"
     assert [rises[i] for i in state.shown] == sorted((rises[i] for i in second), reverse=True)
     assert set(state.shown.tolist()) == set(second)
     late = sum(row.index(max(row)) > 10 for row in (probability[i] for i in second))
-    assert ("peak after half" in state.headline()) == bool(second)
+    assert np.isnan(share.late) == (not second)
+    text = words(share_html(share))
+    assert text.startswith(f"{share.percent:.1f} % class II ({len(second)} of 1,000 test images")
     if second:
-        assert f"and {100 * late / len(second):.0f} % of these peak after half" in state.headline()
+        assert share.late == pytest.approx(100 * late / len(second))
+        assert f"{share.late:.0f} % of these peak after half" in text
     for i in (*second[:2], 0):
         state.picked = i
         assert ("**Class II**" in state.describe_picked()) == (i in second)
@@ -1177,10 +1259,43 @@ def test_selected_images_are_shown_and_another_run_forgets_them(session):
 
 def test_a_protocol_that_is_not_measured_shows_nothing_yet(session):
     state = session.images
-    assert (state.headline(), state.describe_picked(), len(state.shown)) == ("", "", 0)
+    assert (state.share(), state.describe_picked(), len(state.shown)) == (None, "", 0)
     session.show_run()
     state.fill = "blur"
-    assert (state.curves, state.headline(), state.describe_picked(), len(state.shown)) == (None, "", "", 0)
+    assert (state.curves, state.share(), state.describe_picked(), len(state.shown)) == (None, None, "", 0)
+
+
+# Over epochs
+
+
+def test_the_map_of_a_run_is_picked_from_and_brushed(session):
+    opened = session.show_run()
+    tab = ImagesTab(session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act())
+    state = session.images.dynamics
+    assert (state.is_there, state.near(0.1, 0.5, 1.0), state.inside(0, 0, 1, 1)) == (False, None, [])
+    session.images.over_epochs = True
+    record = opened.run.record()
+    if "probability" not in record:
+        assert "train it again" in tab.dynamics.picked.object
+        record = record.assign(
+            probability=record.k / 784, correct=record.k > record.k.median(), label=record.label
+        )  # of before November 2026
+        state.show(opened, record)
+        tab.dynamics.draw()
+    probability = record.probability.values.astype(float)
+    mean, spread = probability.mean(0), probability.std(0)
+    assert state.shown[0] == spread.argmax()
+    tab.dynamics._boxed((0.0, 0.0, float(np.median(spread)), float(np.median(mean))))
+    inside = (spread <= np.median(spread)) & (mean <= np.median(mean))
+    assert len(state.selected) == pytest.approx(inside.sum(), abs=2)
+    assert set(tab.dynamics._shown) <= set(state.selected)
+    state.picked = 17
+    assert f"{int(record.image_id[17])}: " in state.describe_picked()
+    assert f"mean probability {mean[17]:.2f}, spread {spread[17]:.2f}" in tab.dynamics.picked.object
+    marked = tab.dynamics.map.sketch.layers[-1]
+    assert marked.numbers[1].tolist() == [pytest.approx(mean[17], abs=1e-6)]
+    assert state.near(float(spread[17]), float(mean[17]), 0.01) is not None
+    assert state.near(0.9, -0.5, 0.01) is None
 
 
 # What if
@@ -1238,6 +1353,61 @@ def test_without_a_landscape_what_if_says_what_to_do():
 
 
 # Compare
+
+
+def test_less_a_random_order_is_the_difference_of_two_areas(session):
+    session.show_compared()
+    state, known = session.compare, session.compare.opened_runs[0]
+    opened = OpenedRun("kept/own", "own", known.run, known.data, known.model)  # the others are for all tests
+    opened.take_curves("black", "gradient", known.curves("black", "gradient"))
+    state.opened_runs = [opened]
+    state.less_random = True
+    assert state.missing == state.opened_runs
+    assert state.lacking[0] == (opened, "black", "random")
+    assert state.curves() == {}
+    own = opened.curves("black", "gradient")
+    random = masking_curves(opened.model, opened.data.test[:40], levels=20, attribution="random")
+    own = own.isel(image=slice(40))
+    opened.take_curves("black", "gradient", own)
+    opened.take_curves("black", "random", random)
+    assert opened not in state.missing
+    drop = [100 * (own.correct.values[:, m].mean() - random.correct.values[:, m].mean()) for m in range(21)]
+    area = sum((drop[i] + drop[i + 1]) / 2 * 0.05 for i in range(20))
+    sketch = state.drops("title")
+    (line,) = (layer for layer in sketch.layers if len(layer.numbers[0]))
+    np.testing.assert_allclose(line.numbers[1], drop, atol=1e-9)
+    assert line.label.endswith(f"AUC {area:.1f} %")
+    assert (sketch.y.unit, sketch.y.range) == ("points", (None, None))
+    heads, rows = state.table()
+    assert dict(zip(heads, rows[0], strict=True))["AUC black (%)"] == f"{area:.2f}"
+    assert "less that of a random order" in state.note()
+    with pytest.raises(ValueError, match="other values of image_id; measure both with one protocol"):
+        less_random(own.isel(image=slice(3)), random)
+
+
+def test_runs_that_differ_in_their_seed_alone_are_one_line_with_a_band(session):
+    session.show_compared()
+    state = session.compare
+    opened = state.opened_runs[2]
+    other_seed = SimpleNamespace(
+        start_config={**opened.run.start_config, "seed": 99}, description=opened.run.description,
+        epochs=opened.run.epochs,
+    )  # fmt: skip
+    twin = type(opened)("kept/twin", "twin", other_seed, opened.data, opened.model)
+    curves = opened.curves("black", "gradient")
+    twin.take_curves = None
+    twin._curves[("black", "gradient")] = curves.assign(correct=~curves.correct)
+    state.opened_runs = [*state.opened_runs, twin]
+    assert len(state.lines()) == 4
+    state.seeds_together = True
+    name = f"{opened.label} and 1 more"
+    assert [len(several) for several in state.lines().values()] == [1, 1, 2]
+    assert list(state.lines())[-1] == name
+    (band,) = (layer for layer in state.drops("title").layers if layer.kind == "Area")
+    accuracy = 100 * curves.correct.values.mean(0)
+    sd = np.abs(2 * accuracy - 100) / np.sqrt(2)
+    np.testing.assert_allclose(band.numbers[1], 50 - sd)
+    np.testing.assert_allclose(band.numbers[2], 50 + sd)
 
 
 def test_the_table_is_that_of_compare_runs(session):

@@ -6,12 +6,13 @@ import weakref
 import holoviews as hv
 import numpy as np
 import pytest
+import xarray as xr
 from bokeh.document import Document
 from holoviews.plotting.bokeh.callbacks import Callback
 from holoviews.streams import Tap
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_picture_views import CASES, ONE, K, curves_of, record_of
+from test_picture_views import CASES, ONE, K, board_of, curves_of, dynamics_of, moves_of, record_of
 
 from smoot_explore import views
 from smoot_explore.core.records import Change
@@ -56,6 +57,15 @@ MOVES = {
         views.k_trajectories.sketch(FEW, [0, 1], ["I", "II"]), views.k_trajectories.sketch(MANY, [2], ["?"]),
     ),
     "single_k": (views.single_k.sketch(FEW.k, ["I"] * 4), views.single_k.sketch(MANY.k, ["II"] * 4)),
+    "single_moves": (views.single_moves.sketch(moves_of()), views.single_moves.sketch(moves_of().isel(epoch=[0]))),
+    "dataset_map": (views.dataset_map.sketch(dynamics_of()), views.dataset_map.sketch(dynamics_of(), picked=1)),
+    "class_changes": tuple(
+        views.class_changes.sketch(xr.concat([curves_of(), c], "epoch").assign_coords(epoch=[1, 2]))
+        for c in (curves_of(), curves_of(np.array(curves_of().probability)[[1, 1, 0, 2]]))
+    ),
+    "class_board": tuple(
+        views.class_board.sketch(board_of().isel(run=r), "beta", "k_median") for r in ([0, 1], [1, 2])
+    ),
     "k_histogram": tuple(views.k_histogram.sketch(r.k.isel(epoch=-1), (20, 80)) for r in (FEW, MANY)),
     "class_scatter": (views.class_scatter.sketch(curves_of(), picked=1), views.class_scatter.sketch(CURVES)),
     "class_peaks": (views.class_peaks.sketch(curves_of()), views.class_peaks.sketch(CURVES, selected=[0])),

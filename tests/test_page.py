@@ -11,6 +11,7 @@ import panel as pn
 import pytest
 from bokeh.document import Document
 from PIL import Image
+from test_class_board import training
 from waiting import until
 from workers import ThreadWorkers
 
@@ -22,6 +23,7 @@ from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state import catalogue
+from smoot_explore.explorer.state.class_board import ClassBoard, told_of
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs import compare, image
@@ -32,9 +34,9 @@ def visit(tmp_path):
     """Opens pages of one server."""
     states = []
 
-    def visit() -> ExplorerPage:
+    def visit(board: ClassBoard | None = None) -> ExplorerPage:
         states.append(SessionState(ServerSettings(runs=tmp_path / "runs"), Engine(ThreadWorkers())))
-        return ExplorerPage(states[-1])
+        return ExplorerPage(states[-1], board=board)
 
     yield visit
     for state in states:
@@ -44,6 +46,28 @@ def visit(tmp_path):
 @pytest.fixture
 def page(visit):
     return visit()
+
+
+def test_pages_of_one_server_see_each_others_trainings(visit):
+    board = ClassBoard()
+    page = visit(board)
+    page.state.tab = "class"
+    tab = page.layout.made["class"]
+    assert "No page of this server has a training yet" in tab.table.object
+    board.report("another page", told_of(training(beta=0.5), "Ada"))
+    page._tell_class()
+    assert "Ada" in tab.table.object
+    assert "β 0.5" in tab.table.object
+    assert tab.scatter.sketch.layers[-1].numbers[0].tolist() == [0.5]
+    tab.state.across = "alpha"
+    assert tab.scatter.sketch.layers[-1].numbers[0].tolist() == [10.0]
+
+
+def test_where_the_operator_switched_it_off_there_is_no_class(page):
+    assert "class" not in page.layout._places
+    with pytest.raises(ValueError, match="class"):
+        page.state.tab = "class"
+    assert page._class is None
 
 
 def test_what_the_background_computes_waits_until_the_page_is_drawn_and_keeps_its_order(page, monkeypatch):

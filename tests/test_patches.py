@@ -26,6 +26,7 @@ from smoot_explore.core.history import History
 from smoot_explore.core.masking import order_pixels
 from smoot_explore.engine.channel import Channel
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer.equation import equation_html
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.compare import CompareState
@@ -146,8 +147,9 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
     assert [tuple(bounds) for bounds in state.counted_bounds] == [
         (0, pytest.approx(12.8), pytest.approx(51.2))
     ]
-    assert "least important patches the probability" in state.explain()
-    assert "patches** a visit" in state.explain()
+    card = equation_html(state.move())
+    assert "least important patches the probability" in card
+    assert "patches</b> a visit" in card
     tab = TrainTab(state, lambda position: None, lambda act: act(), lambda problem: None)
     sketches = tab._sketches()
     assert sketches["k-range"].y.unit == sketches["k-watched"].y.unit == "patches"

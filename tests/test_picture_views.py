@@ -100,6 +100,28 @@ ONE = landscape_of(1)
 WAY = np.array([10.0, 40.0, 60.0])
 
 
+def moves_of():
+    """Of one image: up by 2, up to its bound, down."""
+    values = {"before": [50.0, 52, 60], "k": [52.0, 60, 55], "step": [2.0, 12, -5], "delta": [0.2, 1.2, -0.5]}
+    return xr.Dataset({name: ("epoch", v) for name, v in values.items()}, {"epoch": [1, 2, 3]})
+
+
+def dynamics_of():
+    """Three images over two epochs: always right, once, never."""
+    probability = np.array([[0.9, 0.2, 0.3], [0.9, 0.8, 0.1]])
+    values = {"probability": probability, "correct": probability > 0.5}
+    return xr.Dataset(
+        {name: (("epoch", "image"), v) for name, v in values.items()},
+        {"epoch": [1, 2], "image_id": ("image", [5, 6, 7])},
+    )
+
+
+def board_of():
+    values = {"beta": [np.nan, 0.5, 0.9], "k_median": [np.nan, 400, 380], "method": ["sgt", "smoot", "smoot"]}
+    values["live"] = [False, False, True]
+    return xr.Dataset({name: ("run", v) for name, v in values.items()}, {"run": ["a", "b", "c"]})
+
+
 def at_epochs(name):
     return (record_of(K).epoch.values, record_of(K)[name].values)
 
@@ -159,6 +181,30 @@ CASES = {
         lambda: views.k_histogram(record_of(K).k.isel(epoch=-1), (20, 80), n_pixels=100, bins=4),
         {"K": ([0, 25, 50, 75, 100], [0, 2, 1, 1])},
     ),
+    "single_moves": (
+        lambda: views.single_moves(moves_of()),
+        {"Framed": ([0, 1, 2, 3], [50, 52, 60, 55])},
+    ),
+    "dataset_map": (
+        lambda: views.dataset_map(dynamics_of(), picked=2),
+        {"Always right": ([0.0], [0.9]), "Seldom right": ([0.3], [0.5]), "Never right": ([0.1], [0.2]),
+         "Picked": ([0.1], [0.2])},
+    ),
+    "dataset_map by class": (
+        lambda: views.dataset_map(dynamics_of(), classes=["II", "I", "?"]),
+        {"Class II": ([0.0], [0.9]), "Class I": ([0.3], [0.5]), "Not judged": ([0.1], [0.2])},
+    ),
+    "class_changes": (
+        lambda: views.class_changes(curves_of().expand_dims(epoch=[1, 3, 4]).copy(data={
+            "probability": np.array([PROBABILITY, [PROBABILITY[i] for i in (0, 1, 0, 0)], [PROBABILITY[1]] * 4]),
+            "correct": np.zeros((3, 4, 5), bool),
+        })),
+        {"Class II": ([3, 4], [0, 3]), "Class I": ([3, 4], [1, 0])},
+    ),
+    "class_board": (
+        lambda: views.class_board(board_of(), "beta", "k_median"),
+        {"SGT": ([], []), "SMOOT": ([0.5, 0.9], [400, 380]), "Selected": ([0.9], [380])},
+    ),
     "k_landscape": (
         lambda: views.k_landscape(ONE, 0.5, [50.0]),
         {"Label": ([0, 50, 100], ONE.label_change.values[0]),
@@ -180,7 +226,7 @@ def numbers_of(layer):
         data = {
             name: np.asarray(values, float)
             for name, values in columns.data.items()
-            if name not in ("text", "image")
+            if name not in ("text", "image", "training")
         }
         if "left" in data:
             return np.append(data["left"], data["right"][-1:]), data["top"]

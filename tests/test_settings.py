@@ -39,6 +39,7 @@ def test_every_setting_has_its_environment_variable(monkeypatch, tmp_path):
         "WEIGHTS_MEGABYTES": "100",
         "WORK": str(tmp_path),
         "SCHEDULER": "tls://lab:8786",
+        "CLASS_TAB": "no",
     }
     for name, text in values.items():
         monkeypatch.setenv(PREFIX + name, text)
@@ -54,6 +55,7 @@ def test_every_setting_has_its_environment_variable(monkeypatch, tmp_path):
         100.0,
         tmp_path,
         Scheduler("tls://lab:8786"),
+        False,
     )
     assert {name.lower() for name in values} == set(ServerSettings.__dataclass_fields__)
 

@@ -487,6 +487,8 @@ def reproduce_command(
               "nn.Module. May be repeated.")  # fmt: skip
 @click.option("--keep-runs/--no-keep-runs", default=True, show_default=True,
               help="Let visitors keep trained runs.")  # fmt: skip
+@click.option("--class/--no-class", "class_tab", default=True, show_default=True,
+              help="Let visitors see the trainings of all pages, without names but those that they type.")  # fmt: skip
 @click.option(
     "--max-trainings", type=click.IntRange(1), help="Trainings at the same time. [half of the cores]"
 )

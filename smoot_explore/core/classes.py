@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 
@@ -35,6 +36,31 @@ def peak_fraction(curves: xr.Dataset, tolerance: float = 0.01) -> xr.DataArray:
     return result.rename("peak_fraction")
 
 
+def class_changes(curves: xr.Dataset, tolerance: float = 0.01) -> xr.Dataset:
+    """How many images have become class II, ``to_second``, and class I, ``to_first``, since the epoch before, (epoch).
+
+    Parameters
+    ----------
+    curves
+        Of the same images after several epochs, along a dimension ``epoch``, in its order.
+    tolerance
+        As in `image_class`.
+    """
+    if "epoch" not in curves.dims:
+        raise ValueError(
+            f"changes need curves along the dimension epoch, given {tuple(map(str, curves.dims))}; "
+            'xarray.concat([…], dim="epoch") puts those of several epochs together'
+        )
+    second = image_class(curves, tolerance) == "II"
+    later, before = (
+        second.isel(epoch=slice(1, None)),
+        second.shift(epoch=1, fill_value=False).isel(epoch=slice(1, None)),
+    )
+    return xr.Dataset(
+        {"to_second": (later & ~before).sum("image"), "to_first": (before & ~later).sum("image")}
+    )
+
+
 def accuracy_drop(curves: xr.Dataset) -> xr.DataArray:
     """Accuracy over the images in per cent, (masked_fraction)."""
     accuracy = 100.0 * curves.correct.mean("image")
@@ -56,6 +82,34 @@ def drop_auc(curves: xr.Dataset) -> xr.DataArray:
     area = accuracy_drop(curves).integrate("masked_fraction") / width
     area.attrs = {"long_name": "area under the accuracy drop", "units": "%"}
     return area.rename("drop_auc")
+
+
+def less_random(curves: xr.Dataset, random: xr.Dataset) -> xr.Dataset:
+    """Masking curves whose ``correct`` is less that of a random order of the pixels, image by image: −1, 0 or 1.
+
+    Their `accuracy_drop` and `drop_auc` are then the differences, in percentage points. An area under an accuracy drop
+    has two parts: how well the model bears any pixels missing, and what the ranking adds to that. This leaves the
+    second; below 0, the ranking finds pixels that matter more than chance does.
+
+    Parameters
+    ----------
+    curves
+        From `masking_curves`.
+    random
+        Of the same model, images, levels and fill, with ``attribution="random"``.
+
+    Raises
+    ------
+    ValueError
+        When the two are not of the same images, levels or fill.
+    """
+    for name in ("image_id", "masked_fraction", "fill"):
+        if not np.array_equal(curves[name].values, random[name].values):
+            raise ValueError(
+                f"the random order was measured with other values of {name}; measure both with one protocol"
+            )
+    difference = curves.correct.astype(float) - random.correct.values
+    return curves.assign(correct=difference).assign_attrs(less="a random order")
 
 
 def _peak_and_start(curves: xr.Dataset, tolerance: float) -> tuple[xr.DataArray, xr.DataArray]:

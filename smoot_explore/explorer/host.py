@@ -7,6 +7,7 @@ from functools import cache
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.class_board import ClassBoard
 from smoot_explore.explorer.visits import Visits
 
 
@@ -24,6 +25,8 @@ class Host:
         The engines: measurements need not wait for trainings.
     visits
         The pages, and those that have lost their browser.
+    board
+        What the pages tell each other of their trainings; None where the operator does not want that.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -36,6 +39,7 @@ class Host:
         self.trainings = Engine(trainings, max_queue=settings.max_queue)
         self.measurements = Engine(measurements)
         self.visits = Visits()
+        self.board = ClassBoard() if settings.class_tab else None
 
     def close(self) -> None:
         """End the trainings of all pages, and the worker processes, if there are any."""

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 
 from smoot_explore.explorer.state.session import TABS
 
-TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare")
+TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare", "Class")
 
 
 class Layout:
@@ -43,11 +43,12 @@ class Layout:
     ) -> None:
         self._heads, self._makers = heads, makers
         self.made: dict[str, Any] = {TABS[0]: first}
-        self._stale = set(TABS[1:])
-        self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in TABS}
+        self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
+        self._stale = set(self._names[1:])
+        self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in self._names}
         self._places[TABS[0]].append(first.panel)
         self._tabs = pmui.Tabs(
-            *zip(TAB_NAMES, self._places.values(), strict=True),
+            *((TAB_NAMES[TABS.index(tab)], place) for tab, place in self._places.items()),
             dynamic=False,
             sizing_mode="stretch_width",
             sx={
@@ -55,7 +56,7 @@ class Layout:
                 "minHeight": "40px",
             },
         )
-        self._tabs.param.watch(lambda event: chosen(TABS[event.new]), "active")
+        self._tabs.param.watch(lambda event: chosen(self._names[event.new]), "active")
         self.page = pmui.Page(
             title="smoot_explore",
             sidebar=list(sidebar),
@@ -74,12 +75,12 @@ class Layout:
 
     def show(self, tab: str, ready: bool) -> None:
         """Bring a tab to the front; it is drawn when it is outdated and ``ready``: what it shows is opened."""
-        self._tabs.active = TABS.index(tab)
+        self._tabs.active = self._names.index(tab)
         if tab not in self._stale:
             return
         place = self._places[tab]
         with pn.io.hold():
-            shown = list(place.objects) or [self._heads[tab]()]
+            shown = list(place.objects) or [self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)]
             if ready:
                 if tab not in self.made:
                     self.made[tab] = self.make(tab)

@@ -26,8 +26,11 @@ from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
+from smoot_explore.explorer.state.class_board import ClassBoard
+from smoot_explore.explorer.state.class_state import ClassState
 from smoot_explore.explorer.state.image import ALL, HALVES
-from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.state.session import TABS, SessionState
+from smoot_explore.explorer.tabs.class_tab import ClassTab
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
@@ -62,15 +65,20 @@ def build_page(
     """
     compute_on_one_core()  # this thread draws; the pool's threads compute
     state = SessionState(host.settings, host.trainings, models, runs, host.measurements)
-    return ExplorerPage(state, host.visits).page
+    return ExplorerPage(state, host.visits, host.board).page
 
 
 class ExplorerPage:
     """Binds the tabs to the state: what a choice, a training or an opened run leads to. One for each visitor."""
 
-    def __init__(self, state: SessionState, visits: Visits | None = None) -> None:
+    def __init__(
+        self, state: SessionState, visits: Visits | None = None, board: ClassBoard | None = None
+    ) -> None:
         self.state, self._visits = state, visits or Visits()
         self.browser = BrowserTab()
+        self._class = None if board is None else ClassState(board, self.browser.page, state.train)
+        if board is None:
+            state.param.tab.objects = [tab for tab in TABS if tab != "class"]
         document = pn.state.curdoc
         self.changes = Changes(document)
         self.messages, self.activity, self.location = Messages(), Activity(), Location(state.address)
@@ -95,7 +103,7 @@ class ExplorerPage:
             state.train,
             self._training_moved,
             before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
-            after=[self.measuring.follow, self._show_place, self._show_details],
+            after=[self.measuring.follow, self._show_place, self._show_details, self._tell_class],
             afterwards=self._follow_location,
         )
         state.param.watch(lambda event: self._show_tab(), "tab")
@@ -120,6 +128,8 @@ class ExplorerPage:
 
     def _end(self) -> None:
         self.changes.end()
+        if self._class is not None:
+            self._class.board.leave(self.browser.page)
         self._visits.leave(self.browser.page)
 
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
@@ -213,10 +223,15 @@ class ExplorerPage:
             pmui.MultiChoice.from_param, state.param.compared, description=state.param.compared.doc,
             sizing_mode="stretch_width", margin=(10, 10, 4, 10),
         )  # fmt: skip
+        kept = state.catalogue.shared
+        of_all = self._class
+        own = {} if of_all is None else {"class": lambda: ClassTab(of_all, lambda: kept.runs, schedule)}
         sweeps = partial(SweepPart, state.sweep, state.catalogue.shared.open_sweep, schedule, tell)
-        return {
+        return own | {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
-            "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
+            "images": lambda: ImagesTab(
+                state.images, self._open_test_image, self._open_image_trained_on, measure, schedule
+            ),
             "what-if": lambda: WhatIfTab(state.whatif, schedule),
             "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
@@ -255,6 +270,10 @@ class ExplorerPage:
             half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL, order="highest",
             fill=images.fill, attribution=images.attribution, signed=True,
         )  # fmt: skip
+        self.state.tab = "image"
+
+    def _open_image_trained_on(self, position: int) -> None:
+        self.state.image.param.update(half=HALVES[1], image=position, label=ALL)
         self.state.tab = "image"
 
     def _open_training_image(self, position: int) -> None:
@@ -304,6 +323,13 @@ class ExplorerPage:
     def _show_details(self) -> None:
         if self.state.tab == "what-if" and "what-if" in self.layout.made:
             self.layout.made["what-if"].show_details()
+
+    def _tell_class(self) -> None:
+        if self._class is None:
+            return
+        self._class.tell()
+        if self.state.tab == "class" and "class" in self.layout.made:
+            self.layout.made["class"].refresh()
 
     def _follow_location(self) -> None:
         if not self._asked.keys() & {"run", "runs", "sweep"}:  # else it says more than the page shows so far

@@ -51,6 +51,8 @@ class ServerSettings:
     scheduler
         Trainings and measurements are made by its workers, which must see ``work`` under the same path; None starts
         worker processes on this computer.
+    class_tab
+        Whether visitors see the trainings of all pages, in the tab Class.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class ServerSettings:
     weights_megabytes: float = 400
     work: Path | None = None
     scheduler: Scheduler | None = None
+    class_tab: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.data_folders, str | os.PathLike):
@@ -106,8 +109,8 @@ class ServerSettings:
         """The settings in environment variables, such as ``SMOOT_EXPLORE_MAX_TRAININGS=4``.
 
         A variable for each field; where there is none or an empty one, the default holds. ``DATA_FOLDERS``
-        are separated like those of ``PATH``, ``KEEP_RUNS`` is yes or no. The scheduler's address has its TLS files
-        beside it: ``SCHEDULER``, ``TLS_CA``, ``TLS_CERT``, ``TLS_KEY``.
+        are separated like those of ``PATH``, ``KEEP_RUNS`` and ``CLASS_TAB`` are yes or no. The scheduler's address has
+        its TLS files beside it: ``SCHEDULER``, ``TLS_CA``, ``TLS_CERT``, ``TLS_KEY``.
 
         Raises
         ------
@@ -151,6 +154,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "upload_megabytes": (float, "a number"),
     "weights_megabytes": (float, "a number"),
     "work": (Path, "a folder"),
+    "class_tab": (_yes_or_no, "yes or no"),
     "scheduler": (str, "an address"),
     "tls_ca": (Path, "a file"),
     "tls_cert": (Path, "a file"),

@@ -1,5 +1,6 @@
 from .bars import amounts as amounts
 from .bars import probabilities as probabilities
+from .class_board import class_board as class_board
 from .classes import class_peaks as class_peaks
 from .classes import class_scatter as class_scatter
 from .curves import (
@@ -20,9 +21,12 @@ from .curves import (
 from .curves import (
     probe_drop as probe_drop,
 )
+from .dynamics import class_changes as class_changes
+from .dynamics import dataset_map as dataset_map
 from .landscape import cobweb as cobweb
 from .landscape import k_landscape as k_landscape
 from .live import Live as Live
+from .moves import single_moves as single_moves
 from .paper import save as save
 from .pictures import (
     images as images,

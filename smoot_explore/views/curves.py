@@ -24,6 +24,7 @@ _SEED, _RUN = "seed", "run"  # dimensions of curves put together: bands, and lin
 _TOLERANCES = np.linspace(0, 0.3, 31)
 _MASKED = Axis("masked_fraction", "masked share of the pixels", "%", (0, 100))
 _ACCURACY = Axis("accuracy", "test accuracy", "%", (0, 100))
+_LESS_RANDOM = Axis("accuracy", "accuracy less that of a random order", "points")
 _SHARE = Axis("share", "class II", "% of the images", (0, None))
 _Places = tuple[Any, Any]
 _NOTHING: _Places = ([], [])
@@ -59,12 +60,12 @@ def _together(curves: xr.Dataset | Mapping[str, xr.Dataset | Sequence[xr.Dataset
     told = f"{protocol(together.assign_attrs(everything[0].attrs))}, n = {n_images} test images"
     if int(together.seeds.max()) > 1:
         told += f", mean ± standard deviation of {_from_to(together.seeds.values.tolist())} seeds"
-    return together.assign_attrs(told=told)
+    return together.assign_attrs(told=told, less=everything[0].attrs.get("less", ""))
 
 
 def _check_same_protocol(curves: Sequence[xr.Dataset]) -> None:
     """Raise ``ValueError`` when curves that were measured otherwise would be drawn as if they were not."""
-    for name in ("ranking", "order", "fill", "attribution"):
+    for name in ("ranking", "order", "fill", "attribution", "less"):
         values = {
             str(one.coords[name].item() if name in one.coords else one.attrs.get(name))
             for one in curves
@@ -113,10 +114,10 @@ def accuracy_drop(
     Parameters
     ----------
     curves
-        From `masking_curves`; or those of several runs by name, of which a training method's takes its colour. Curves
-        of several seeds, in a list or along a dimension ``seed``, give their mean with a band of one standard
-        deviation. Along a dimension ``run`` each has a line; fills, attributions and any other dimension
-        become sliders.
+        From `masking_curves`, or `less_random` of them; or those of several runs by name, of which a training method's
+        takes its colour. Curves of several seeds, in a list or along a dimension ``seed``, give their mean with a band
+        of one standard deviation. Along a dimension ``run`` each has a line; fills, attributions and any other
+        dimension become sliders.
     label
         Said above, before the protocol.
     title
@@ -154,7 +155,8 @@ def accuracy_drop(
     if every_role:
         lines = _with_every_role(lines)
     title = title or wrapped(f"{label}: {measured.attrs['told']}")
-    return Sketch("Accuracy drop", title, _MASKED, _ACCURACY, (*bands, *lines))
+    y = _LESS_RANDOM if measured.attrs.get("less") else _ACCURACY
+    return Sketch("Accuracy drop", title, _MASKED, y, (*bands, *lines))
 
 
 def no_drop(title: str) -> Sketch:

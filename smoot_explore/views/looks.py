@@ -17,7 +17,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import numpy as np
-from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text
 from holoviews.core.options import Options, Store
 
 from smoot_explore.views.palette import (
@@ -97,6 +97,13 @@ ROLES: dict[str, Role] = {
     "Marker": Role(SERIES[0], size=10),
     "Selected": Role(NEUTRAL, 2, "dashed", size=8, ring=True, hover=False, brush="box_select"),
     "Picked": Role(SELECTED, 2.5, size=15, ring=True, hover=False),
+    "Framed": Role(SELECTED, 3.5, hover=False),
+    "Never right": Role(SHADES[4]),
+    "Seldom right": Role(SHADES[3]),
+    "Mostly right": Role(SHADES[1]),
+    "Always right": Role(SHADES[0]),
+    "Rose": Role(SERIES[0], opacity=0.75),
+    "Fell": Role(SERIES[1], opacity=0.75),
     "Start": Role(SELECTED, size=8, hover=False),
     "Reference": Role(NEUTRAL, 1.5, "dashed"),
     **{f"Faded {age}": Role(NEUTRAL, 1.5, opacity=0.8 / age, hover=False) for age in (1, 2, 3)},
@@ -108,7 +115,9 @@ ROLES |= {f"{name} band": role._replace(opacity=0.2, hover=False) for name, role
 SIZES: dict[str, tuple[float, float]] = {
     "Accuracy drop": (5.2, 3.5), "Probe": (5.2, 3.5), "Masking curve": (5.2, 3.2), "Masking curves": (4.4, 3.5),
     "Class share": (5.4, 3.2), "Losses": (4.4, 3), "Accuracies": (4.4, 3), "K trajectories": (5.6, 3.5),
-    "K of single images": (5.6, 3.5), "K histogram": (4, 3.2), "Class scatter": (4.6, 3.8),
+    "K of single images": (5.6, 3.5), "K moves": (5.6, 3.5), "Dataset map": (4.6, 3.8),
+    "Class changes": (4.4, 3),
+    "Class board": (5.2, 3.5), "K histogram": (4, 3.2), "Class scatter": (4.6, 3.8),
     "Class means": (4.6, 3.5), "Class peaks": (4.6, 3.2), "Probabilities": (4.4, 3.4), "Landscape": (4.6, 3.4),
     "Cobweb": (4, 3.8), "Amounts": (6.4, 3.2),
     "Sweep curves": (5.2, 3.5), "Parallel coordinates": (6.4, 3.6),
@@ -253,8 +262,19 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
         legend.padding = legend.margin = 2
         legend.styles = {"font-size": "12px"}
     show_legend_of_what_is_drawn(figure)
+    _write_as_the_title(figure, plot)
     if element.group == PICTURES:
         square_cells(figure, *_cells(element))
+
+
+def _write_as_the_title(figure: Any, plot: Any) -> None:
+    """Have labels in a picture take the colour of its title, which the page's theme sets: no one grey reads well on
+    both. Those in cells with a colour of their own stay."""
+    for part in plot.subplots.values():
+        glyph = part.handles.get("glyph")
+        if isinstance(glyph, Text) and part.current_frame.group != "Cell value":
+            copy = CustomJS(args={"glyph": glyph}, code="glyph.text_color = cb_obj.text_color")
+            figure.title.js_on_change("text_color", copy)
 
 
 def show_legend_of_what_is_drawn(figure: Any) -> None:

@@ -117,11 +117,17 @@ def single_k(
     names: Sequence[str] | None = None,
     changes: Sequence[tuple[float, Change]] = (),
     epochs: float | None = None,
+    framed: int | None = None,
     label: str = "k of the watched images",
 ) -> Sketch:
-    """k ``(epoch, image)`` of a few images, a line each, coloured by their class; ``names`` are told by the pointer."""
+    """k ``(epoch, image)`` of a few images, a line each, coloured by their class; ``names`` are told by the pointer.
+
+    ``framed`` is the place of one that stands out among them.
+    """
     top = float(np.nanmax(k.values, initial=1.0))
-    layers = (*_class_lines(k, classes, names), *flags(changes, top))
+    there = framed is not None and framed < k.sizes["image"]
+    one = _lines("Framed", k.isel(image=[framed]) if there else None, "the framed image", None)
+    layers = (*_class_lines(k, classes, names), one, *flags(changes, top))
     return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _k_axis(k), layers)
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from smoot_explore import views
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, names
+from smoot_explore.core.classes import less_random
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
 from smoot_explore.errors import reason
@@ -24,6 +25,7 @@ from smoot_explore.views.pictures import SCALES
 from smoot_explore.views.sketch import Sketch
 
 N_COMPARED_IMAGES = 8
+RANDOM = "random"  # the attribution method that knows nothing
 
 
 class Maps(dict[str, np.ndarray]):
@@ -56,6 +58,18 @@ class CompareState(param.Parameterized):
         doc="One scale for all maps lets them be compared. One for each map hides how strong each is.",
     )
 
+    less_random = param.Boolean(
+        default=False,
+        label="Less a random order",
+        doc="An AUC has two parts: how well the model bears any pixels missing, and what the ranking adds. This leaves "
+        "the second: the accuracy less that with pixels masked in a random order. Below 0: better than chance.",
+    )
+    seeds_together = param.Boolean(
+        default=False,
+        label="Seeds as bands",
+        doc="Runs that differ in their seed alone as one line, their mean, with a band of one standard deviation.",
+    )
+
     def __init__(self) -> None:
         super().__init__()
         for name in ("fill", "attribution"):
@@ -65,13 +79,23 @@ class CompareState(param.Parameterized):
     @property
     def protocol(self) -> str:
         """The chosen protocol in words."""
-        return f"{in_words(self.fill)} fill, {in_words(self.attribution)} (signed), highest first"
+        less = ", less a random order" if self.less_random else ""
+        return f"{in_words(self.fill)} fill, {in_words(self.attribution)} (signed), highest first{less}"
 
     @property
     def missing(self) -> list[OpenedRun]:
         """Runs whose curves under the chosen protocol are not measured yet."""
-        key = (self.fill, self.attribution)
-        return [s for s in self.opened_runs if s.curves(*key) is None and not s.problem(key)]
+        return list({id(opened): opened for opened, _, _ in self.lacking}.values())
+
+    @property
+    def lacking(self) -> list[tuple[OpenedRun, str, str]]:
+        """What is still to be measured: run, fill and attribution method."""
+        return [
+            (opened, self.fill, attribution)
+            for attribution in dict.fromkeys([self.attribution, *([RANDOM] if self.less_random else [])])
+            for opened in self.opened_runs
+            if opened.curves(self.fill, attribution) is None and not opened.problem((self.fill, attribution))
+        ]
 
     def problems(self) -> dict[str, str]:
         """Why runs, by label, cannot be measured under the chosen protocol."""
@@ -80,8 +104,31 @@ class CompareState(param.Parameterized):
 
     def curves(self) -> dict[str, xr.Dataset]:
         """Masking curves by the run's label, of the runs where they are measured."""
-        found = {s.label: s.curves(self.fill, self.attribution) for s in self.opened_runs}
+        found = {s.label: self._curves(s, self.fill) for s in self.opened_runs}
         return {label: curves for label, curves in found.items() if curves is not None}
+
+    def _curves(self, opened: OpenedRun, fill: str) -> xr.Dataset | None:
+        """Those of a run, less a random order where that is asked for; None where they are not measured."""
+        curves = opened.curves(fill, self.attribution)
+        if curves is None or not self.less_random:
+            return curves
+        random = opened.curves(fill, RANDOM)
+        return None if random is None else less_random(curves, random)
+
+    def lines(self) -> dict[str, list[xr.Dataset]]:
+        """The curves of each line of the picture, by its name: those of several seeds together where that is asked."""
+        curves, groups = self.curves(), dict[str, list[str]]()
+        for opened in self.opened_runs:
+            if opened.label in curves:
+                start = {name: value for name, value in opened.run.start_config.items() if name != "seed"}
+                told = opened.run.description
+                same = repr((start, told["data"].get("fingerprint"), told["model"], opened.run.epochs))
+                groups.setdefault(same if self.seeds_together else opened.label, []).append(opened.label)
+        found = dict[str, list[xr.Dataset]]()
+        for labels in groups.values():
+            name = labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
+            found[name] = [curves[label] for label in labels]
+        return found
 
     def roles(self) -> dict[str, str]:
         """What each run is drawn as, by its label."""
@@ -89,13 +136,12 @@ class CompareState(param.Parameterized):
 
     def drops(self, title: str) -> Sketch:
         """The accuracy drops of the runs where they are measured."""
-        curves = self.curves()
-        if not curves:
+        lines = self.lines()
+        if not lines:
             return no_drop(title)
-        roles = self.roles()
-        return views.accuracy_drop.sketch(
-            curves, title=title, roles={label: roles[label] for label in curves}, every_role=True
-        )
+        known = self.roles()
+        roles = {name: known[name if name in known else name.rpartition(" and ")[0]] for name in lines}
+        return views.accuracy_drop.sketch(lines, title=title, roles=roles, every_role=True)
 
     def results(self) -> xr.Dataset:
         """The paper's table, from `compare_measured`: an AUC for each fill measured for the attribution method."""
@@ -127,9 +173,10 @@ class CompareState(param.Parameterized):
         seeds = sorted({s.run.start_config["seed"] for s in self.opened_runs})
         told = f"Seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
         unit = counted_in((s.label, s.run.start_config["patch"]) for s in self.opened_runs)
+        less = ", less that of a random order" if self.less_random else ""
         images = augmented((s.label, s.run.augment) for s in self.opened_runs)
         return (
-            f"k in {unit}. AUC: area under the accuracy drop in per cent, lower is steeper "
+            f"k in {unit}. AUC: area under the accuracy drop in per cent{less}, lower is steeper "
             f"({in_words(self.attribution)}, signed, highest first). "
             "It depends on fill, attribution and ranking: compare within a column only. "
             f"{told}, one training each: a difference of a point may be chance. Class II: black fill, tolerance 0.01."
@@ -155,7 +202,10 @@ class CompareState(param.Parameterized):
     def snapshot(self) -> CompareState:
         """The same choices in a state of their own, to compute with while the page goes on."""
         same = CompareState()
-        same.param.update(fill=self.fill, attribution=self.attribution, scale=self.scale)
+        same.param.update(
+            fill=self.fill, attribution=self.attribution, scale=self.scale, less_random=self.less_random,
+            seeds_together=self.seeds_together,
+        )  # fmt: skip
         same.opened_runs = list(self.opened_runs)
         return same
 
@@ -191,7 +241,7 @@ class CompareState(param.Parameterized):
 
     def _measured(self, opened: OpenedRun) -> list[xr.Dataset]:
         """All curves of the run under the chosen attribution method, black fill first."""
-        found = {fill: opened.curves(fill, self.attribution) for fill in opened.fills(self.attribution)}
+        found = {fill: self._curves(opened, fill) for fill in opened.fills(self.attribution)}
         fills = sorted(found, key=lambda fill: (fill != "black", _place(fill)))
         return [curves for fill in fills if (curves := found[fill]) is not None]
 

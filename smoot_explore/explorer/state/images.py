@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import param
 import xarray as xr
@@ -10,7 +12,23 @@ from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, names
 from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.state.dynamics import DynamicsState
 from smoot_explore.views.palette import in_words
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """How many of ``n`` test images are of class II, with what the number depends on."""
+
+    second: int
+    n: int
+    late: float  # per cent of those of class II that peak after half of the pixels; NaN of none
+    protocol: str
+
+    @property
+    def percent(self) -> float:
+        """The share of class II; NaN of no images."""
+        return 100 * self.second / self.n if self.n else float("nan")
 
 
 class ImagesState(param.Parameterized):
@@ -42,6 +60,11 @@ class ImagesState(param.Parameterized):
         label="Picked image",
         doc="Position of the picked image in the test images. Or click a point or a picture.",
     )
+    over_epochs = param.Boolean(
+        default=False,
+        label="Over epochs",
+        doc="How training went for each training image: mean and spread of its probability over the epochs.",
+    )
     selected = param.List(default=[], item_type=int, doc="Positions of the images in the box.")
 
     def __init__(self) -> None:
@@ -49,6 +72,7 @@ class ImagesState(param.Parameterized):
         for name in ("fill", "attribution"):
             self.param[name].objects = list(names(name))
         self.opened: OpenedRun | None = None
+        self.dynamics = DynamicsState()
 
     def show(self, opened: OpenedRun) -> None:
         """Judge the test images of another run."""
@@ -89,24 +113,18 @@ class ImagesState(param.Parameterized):
         second = np.flatnonzero(image_class(curves, self.tolerance).values == "II")
         return second[np.argsort(-rise[second], kind="stable")]
 
-    def headline(self) -> str:
-        """The share of class II with its protocol, as Markdown."""
+    def share(self) -> ClassShare | None:
+        """The share of class II and its protocol; None where the curves are not measured yet."""
         curves = self.curves
         if curves is None or self.opened is None:
-            return ""
-        classes = image_class(curves, self.tolerance).values
-        n, second = len(classes), int((classes == "II").sum())
-        peaks = peak_fraction(curves, self.tolerance).values[classes == "II"]
-        late = (
-            f", and {100 * (peaks > 0.5).mean():.0f} % of these peak after half of the pixels"
-            if second
-            else ""
-        )
-        return (
-            f"**{100 * second / n:.1f} % class II** ({second:,} of {n:,} test images{late}). "
-            f"Measured with {in_words(self.attribution)}, signed, highest first, {in_words(self.fill)} fill, "
-            f"tolerance {self.tolerance:g}. The paper reports 16 % for CIFAR-10 and does not name its fill or ranking."
-        )
+            return None
+        second = image_class(curves, self.tolerance).values == "II"
+        peaks = peak_fraction(curves, self.tolerance).values[second]
+        return ClassShare(
+            int(second.sum()), len(second), 100 * float((peaks > 0.5).mean()) if len(peaks) else float("nan"),
+            f"{in_words(self.attribution)}, signed, highest first, {in_words(self.fill)} fill, tolerance "
+            f"{self.tolerance:g}",
+        )  # fmt: skip
 
     def describe_picked(self) -> str:
         """The picked image and its verdict, as Markdown."""

@@ -24,7 +24,7 @@ from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.runs.run import Run
 
-TABS = ("train", "image", "images", "what-if", "compare")
+TABS = ("train", "image", "images", "what-if", "compare", "class")
 
 
 class SessionState(param.Parameterized):
@@ -122,8 +122,8 @@ class SessionState(param.Parameterized):
             lacking = image.opened, *FILTER_PROTOCOL
         elif tab == "images" and images.opened is not None and images.lacks_curves:
             lacking = images.opened, images.fill, images.attribution
-        elif tab == "compare" and compare.missing:
-            lacking = compare.missing[0], compare.fill, compare.attribution
+        elif tab == "compare" and compare.lacking:
+            lacking = compare.lacking[0]
         if lacking is None:
             return None
         opened, fill, attribution = lacking
@@ -206,12 +206,15 @@ class SessionState(param.Parameterized):
             "curves_attribution": (images, "attribution"),
             "tolerance": (images, "tolerance"),
             "picked": (images, "picked"),
+            "over_epochs": (images, "over_epochs"),
             **{f"whatif_{name}": (whatif.config, name) for name in WHATIF_SETTINGS},
             "whatif_epochs": (whatif, "epochs"),
             "whatif_image": (whatif, "picked"),
             "compare_fill": (self.compare, "fill"),
             "compare_attribution": (self.compare, "attribution"),
             "scale": (self.compare, "scale"),
+            "less_random": (self.compare, "less_random"),
+            "seeds_together": (self.compare, "seeds_together"),
             "sweep": (self.sweep, "chosen"),
             "quantity": (self.sweep, "quantity"),
         }

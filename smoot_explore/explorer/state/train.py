@@ -32,9 +32,9 @@ from smoot_explore.engine.training_work import Ready, StepReport
 from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.watching import N_JUDGED, N_WATCHED, WATCH, WatchReport, choose, classes_of, look
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
-from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun, check_weights
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.move import KMove, k_move
 from smoot_explore.runs.run import Run, bundled_reference, open_run
 from smoot_explore.views.flags import marked
 
@@ -387,29 +387,42 @@ class TrainState(param.Parameterized):
         classes = classes_of(model, train[positions])
         return look(model, train, positions, k, self.step, self.started, classes)
 
-    def explain(self) -> str:
-        """Why the k of the chosen watched image moves as it does, in words and numbers."""
+    def move(self) -> KMove | None:
+        """How the k of the framed image would move at its next visit, with the sliders as they are; None of none."""
+        if self.seen is None or self.data is None:
+            return None
+        column, position = self.framed, self.framed_position
+        classes = self.seen.classes
+        return k_move(
+            self.framed_name, int(self.data.train.labels[position]),
+            None if classes is None else str(classes[column]), float(self.seen.k[column]), self.seen.effect, column,
+            list(self.data.class_names), self.started, self.config, self.most_k, len(self.history.scores) + 1,
+        )  # fmt: skip
+
+    @property
+    def framed(self) -> int:
+        """Place of the framed image among the watched ones, from 0."""
+        return self.explained - 1 if self.seen is None else min(self.explained, len(self.seen.positions)) - 1
+
+    @property
+    def framed_position(self) -> int:
+        """Its place among the training images; 0 while none is watched."""
+        return 0 if self.seen is None else int(self.seen.positions[self.framed])
+
+    @property
+    def framed_name(self) -> str:
+        """What people call it; empty while none is watched."""
         if self.seen is None or self.data is None:
             return ""
-        column = min(self.explained, len(self.seen.positions)) - 1
-        position = int(self.seen.positions[column])
-        label = escaped(self.data.class_names[int(self.data.train.labels[position])])
-        change = (
-            float(self.seen.effect.label_change[column]),
-            float(self.seen.effect.runners_up_change[column]),
-        )
-        image_class = None if self.seen.classes is None else str(self.seen.classes[column])
-        return explanation(
-            f"Training image {int(self.data.train.image_ids[position])} ({label})",
-            label,
-            image_class,
-            float(self.seen.k[column]),
-            change,
-            self.config,
-            self.most_k,
-            self.started.method,
-            self.unit,
-        )
+        train, position = self.data.train, self.framed_position
+        return f"Training image {int(train.image_ids[position])} ({self.data.class_names[int(train.labels[position])]})"
+
+    @property
+    def moved_run(self) -> Run | None:
+        """The run whose record tells how k has moved so far; None before the first epoch."""
+        if self.preview is not None:
+            return self.preview.run
+        return self.run if self.history.scores else None
 
     def _source(self) -> tuple[str, int | None]:
         if self.data_name == OWN_FOLDER:
@@ -446,63 +459,3 @@ def _delete(folder: Path, training: Training) -> None:
     while not training.ended and time.monotonic() < end:
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def explanation(
-    image: str,
-    label: str,
-    image_class: str | None,
-    k: float,
-    change: tuple[float, float],
-    config: TrainingConfig,
-    n_pixels: int,
-    method: str,
-    unit: str = "pixels",
-) -> str:
-    """Why k moves: equations (3) and (4) with this image's numbers, as Markdown.
-
-    Parameters
-    ----------
-    change
-        Δ₁ and Δ₂..ₙ.
-    config
-        For α, β and the bounds.
-    n_pixels, unit
-        What k counts up to, and what it counts: pixels or patches.
-    """
-    verdict = {
-        "I": "**class I** (masking its strongest pixels only lowers its probability)",
-        "II": "**class II** (masking some of its strongest pixels raises its probability)",
-    }.get(image_class or "", "not judged yet")
-    head = f"{image}, {verdict}."
-    if method == "traditional":
-        return f"{head} Traditional training masks nothing: there is no k to move."
-    first, others = change
-    one, rest = "Δ<sub>1</sub>", "Δ<sub>2…n</sub>"
-    what = (
-        f"Without its {k:.0f} least important {unit} the probability of {label} changes by {one} = {_signed(first)}, "
-        f"that of the runners-up by {rest} = {_signed(others)}."
-    )
-    if method == "sgt":
-        return f"{head} {what} SGT keeps the same k for all images."
-    delta = config.beta * first + (1 - config.beta) * others
-    step = config.alpha * delta
-    lower, upper = sorted((config.k_min * n_pixels, config.k_max * n_pixels))
-    if abs(step) < 0.005:
-        end = "so k stays."
-    elif step > 0:
-        end = "so **more is masked** next time."
-    else:
-        end = "so **less is masked** next time."
-    if not lower <= k + step <= upper:
-        end += f" Its bounds ({lower:.0f} to {upper:.0f} {unit}) hold it."
-    return (
-        f"{head} {what} Δ = β·{one} + (1−β)·{rest} = {config.beta:.2f}·({_signed(first)}) + "
-        f"{1 - config.beta:.2f}·({_signed(others)}) = **{_signed(delta)}**, and k moves by α·Δ = {config.alpha:g} × "
-        f"({_signed(delta)}) = **{_signed(step, 2)} {unit}** a visit, {end}"
-    )
-
-
-def _signed(value: float, digits: int = 3) -> str:
-    """A number with its sign, the minus as long as the plus."""
-    return f"{value:+.{digits}f}".replace("-", "−")

@@ -59,7 +59,10 @@ class CompareTab:
             sweeps.panel,
             chooser,
             pn.Row(
-                *(control(state, n) for n in ("fill", "attribution", "scale")),
+                *(
+                    control(state, n)
+                    for n in ("fill", "attribution", "scale", "less_random", "seeds_together")
+                ),
                 sizing_mode="stretch_width",
                 margin=(6, 0, 0, 0),
             ),
@@ -71,7 +74,8 @@ class CompareTab:
             self.maps.pane,
             sizing_mode="stretch_width",
         )
-        state.param.watch(self._protocol_chosen, ["fill", "attribution"])
+        state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
+        state.param.watch(lambda *e: self.refresh(), "seeds_together")
         state.param.watch(lambda *e: self._ask(), "scale")
 
     def refresh(self) -> None:

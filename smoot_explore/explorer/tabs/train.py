@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+import xarray as xr
 from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.engine.background import QUICK
+from smoot_explore.core.moves import k_moves
+from smoot_explore.engine.background import FILES, QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.watching import N_WATCHED, WatchReport
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, text
+from smoot_explore.explorer.equation import equation_html
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.past import past_of_k
 from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.runs.run import Run, open_run
 from smoot_explore.views.flags import change_text
 from smoot_explore.views.live import Kept, Live
 from smoot_explore.views.palette import METHOD_NAMES
@@ -27,6 +33,9 @@ from smoot_explore.views.pixels import saliency_limit
 from smoot_explore.views.sketch import Sketch
 
 HEIGHT = 270  # of the plots
+_NO_MOVES = xr.Dataset(
+    {name: ("epoch", np.empty(0)) for name in ("before", "k", "step", "delta")}, {"epoch": np.empty(0, int)}
+)
 
 
 class TrainTab:
@@ -41,6 +50,10 @@ class TrainTab:
     ) -> None:
         self.state, self._open_image, self._complain = state, open_image, complain
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
+        self._looking_back = Coalescer(_moves_of, self._show_past, FILES, schedule)
+        self._past: tuple = ()  # what is asked for, or shown
+        self.moves = Live(views.single_moves.sketch(_NO_MOVES), "k-moves", height=HEIGHT)
+        self.past = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
         self._limit = 0.0  # where the saliency's colours end
         self._limited: WatchReport | None = None  # the look that it was set at
         self._kept = Kept()
@@ -49,7 +62,7 @@ class TrainTab:
             sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
         )
         self.pictures = {name: Live(sketch, name, height=HEIGHT) for name, sketch in sketches.items()}
-        self.explanation = small_text(margin=(0, 10))
+        self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
         self.moved = small_text(margin=(0, 10))
         self.headline = text(margin=(6, 10, 0, 10))
         self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
@@ -77,6 +90,7 @@ class TrainTab:
             self._row("accuracy-drop-while-training", "k-range", "k-watched"),
             self.moved,
             pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
+            pn.Row(self.moves.pane, self.past, sizing_mode="stretch_width"),
             self._row("losses", "accuracies", "k-now"),
             sizing_mode="stretch_width",
         )
@@ -98,6 +112,7 @@ class TrainTab:
         for name, sketch in sketches.items():
             self.pictures[name].show(sketch)
         self._show_explanation()
+        self._look_back()
         self.headline.object = self._headline()
         flags = state.flags
         moved = [
@@ -132,6 +147,7 @@ class TrainTab:
             "k-watched": views.single_k.sketch(
                 watched, ["?"] * watched.sizes["image"] if classes is None else classes,
                 names=self._watched_names() if watched.size else None, changes=flags, epochs=epochs,
+                framed=state.framed,
             ),
             "losses": views.losses.sketch(history.steps(), flags, epochs),
             "accuracies": self._kept(
@@ -185,10 +201,37 @@ class TrainTab:
 
     def _explain_another(self, *events: Any) -> None:
         self.strip.show(self._strip())
+        self.pictures["k-watched"].show(self._sketches()["k-watched"])
         self._show_explanation()
+        self._look_back()
 
     def _show_explanation(self) -> None:
-        self.explanation.object = self.state.explain()
+        card = equation_html(self.state.move())
+        if self.explanation.object != card:
+            self.explanation.object = card
+
+    def _look_back(self) -> None:
+        """Tell why the framed image's k has moved so far; its record is read beside the page."""
+        state, run = self.state, self.state.moved_run
+        asked = (run, state.framed_position, len(state.history.scores))
+        if state.seen is None or run is None:
+            self._past, self.past.object = (), ""
+            self.moves.show(views.single_moves.sketch(_NO_MOVES))
+        elif asked != self._past:
+            self._past = asked
+            self._looking_back.ask(run, state.framed_position, state.framed_name)
+
+    def _show_past(self, answer: tuple[str, xr.Dataset] | BaseException) -> None:
+        if isinstance(answer, BaseException):
+            self._complain(f"How k has moved cannot be told: {reason(answer)}")
+            return
+        image, moves = answer
+        if not self._past:  # meanwhile it was begun anew
+            return
+        self.past.object = past_of_k(moves, image)
+        self.moves.show(
+            views.single_moves.sketch(moves, label=f"What moved k of {image[:1].lower()}{image[1:]}")
+        )
 
     def _headline(self) -> str:
         state = self.state
@@ -227,7 +270,11 @@ class TrainTab:
     def _open(self, *events: Any) -> None:
         seen = self.state.seen
         if seen is not None:
-            self._open_image(int(seen.positions[min(self.state.explained, len(seen.positions)) - 1]))
+            self._open_image(self.state.framed_position)
+
+
+def _moves_of(run: Run, position: int, image: str) -> tuple[str, xr.Dataset]:
+    return image, k_moves(open_run(run.path).record(), position)
 
 
 def describe(config: TrainingConfig) -> str:

@@ -1,0 +1,112 @@
+"""What the pages of one server tell each other: the trainings of a class."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from smoot_explore.core.config import TrainingConfig
+from smoot_explore.explorer.state.train import TrainState
+
+MOST_PAGES = 200  # told of at a time; further ones are not
+GONE_SECONDS = 30  # after which a page that tells nothing is gone
+LONGEST_NAME = 30  # characters
+_MOST_POINTS = 30  # of the small pictures
+_BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of k
+
+
+class Told(NamedTuple):
+    """What a page tells of its training. Nobody's name but one that was typed."""
+
+    name: str
+    status: str
+    place: int  # in the queue, from 1; 0 when it does not wait
+    data: str
+    settings: dict[str, float | int | str]  # those of `class_settings` and the method
+    epoch: int
+    epochs: int
+    accuracies: tuple[float, ...]  # after each epoch, in per cent, thinned
+    auc: float  # of the newest accuracy drop, in per cent; NaN without one
+    k_median: float  # NaN for traditional training
+    k_bands: np.ndarray  # (quantile, epoch): 5, 25, 50, 75 and 95 % of the images, as shares of the image
+
+    @property
+    def accuracy(self) -> float:
+        """After the last epoch, in per cent; NaN before the first."""
+        return self.accuracies[-1] if self.accuracies else float("nan")
+
+
+def class_settings() -> dict[str, str]:
+    """The settings over which trainings are compared, by their labels: numbers that a visitor moves."""
+    names = ("alpha", "beta", "kl_weight", "learning_rate", "k_init", "k_min", "k_max", "epochs", "seed")
+    return {TrainingConfig.param[name].label: name for name in names}
+
+
+def told_of(train: TrainState, name: str = "") -> Told | None:
+    """What a page tells of its training; None while it has none."""
+    if train.training is None:
+        return None
+    history, started = train.history, train.started
+    live = train.config if train.busy else started
+    settings: dict[str, float | int | str] = {n: getattr(started, n) for n in class_settings().values()}
+    settings |= {
+        n: getattr(live, n) for n in ("alpha", "beta", "kl_weight", "learning_rate", "k_min", "k_max")
+    }
+    bands, k_median = np.empty((len(_BANDS), 0)), float("nan")
+    if history.guided and train.most_k:
+        k = history.k_quantiles()
+        k_median = float(k.sel(quantile=0.5)[-1])
+        bands = _thinned(k.sel(quantile=list(_BANDS)).values / train.most_k)
+    return Told(
+        name[:LONGEST_NAME], train.status, train.place, str(train.data_name), settings | {"method": started.method},
+        len(history.scores), started.epochs,
+        tuple(_thinned(np.array([[score.test_accuracy for score in history.scores]]))[0].tolist()),
+        history.drops[-1].auc if history.drops else float("nan"), k_median, bands,
+    )  # fmt: skip
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    """At most so many columns, with the first and the last."""
+    n = values.shape[1]
+    return values if n <= _MOST_POINTS else values[:, np.linspace(0, n - 1, _MOST_POINTS).round().astype(int)]
+
+
+class ClassBoard:
+    """The trainings of the pages of one server. From any thread.
+
+    Parameters
+    ----------
+    clock
+        Seconds that only go on; for tests.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pages: dict[str, tuple[float, Told | None]] = {}  # in the order in which they came
+
+    def report(self, page: str, told: Told | None) -> None:
+        """What a page has to tell now; None of a page without a training."""
+        with self._lock:
+            self._forget()
+            if page in self._pages or len(self._pages) < MOST_PAGES:
+                self._pages[page] = self._clock(), told
+
+    def leave(self, page: str) -> None:
+        """A page is closed."""
+        with self._lock:
+            self._pages.pop(page, None)
+
+    def trainings(self) -> dict[str, Told]:
+        """What is told of each training, by its page; the oldest page first."""
+        with self._lock:
+            self._forget()
+            return {page: told for page, (_, told) in self._pages.items() if told is not None}
+
+    def _forget(self) -> None:
+        old = self._clock() - GONE_SECONDS
+        self._pages = {page: told for page, told in self._pages.items() if told[0] >= old}

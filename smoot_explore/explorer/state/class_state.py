@@ -1,0 +1,140 @@
+"""State of the Class tab: the trainings of all pages, and the kept ones as points over their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import param
+import xarray as xr
+
+from smoot_explore.explorer.state.class_board import (
+    LONGEST_NAME,
+    ClassBoard,
+    Told,
+    class_settings,
+    told_of,
+)
+from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.runs.checkpoint import RunError
+from smoot_explore.runs.run import Run
+from smoot_explore.views.class_board import QUANTITIES
+
+
+class ClassState(param.Parameterized):
+    """What one page sees of its class, and tells it."""
+
+    name_here = param.String(
+        default="",
+        label="Name of your training (for all to see)",
+        doc=f"Whoever uses this server reads it. At most {LONGEST_NAME} characters; empty for none.",
+    )
+    across = param.Selector(
+        default="beta", objects=class_settings(), label="Setting", doc="What the points lie over."
+    )
+    quantity = param.Selector(
+        default="test_accuracy",
+        objects={label: name for name, (label, _) in QUANTITIES.items()},
+        label="Quantity",
+        doc="How high the points lie.",
+    )
+
+    def __init__(self, board: ClassBoard, page: str, train: TrainState) -> None:
+        super().__init__()
+        self.board, self.page, self.train = board, page, train
+        self.kept: xr.Dataset = points_of([])
+        self._told: Told | None = None
+        self._of: list[Any] = []  # what it was told of
+
+    @property
+    def given_name(self) -> str:
+        """The name as others see it."""
+        return " ".join(self.name_here.split())[:LONGEST_NAME].rstrip()
+
+    def tell(self) -> None:
+        """Tell the class of this page's training; it is gathered anew when an epoch, an order or the name is new."""
+        train = self.train
+        of = [
+            train.training, train.status, train.place, len(train.history.scores), len(train.history.drops),
+            len(train.changes), self.given_name,
+        ]  # fmt: skip
+        if of != self._of:
+            self._of, self._told = of, told_of(train, self.given_name)
+        self.board.report(self.page, self._told)
+
+    def trainings(self) -> list[tuple[str, Told]]:
+        """What everybody is called and tells; one's own is "yours"."""
+        found = list[tuple[str, Told]]()
+        for i, (page, told) in enumerate(self.board.trainings().items(), start=1):
+            name = told.name or f"training {i}"
+            found.append((f"{name} (yours)" if page == self.page else name, told))
+        return found
+
+    def points(self) -> xr.Dataset:
+        """Kept runs and running trainings, one point each."""
+        trainings = [(name, told) for name, told in self.trainings() if told.accuracies]
+        rows = [
+            {"test_accuracy": told.accuracy, "drop_auc": told.auc, "k_median": told.k_median, **told.settings}
+            for _, told in trainings
+        ]
+        live = _table([name for name, _ in trainings], rows, live=True)
+        return xr.concat([self.kept, live], "run") if rows else self.kept
+
+
+def points_of(runs: Iterable[Run]) -> xr.Dataset:
+    """Settings and results of kept runs, along ``run``. Reads the disk: not for the event loop.
+
+    Runs without an epoch, adopted ones and damaged ones are left out.
+    """
+    labels, rows = list[str](), list[dict[str, Any]]()
+    for run in runs:
+        try:
+            row = _row(run)
+        except (RunError, OSError):
+            continue
+        if row is not None:
+            labels.append(run.name)
+            rows.append(row)
+    return _table(labels, rows, live=False)
+
+
+def _row(run: Run) -> dict[str, Any] | None:
+    if run.adopted or not run.epochs:
+        return None
+    last = run.journal["epochs"][-1]
+    auc = float("nan")
+    if run.has_accuracy_drop(run.epochs) and run.probe is not None:
+        drop = run.values("accuracy_drop")[-1]
+        at = np.asarray(run.probe["masked_fraction"], float)
+        auc = float(np.trapezoid(drop, at) / (at[-1] - at[0]))
+    start = run.start_config
+    median = float("nan")
+    if start["method"] != "traditional":  # runs of before December 2026 have it in their values alone
+        median = float(last["k_median"] if "k_median" in last else np.median(run.values("k")[-1]))
+    numbers = {"test_accuracy": float(last["test_accuracy"]), "drop_auc": auc, "k_median": median}
+    return numbers | {name: start[name] for name in (*class_settings().values(), "method")}
+
+
+_WITHOUT = {  # settings that do nothing in a method
+    "traditional": ("alpha", "beta", "kl_weight", "k_init", "k_min", "k_max"),
+    "sgt": ("alpha", "beta", "k_min", "k_max"),
+}
+
+
+def _table(labels: Sequence[str], rows: Sequence[dict[str, Any]], live: bool) -> xr.Dataset:
+    names = [*QUANTITIES, *class_settings().values()]
+    values = {
+        name: (
+            "run",
+            np.array(
+                [np.nan if name in _WITHOUT.get(row["method"], ()) else row[name] for row in rows], float
+            ),
+        )
+        for name in names
+    }
+    told = {
+        "method": ("run", np.array([row["method"] for row in rows], "U20")),
+        "live": ("run", np.full(len(rows), live)),
+    }
+    return xr.Dataset({**values, **told}, {"run": np.array(labels, "U80")})

@@ -1,0 +1,64 @@
+"""The Class tab: the trainings of all pages of this server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import panel as pn
+import xarray as xr
+
+from smoot_explore import views
+from smoot_explore.engine.background import FILES
+from smoot_explore.engine.coalesce import Coalescer
+from smoot_explore.explorer.class_table import class_table
+from smoot_explore.explorer.controls import control
+from smoot_explore.explorer.state.class_state import ClassState, points_of
+from smoot_explore.runs.run import Run
+from smoot_explore.views.live import Live
+from smoot_explore.views.sketch import Sketch
+
+
+class ClassTab:
+    """Draws the table and the scatter. ``runs`` gives the kept runs: another list when they are others."""
+
+    def __init__(
+        self,
+        state: ClassState,
+        runs: Callable[[], Sequence[Run]],
+        schedule: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.state, self._runs = state, runs
+        self._read: Sequence[Run] | None = None  # whose numbers are read, or being read
+        self._reading = Coalescer(points_of, self._show_kept, FILES, schedule)
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
+        self.scatter = Live(self._sketch(), "class-board", height=340, max_width=720)
+        self.panel = pn.Column(
+            control(state, "name_here", width=320, sizing_mode=None, max_length=30),
+            self.table,
+            pn.Row(*(control(state, n, width=260, sizing_mode=None) for n in ("across", "quantity"))),
+            self.scatter.pane,
+            sizing_mode="stretch_width",
+        )
+        state.param.watch(lambda *e: self._draw(), ["across", "quantity"])
+
+    def refresh(self) -> None:
+        """Draw what the class tells now."""
+        runs = self._runs()
+        if runs is not self._read:
+            self._read = runs
+            self._reading.ask(list(runs))
+        self._draw()
+
+    def _draw(self) -> None:
+        table = class_table(self.state.trainings())
+        if self.table.object != table:
+            self.table.object = table
+        self.scatter.show(self._sketch())
+
+    def _show_kept(self, answer: xr.Dataset | BaseException) -> None:
+        if not isinstance(answer, BaseException):
+            self.state.kept = answer
+            self._draw()
+
+    def _sketch(self) -> Sketch:
+        return views.class_board.sketch(self.state.points(), self.state.across, self.state.quantity)

@@ -1,0 +1,181 @@
+"""What the pages of one server tell each other of their trainings, and how a class sees it."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from smoot_explore import TrainingConfig, bundled_runs
+from smoot_explore.core.history import History
+from smoot_explore.core.records import EpochRecord
+from smoot_explore.explorer.class_table import class_table
+from smoot_explore.explorer.state import class_board
+from smoot_explore.explorer.state.class_board import ClassBoard, class_settings, told_of
+from smoot_explore.explorer.state.class_state import ClassState, points_of
+from smoot_explore.runs.run import Run
+from smoot_explore.views import class_board as scatter
+
+
+def epoch_record(epoch, k):
+    n = len(k)
+    return EpochRecord(
+        epoch, 10 * epoch, 1.0, 1.0, 0.1, 50.0, 60.0 + epoch, np.array(k), np.zeros(n), np.zeros(n), np.zeros(n, bool),
+        1.0, 10.0,
+    )  # fmt: skip
+
+
+def training(method="smoot", epochs=3, status="running", place=0, **settings):
+    """The state of a page that trains four images of 100 pixels."""
+    started, live = (
+        TrainingConfig(method=method, epochs=9),
+        TrainingConfig(method=method, epochs=9, **settings),
+    )
+    history = History(None if method == "traditional" else np.full(4, 50.0))
+    for epoch in range(1, epochs + 1):
+        history.add(epoch_record(epoch, [50.0 + epoch, 40, 60, 70]))
+        if method != "traditional":
+            history._point(epoch, 1.0, 0.1, history.k)
+    return SimpleNamespace(
+        training=object(), history=history, started=started, config=live, busy=status == "running", status=status,
+        place=place, data_name="shapes", most_k=100, changes=[],
+    )  # fmt: skip
+
+
+def test_a_page_tells_its_training_and_leaves_without_a_trace():
+    board = ClassBoard()
+    board.report("a", told_of(training(beta=0.5)))
+    board.report("b", None)
+    told = board.trainings()["a"]
+    assert list(board.trainings()) == ["a"]
+    assert (told.accuracy, told.epoch, told.epochs, told.k_median) == (63.0, 3, 9, 56.5)
+    assert (told.settings["beta"], told.settings["method"], told.name) == (0.5, "smoot", "")
+    np.testing.assert_allclose(told.k_bands[2], np.array([50, 55.5, 56, 56.5]) / 100)
+    board.leave("a")
+    board.leave("a")
+    assert board.trainings() == {}
+
+
+def test_a_finished_training_is_told_with_the_settings_it_had():
+    assert told_of(training(status="finished", beta=0.5)).settings["beta"] == TrainingConfig().beta
+    assert told_of(SimpleNamespace(training=None)) is None
+
+
+def test_traditional_training_has_no_k():
+    told = told_of(training("traditional"))
+    assert np.isnan(told.k_median)
+    assert told.k_bands.shape[1] == 0
+
+
+def test_pages_that_tell_nothing_any_more_are_gone_and_there_are_only_so_many(monkeypatch):
+    monkeypatch.setattr(class_board, "MOST_PAGES", 2)
+    now = [0.0]
+    board = ClassBoard(lambda: now[0])
+    told = told_of(training())
+    for page in ("a", "b", "c"):
+        board.report(page, told)
+    assert list(board.trainings()) == ["a", "b"]
+    now[0] = 20.0
+    board.report("b", told)
+    now[0] = 31.0
+    assert list(board.trainings()) == ["b"]
+    board.report("c", told)
+    assert list(board.trainings()) == ["b", "c"]
+
+
+def test_many_threads_may_tell_at_once():
+    board, told, errors = ClassBoard(), told_of(training()), []
+
+    def act(page):
+        try:
+            for _ in range(200):
+                board.report(page, told)
+                board.trainings()
+                board.leave(page)
+            board.report(page, told)
+        except RuntimeError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=act, args=[str(i)]) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert set(board.trainings()) == {"0", "1", "2", "3"}
+
+
+def test_the_table_has_no_names_but_those_that_were_typed_and_these_are_escaped():
+    board = ClassBoard()
+    states = {page: ClassState(board, page, training(place=i)) for i, page in enumerate("abc")}
+    states["b"].name_here = "  <b>Ada\n& Bob</b> of the third row, left "
+    for state in states.values():
+        state.tell()
+    names = [name for name, _ in states["a"].trainings()]
+    assert names == ["training 1 (yours)", "<b>Ada & Bob</b> of the third", "training 3"]
+    assert all(len(name) <= class_board.LONGEST_NAME for name in names[1:])
+    table = class_table(states["a"].trainings())
+    assert "&lt;b&gt;Ada &amp; Bob&lt;/b&gt;" in table
+    assert "<b>" not in table
+    assert "waits, place 2" in table
+    assert "running, epoch 3 of 9" in table
+    assert table.count("<svg") == 6
+    assert 'aria-label="median of k, from 50 to 56 per cent of the image"' in table
+    assert "No page of this server has a training yet" in class_table([])
+
+
+def test_what_is_told_is_gathered_anew_only_when_there_is_something_new(monkeypatch):
+    gathered = []
+    monkeypatch.setattr(
+        "smoot_explore.explorer.state.class_state.told_of",
+        lambda train, name: gathered.append(name) or told_of(train, name),
+    )
+    board, train = ClassBoard(), training()
+    state = ClassState(board, "a", train)
+    for _ in range(3):
+        state.tell()
+    assert len(gathered) == 1
+    train.history.add(epoch_record(4, [50.0] * 4))
+    state.tell()
+    assert len(gathered) == 2
+    assert board.trainings()["a"].epoch == 4
+
+
+def test_kept_runs_are_points_over_the_settings_that_count_for_them():
+    runs = bundled_runs()
+    points = points_of(runs)
+    assert points.run.values.tolist() == [run.name for run in runs]
+    for i, run in enumerate(runs):
+        record = run.record()
+        assert float(points.test_accuracy[i]) == pytest.approx(float(record.test_accuracy[-1]))
+        if run.start_config["method"] == "smoot":
+            assert float(points.k_median[i]) == pytest.approx(float(np.median(record.k.values[-1])))
+            assert float(points.beta[i]) == run.start_config["beta"]
+        else:
+            assert np.isnan(points.beta[i])
+    assert set(class_settings().values()) <= set(points.data_vars)
+    assert points_of([]).sizes["run"] == 0
+
+
+def test_running_trainings_are_points_with_a_ring(tmp_path):
+    board = ClassBoard()
+    state = ClassState(board, "a", training(beta=0.5))
+    state.kept = points_of(bundled_runs())
+    assert state.points().sizes["run"] == len(bundled_runs())
+    state.tell()
+    layers = {layer.role: layer for layer in scatter.sketch(state.points()).layers}
+    assert layers["Selected"].numbers[0].tolist() == [0.5]
+    assert layers["Selected"].numbers[1].tolist() == [63.0]
+    assert len(layers["SMOOT"].numbers[0]) == 2
+    assert "training 1 (yours)" in layers["SMOOT"].told["training"].tolist()
+
+
+class Damaged(Run):
+    def has_accuracy_drop(self, epoch):
+        raise OSError("gone")
+
+
+def test_a_damaged_run_is_left_out():
+    good = bundled_runs()[2]
+    damaged = Damaged(good.path, good.description, good.journal)
+    assert points_of([damaged, good]).run.values.tolist() == [good.name]
