@@ -8,7 +8,7 @@ import torch
 from waiting import until
 from workers import ThreadWorkers
 
-from smoot_explore import k_landscape, masking_curves, train
+from smoot_explore import k_landscape, masking_curves, open_run, train
 from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer import opened_runs
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -37,8 +37,19 @@ def make(data, linear, config, tmp_path):
 
 
 @pytest.fixture
-def opened(make):
-    return OpenedRun.open("given/1", "my run", make())
+def run(make):
+    return make()
+
+
+@pytest.fixture
+def opened(run):
+    return OpenedRun.open("given/1", "my run", run)
+
+
+@pytest.fixture
+def last(make, linear, tmp_path):
+    """A run that holds its last weights alone."""
+    return open_run(make("last").publish(tmp_path / "published").path, model=linear)
 
 
 @pytest.fixture
@@ -63,13 +74,13 @@ def weight_of(model):
 # The run at an epoch
 
 
-def test_each_epoch_has_the_weights_that_training_had_then(opened):
+def test_each_epoch_has_the_weights_that_training_had_then(opened, run):
     assert opened.epochs == [0, 1, 2, 3]
     for epoch in opened.epochs:
         at = opened.at(epoch)
         assert (at.epoch, at.model.training, at.key, at.label) == (epoch, False, "given/1", "my run")
         assert at.data is opened.data
-        assert torch.equal(weight_of(at.model), weight_of(opened.run.model_at(epoch)))
+        assert torch.equal(weight_of(at.model), weight_of(run.model_at(epoch)))
     assert opened.at(3) is opened
     assert opened.at(1).at(3) is opened
     assert opened.at(2).at(1) is opened.at(1)
@@ -86,8 +97,7 @@ def test_few_epochs_are_held_and_those_looked_at_last(opened, monkeypatch):
     assert [epoch for epoch in opened.epochs if opened.held(epoch)] == [0, 2, 3]
 
 
-def test_each_epoch_has_what_was_measured_of_it(opened, data):
-    run = opened.run
+def test_each_epoch_has_what_was_measured_of_it(run, data):
     for epoch in (1, 3):
         model = run.model_at(epoch).eval()
         run.save_curves(masking_curves(model, data.test[:10], 4, fill=["black", "mean"]), epoch=epoch)
@@ -133,8 +143,8 @@ def test_traditional_training_has_no_k(make):
 # The epoch as a choice
 
 
-def test_the_last_epoch_is_shown_by_default_and_others_may_be_chosen(visit, make):
-    session = visit(make())
+def test_the_last_epoch_is_shown_by_default_and_others_may_be_chosen(visit, run):
+    session = visit(run)
     session.show_run()
     assert (session.epoch, session.epochs, session.epoch_shown) == (None, [0, 1, 2, 3], 3)
     session.epoch_shown = 1
@@ -145,14 +155,14 @@ def test_the_last_epoch_is_shown_by_default_and_others_may_be_chosen(visit, make
     assert session.epoch is None  # and it will follow a training
 
 
-def test_a_run_that_holds_its_last_epoch_alone_has_one_choice(visit, make, tmp_path):
-    session = visit(make("last").publish(tmp_path / "published"))
+def test_a_run_that_holds_its_last_epoch_alone_has_one_choice(visit, last):
+    session = visit(last)
     session.show_run()
     assert session.epochs == [3]
 
 
-def test_the_images_tab_keeps_what_is_selected_from_epoch_to_epoch(visit, make):
-    session = visit(make())
+def test_the_images_tab_keeps_what_is_selected_from_epoch_to_epoch(visit, run):
+    session = visit(run)
     session.show_run()
     session.images.selected = [2, 3]
     session.epoch_shown = 1
@@ -164,8 +174,8 @@ def test_the_images_tab_keeps_what_is_selected_from_epoch_to_epoch(visit, make):
     assert session.images.selected == []
 
 
-def test_the_image_tab_shows_the_model_of_the_epoch_and_k_of_training_images(visit, make):
-    session = visit(make())
+def test_the_image_tab_shows_the_model_of_the_epoch_and_k_of_training_images(visit, run):
+    session = visit(run)
     opened = session.show_run()
     image = session.image
     assert image.view().k is None  # a test image has none
@@ -200,8 +210,8 @@ class Shown:
         self.epochs.append(self.session.image.opened.epoch)
 
 
-def test_choosing_an_epoch_shows_it(visit, make):
-    session = visit(make())
+def test_choosing_an_epoch_shows_it(visit, run):
+    session = visit(run)
     shown = Shown(session)
     session.epoch = 2  # the address says so
     shown.opening.open_run()
@@ -210,8 +220,8 @@ def test_choosing_an_epoch_shows_it(visit, make):
     assert (shown.epochs, shown.complaints) == ([2, 1, 3], [])
 
 
-def test_an_epoch_that_a_run_does_not_hold_is_told_of_and_the_last_is_shown(visit, make, tmp_path):
-    session = visit(make(), make("last").publish(tmp_path / "published"))
+def test_an_epoch_that_a_run_does_not_hold_is_told_of_and_the_last_is_shown(visit, run, last):
+    session = visit(run, last)
     shown = Shown(session)
     session.epoch = 2
     shown.opening.open_run()
@@ -224,8 +234,7 @@ def test_an_epoch_that_a_run_does_not_hold_is_told_of_and_the_last_is_shown(visi
     assert (session.epoch, session.epoch_shown, shown.epochs) == (None, 3, [2, 3])
 
 
-def test_weights_that_cannot_be_loaded_are_told_of_and_what_is_shown_stays(visit, make):
-    run = make()
+def test_weights_that_cannot_be_loaded_are_told_of_and_what_is_shown_stays(visit, run):
     session = visit(run)
     shown = Shown(session)
     shown.opening.open_run()
@@ -247,9 +256,9 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def film(visit, make, clock):
+def film(visit, run, clock):
     """A session that shows the Image tab at once, and what plays it."""
-    session = visit(make())
+    session = visit(run)
     session.tab = "image"
     session.param.watch(lambda event: session.show_run(), "epoch")
     session.show_run()

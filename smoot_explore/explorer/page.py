@@ -271,7 +271,7 @@ class ExplorerPage:
             state.image.param.update(half=HALVES[1], image=position, label=ALL)
             state.tab = "image"
 
-        state.run_key = key
+        state.param.update(run_key=key, epoch=None)
         self.opening.open_run(show_image)  # also when it is open already: it may have more epochs now
 
     # What the clock calls

@@ -540,9 +540,13 @@ class Run:
         """Masking curves kept by `save_curves`, of the latest weights or of an ``epoch``'s."""
         path = self._curves_file(name, epoch)
         if not path.is_file():
+            if not self._is_latest(epoch):
+                raise FileNotFoundError(
+                    f"{self.path} holds no curves {name!r} of epoch {epoch}; make them: run.save_curves("
+                    f"masking_curves(run.model_at({epoch}), run.load_data().test), {name!r}, {epoch})"
+                )
             raise FileNotFoundError(
-                f"{self.path} holds no curves {name!r}{self._of_epoch(epoch)}; make them: "
-                f"smoot-explore curves {self.path}"
+                f"{self.path} holds no curves {name!r}; make them: smoot-explore curves {self.path}"
             )
         return read_dataset(path)
 
@@ -558,9 +562,12 @@ class Run:
         """The k-landscape kept by `save_landscape`, of the latest weights or of an ``epoch``'s."""
         path = self._landscape_file(epoch)
         if not path.is_file():
+            of, model, at = "", "run.load_model()", ""
+            if not self._is_latest(epoch):
+                of, model, at = f" of epoch {epoch}", f"run.model_at({epoch})", f", {epoch}"
             raise FileNotFoundError(
-                f"{self.path} holds no landscape{self._of_epoch(epoch)}; make one: run.save_landscape(k_landscape("
-                "run.load_model(), run.load_data().train.sample(500)))"
+                f"{self.path} holds no landscape{of}; make one: "
+                f"run.save_landscape(k_landscape({model}, run.load_data().train.sample(500)){at})"
             )
         return read_dataset(path)
 
@@ -782,9 +789,6 @@ class Run:
 
     def _is_latest(self, epoch: int | None) -> bool:
         return epoch is None or epoch == self.epochs
-
-    def _of_epoch(self, epoch: int | None) -> str:
-        return "" if self._is_latest(epoch) else f" of epoch {epoch}"
 
     def _weights(self, epoch: int) -> dict[str, Tensor]:
         """Weights after one of the epochs that are kept."""
