@@ -12,7 +12,19 @@ from torch import nn
 from waiting import in_a_thread
 
 import smoot_explore.runs.run as runs_module
-from smoot_explore import Run, RunError, bundled_runs, create_model, open_run, replay, train, validate
+from smoot_explore import (
+    Run,
+    RunError,
+    bundled_runs,
+    create_model,
+    k_landscape,
+    masking_curves,
+    open_run,
+    replay,
+    train,
+    validate,
+)
+from smoot_explore.runs.checkpoint import packed, unpacked
 
 
 @pytest.fixture
@@ -391,3 +403,79 @@ def test_a_run_finished_as_it_is_stays_finished(start, data):
     assert (opened.finished, opened.epochs, opened.config.epochs) == (True, 1, 1)
     list(train(opened.load_model(), data, opened.config, run=opened))
     assert opened.epochs == 1
+
+
+def test_a_published_run_holds_the_weights_of_the_epochs_asked_for(start, tmp_path):
+    run, weights = start()
+    published = run.publish(tmp_path / "published", keep="all")
+    assert open_run(published.path).epochs_kept == [0, 1, 2, 3, 4]
+    assert run.publish(tmp_path / "last").epochs_kept == [4]
+    assert run.publish(tmp_path / "two", keep=2).epochs_kept == [3, 4]
+    for epoch in range(4):
+        found = published.model_at(epoch).state_dict()
+        for name, weight in weights[epoch].items():
+            if weight.dim() == 1:
+                assert torch.equal(found[name], weight.half().float()), name
+                continue
+            for row, exact in zip(found[name], weight, strict=True):
+                assert (row - exact).abs().max() <= exact.abs().max() / 253.9, name
+    assert_equal(
+        published.load_model().state_dict(), run.publish(tmp_path / "again").load_model().state_dict()
+    )
+    size = (published.path / "checkpoint" / "0003.safetensors").stat().st_size
+    assert size < 0.27 * (run.path / "model.safetensors").stat().st_size
+
+
+def test_publishing_again_changes_the_weights_of_no_epoch(start, tmp_path):
+    published = start(epochs=2)[0].publish(tmp_path / "published", keep="all")
+    again = published.publish(tmp_path / "again", keep="all")
+    for epoch in (0, 1, 2):
+        one, other = (run.model_at(epoch).state_dict() for run in (published, again))
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=1e-6, atol=0)
+
+
+def test_a_row_that_has_no_scale_is_published_as_it_is():
+    weights = {
+        "zeros": torch.zeros(2, 3), "infinite": torch.tensor([[torch.inf, 1.0]]), "counts": torch.tensor([[70_000]])
+    }  # fmt: skip
+    assert_equal(unpacked(packed(weights)), {**weights})
+
+
+def test_a_scale_that_fits_no_weight_is_named(start, tmp_path):
+    published = start(epochs=2)[0].publish(tmp_path / "published", keep="all")
+    file = published.path / "checkpoint" / "0001.safetensors"
+    tensors = runs_module.read_tensors(file)
+    tensors["scale.dense1.weight"] = tensors["scale.dense1.weight"][:3].clone()
+    runs_module.write_tensors(file, tensors, 1)
+    with pytest.raises(RunError, match=r"published is damaged: the scale of dense1\.weight fits no weight"):
+        published.model_at(1)
+
+
+def test_curves_and_landscapes_of_each_epoch_are_kept_beside_each_other(start, data, tmp_path):
+    run, _ = start(epochs=2)
+    measured = {}
+    for epoch in run.epochs_kept:
+        model = run.model_at(epoch).eval()
+        measured[epoch] = masking_curves(model, data.test[:4], 2), k_landscape(model, data.train[:4], 2)
+        run.save_curves(measured[epoch][0], epoch=epoch)
+        run.save_landscape(measured[epoch][1], epoch=epoch)
+    published = run.publish(tmp_path / "published", keep="all")
+    for one in (run, published):
+        for epoch, (curves, landscape) in measured.items():
+            told = {"run": one.name, "epoch": epoch}
+            assert one.curves(epoch=epoch).identical(curves.assign_attrs(told))
+            assert one.landscape(epoch=epoch).identical(landscape.assign_attrs(told))
+        assert one.curves().identical(one.curves(epoch=2))
+        assert one.landscape().identical(one.landscape(epoch=2))
+        assert (one.has_curves(epoch=1), one.has_curves("other", 1), one.has_landscape(3)) == (
+            True,
+            False,
+            False,
+        )
+    with pytest.raises(FileNotFoundError, match="holds no landscape of epoch 3; make one"):
+        run.landscape(3)
+    with pytest.raises(FileNotFoundError, match="holds no curves 'test' of epoch 3; make them"):
+        run.curves(epoch=3)
+    with pytest.raises(RunError, match="holds no weights of epoch 3; it holds those of 0, 1, 2"):
+        run.save_curves(measured[1][0], epoch=3)

@@ -945,6 +945,7 @@ def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
 OWN = {
     "tab": st.sampled_from(["train", "image", "images", "what-if", "compare"]),
     "run": st.sampled_from(["bundled/smoot", "bundled/sgt", "bundled/traditional"]),
+    "at": st.integers(0, 99),
     "method": st.sampled_from(["traditional", "sgt", "smoot"]),
     "alpha": st.floats(0, 1e6),
     "beta": st.floats(0, 1),
@@ -1010,7 +1011,7 @@ def test_a_fresh_page_has_an_empty_address(session):
         *((number, text) for number in ("alpha", "masked", "tolerance", "whatif_k_min")
           for text in ("nan", "inf", "-inf", "1e999", "", "a", "-0.5", "0x1")),
         ("masked", "1.0001"), ("beta", "2"),
-        *((whole, text) for whole in ("epochs", "image", "images", "picked", "whatif_epochs")
+        *((whole, text) for whole in ("at", "epochs", "image", "images", "picked", "whatif_epochs")
           for text in ("", "1.5", "nan", "-1", "1e3", "9" * 5000)),
         ("epochs", "0"), ("images", "19"),
         *((choice, "nonsense") for choice in

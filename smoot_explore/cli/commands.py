@@ -124,6 +124,12 @@ def data_options(command: Callable) -> Callable:
     return command
 
 
+keep_option = click.option(
+    "--keep", default="last", show_default=True, metavar="last|all|N",
+    help="Epochs of which a run keeps a checkpoint: the last, all, or the N newest.",
+)  # fmt: skip
+
+
 def model_options(command: Callable, own: str = "") -> Callable:
     """Options that say which model to train, and what its run keeps; ``own`` is said of models of one's own."""
     options = [
@@ -132,8 +138,7 @@ def model_options(command: Callable, own: str = "") -> Callable:
         click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once)."),
         click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
                      help="Passed to timm, such as img_size=32. May be repeated."),
-        click.option("--keep", default="last", show_default=True, metavar="last|all|N",
-                     help="Epochs of which a run keeps a checkpoint: the last, all, or the N newest."),
+        keep_option,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -391,9 +396,10 @@ def compare_command(folders: tuple[Path, ...], tolerance: float, name: str, as_j
               help="Test images, classes balanced.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
               help="Of the initial weights, the order of the images, dropout and the fills.")  # fmt: skip
+@keep_option
 @json_option
 def demo_command(
-    out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool
+    out: Path, epochs: int, train_images: int, test_images: int, seed: int, keep: str, as_json: bool
 ) -> None:
     """Train the three methods from the same initial weights on the bundled sample, and compare them.
 
@@ -403,7 +409,7 @@ def demo_command(
 
     from smoot_explore.cli.training import demo
 
-    demo(out, epochs, train_images, test_images, seed, as_json)
+    demo(out, epochs, train_images, test_images, seed, int(keep) if keep.isdecimal() else keep, as_json)
 
 
 @main.command("reproduce", short_help="Reproduce the paper's tables and figures.")

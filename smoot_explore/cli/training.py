@@ -179,7 +179,9 @@ def _is_first() -> bool:
     return first
 
 
-def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int, as_json: bool) -> None:
+def demo(
+    out: Path, epochs: int, train_images: int, test_images: int, seed: int, keep: Any, as_json: bool
+) -> None:
     """Train the three methods from the same initial weights on the bundled sample, and compare them."""
     data = load_data("fashion-mnist-sample", train_images, test_images)
     runs, models = {}, {}
@@ -198,7 +200,7 @@ def demo(out: Path, epochs: int, train_images: int, test_images: int, seed: int,
                     f"{folder} has {run.epochs} epochs, more than {epochs}; choose another --out"
                 )
         else:
-            run = Run.create(folder, config, model, data)
+            run = Run.create(folder, config, model, data, keep)
         with _alone_in(run):
             done = _train(run, _records(run, model, data, config), config, quiet=as_json)
         if not done:

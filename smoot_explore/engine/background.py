@@ -11,5 +11,6 @@ from smoot_explore.compute.cores import compute_on_one_core
 QUICK = ThreadPoolExecutor(1, "quick", initializer=compute_on_one_core)
 MAPS = ThreadPoolExecutor(1, "maps", initializer=compute_on_one_core)
 OPENING = ThreadPoolExecutor(1, "opening", initializer=compute_on_one_core)  # runs, with their data
+EPOCHS = ThreadPoolExecutor(1, "epochs", initializer=compute_on_one_core)  # weights of a run that is open
 DATA = ThreadPoolExecutor(1, "data", initializer=compute_on_one_core)  # of trainings, which run meanwhile
 FILES = ThreadPoolExecutor(1, "files", initializer=compute_on_one_core)  # what is listed, kept, downloaded

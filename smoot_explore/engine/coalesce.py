@@ -41,6 +41,11 @@ class Coalescer:
         if not self._running:
             self._begin()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still to be shown."""
+        return self._running
+
     def _begin(self) -> None:
         self._running, self._wanted = True, False
         future = self._executor.submit(self._compute, *self._question)

@@ -6,10 +6,11 @@ import copy
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,7 @@ from torch import nn
 
 from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.landscape import k_landscape
+from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.data.images import ImageData, Split, balanced, first_images
 from smoot_explore.data.names import DATASETS
 from smoot_explore.engine.engine import Engine
@@ -36,12 +38,13 @@ LANDSCAPE = "landscape"
 MEASURED_IMAGES = 500  # of the test images, where a run brings no curves of its own
 LANDSCAPE_IMAGES = 200  # of the training images
 LEVELS = 20
+EPOCHS_MEGABYTES = 64  # of weights of a run's earlier epochs in memory; at least those of two are held
 AGAIN_SECONDS = 60  # after which is tried again what failed with a worker, not by itself
 
 
 @dataclass
 class OpenedRun:
-    """A run as the tabs see it.
+    """A run as the tabs see it, with its latest weights or, by `at`, with those of an earlier epoch.
 
     The model stays in eval mode; several sessions may look at the same bundled or kept run, so whoever
     computes with it asks `borrowed`.
@@ -52,12 +55,17 @@ class OpenedRun:
     run: Run
     data: ImageData
     model: nn.Module
+    epoch: int  # after which the weights are
     watched: dict[str, Any] = field(default_factory=dict)  # what the Train tab's preview shows, by choice
     _curves: dict[Protocol, xr.Dataset] = field(default_factory=dict)
     _landscape: xr.Dataset | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _problems: dict[Measured, tuple[str, float]] = field(default_factory=dict)  # why not, and until when
     _measurements: WeakValueDictionary[Measured, Measurement] = field(default_factory=WeakValueDictionary)
+    _k: xr.DataArray | None = None  # of all training images, once asked for
+    _latest: OpenedRun | None = None  # the one that this is an earlier epoch of
+    _earlier: OrderedDict[int, OpenedRun] = field(default_factory=OrderedDict)  # the one used last comes last
+    _earlier_lock: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
     def open(
@@ -98,9 +106,49 @@ class OpenedRun:
         if model is None and maker is not None:
             model = maker(data, run.start_config["seed"])
         own = run.load_model(None if model is None else copy.deepcopy(model).cpu())
-        opened = cls(key, label, run, data, own.eval())
+        opened = cls(key, label, run, data, own.eval(), run.epochs)
         opened._take_over_measured()
         return opened
+
+    @cached_property
+    def epochs(self) -> list[int]:
+        """Those that `at` gives, 0 for the initial weights; the last is the latest."""
+        return self.run.epochs_kept
+
+    def at(self, epoch: int) -> OpenedRun:
+        """The same run with its weights after one of `epochs`, and with what was measured of these.
+
+        Loads them where they are not `held`: not for the event loop.
+
+        Raises
+        ------
+        RunError
+            When the run does not hold that epoch's weights.
+        """
+        latest = self._latest or self
+        if (held := latest.held(epoch)) is not None:
+            return held
+        with latest.borrowed(quick=False) as model:
+            earlier = OpenedRun(
+                self.key, self.label, self.run, self.data, self.run.model_at(epoch, model).eval(), epoch, _latest=latest
+            )  # fmt: skip
+        earlier._take_over_measured()
+        megabytes = sum(weight.nbytes for weight in model.state_dict().values()) / 1e6
+        with latest._earlier_lock:
+            earlier = latest._earlier.setdefault(epoch, earlier)  # another thread may have been faster
+            while len(latest._earlier) > max(2, EPOCHS_MEGABYTES // max(megabytes, 1)):
+                latest._earlier.popitem(last=False)
+        return earlier
+
+    def held(self, epoch: int) -> OpenedRun | None:
+        """What `at` gives, where it need not load anything."""
+        latest = self._latest or self
+        if epoch == latest.epoch:
+            return latest
+        with latest._earlier_lock:
+            if epoch in latest._earlier:
+                latest._earlier.move_to_end(epoch)
+            return latest._earlier.get(epoch)
 
     @contextmanager
     def borrowed(self, quick: bool) -> Iterator[nn.Module]:
@@ -114,6 +162,28 @@ class OpenedRun:
                 return
             own = copy.deepcopy(self.model)
         yield own
+
+    def k_of(self, position: int) -> xr.DataArray | None:
+        """k of a training image ``(epoch, image)`` over the whole training, from its start as epoch 0.
+
+        None where no k moved: traditional training, or none. Reads the disk the first time: not for the event loop.
+        """
+        run, latest = self.run, self._latest or self
+        if self.method == "traditional" or not run.epochs:
+            return None
+        if latest._k is None:
+            moved, settings = run.values("k"), run.start_config
+            start = np.full((1, moved.shape[1]), start_k(settings, most_k(settings, self.data.n_pixels)))
+            attrs = {"units": k_unit(settings), "long_name": "number of masked pixels after the epoch"}
+            latest._k = xr.DataArray(
+                np.concatenate([start, moved]), {"epoch": np.arange(run.epochs + 1)}, ("epoch", "image"), "k", attrs
+            )  # fmt: skip
+        return latest._k.isel(image=[position])
+
+    @property
+    def told(self) -> str:
+        """The run for people, with the epoch where that is an earlier one."""
+        return self.label if self._latest is None else f"{self.label}, epoch {self.epoch}"
 
     @property
     def method(self) -> str:
@@ -130,6 +200,8 @@ class OpenedRun:
         """How many test images the curves are measured on: always the first ones."""
         for curves in self._curves.values():
             return curves.sizes["image"]
+        if self._latest is not None:
+            return self._latest.n_measured
         return min(MEASURED_IMAGES, len(self.data.test))
 
     def curves(self, fill: str, attribution: str) -> xr.Dataset | None:
@@ -147,14 +219,14 @@ class OpenedRun:
 
     def measure_curves(self, engine: Engine, fill: str, attribution: str) -> Measurement:
         """The measurement of masking curves: one for all who want them."""
-        what, take = f"masking curves of {self.label}", partial(self.take_curves, fill, attribution)
+        what, take = f"masking curves of {self.told}", partial(self.take_curves, fill, attribution)
         return self._measure(
             (fill, attribution), lambda: Measurement(engine, what, self.curves_work(fill, attribution), take)
         )
 
     def measure_landscape(self, engine: Engine) -> Measurement:
         """The measurement of the k-landscape: one for all who want it."""
-        what = f"k-landscape of {self.label}"
+        what = f"k-landscape of {self.told}"
         return self._measure(
             LANDSCAPE, lambda: Measurement(engine, what, self.landscape_work(), self.take_landscape)
         )
@@ -171,7 +243,7 @@ class OpenedRun:
         if curves is None:
             self._give_up((fill, attribution), problem, passing)
         else:
-            self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.run.epochs)
+            self._curves[fill, attribution] = curves.assign_attrs(run=self.run.name, epoch=self.epoch)
 
     @property
     def landscape(self) -> xr.Dataset | None:
@@ -185,7 +257,9 @@ class OpenedRun:
             "levels": 32, "draws": 2, "fill": config.fill, "signed": config.signed, "top_n": config.top_n,
             "patch": config.patch, "precision": "float32",
         }  # fmt: skip
-        split = train[balanced(train, LANDSCAPE_IMAGES)]
+        known = None if self._latest is None else self._latest.landscape
+        same = known is not None and np.isin(train.image_ids.numpy(), known.image_id.values).nonzero()[0]
+        split = train[balanced(train, LANDSCAPE_IMAGES) if known is None else same]
         return MeasuringWork(k_landscape, copy.deepcopy(self.model), split, protocol)
 
     def take_landscape(self, landscape: xr.Dataset | None, problem: str = "", passing: bool = False) -> None:
@@ -207,12 +281,12 @@ class OpenedRun:
 
     def _take_over_measured(self) -> None:
         """Curves and landscape that the run folder holds, where they fit the weights as they are now."""
-        if self.run.has_curves():
-            stored = self.run.curves()
+        if self.run.has_curves(epoch=self.epoch):
+            stored = self.run.curves(epoch=self.epoch)
             n = stored.sizes["image"]
             first = first_images(self.data.test, n).image_ids.numpy()
             fits = (
-                stored.attrs.get("epoch") == self.run.epochs
+                stored.attrs.get("epoch") == self.epoch
                 and stored.attrs["order"] == "highest"
                 and stored.attrs["ranking"] == "signed"
                 and np.array_equal(stored.image_id, first)
@@ -224,9 +298,9 @@ class OpenedRun:
                     for fill in stored.fill.values:
                         one = stored.sel(attribution=attribution, fill=fill)
                         self._curves[str(fill), str(attribution)] = one.transpose("image", "masked_fraction")
-        if self.run.has_landscape():
-            landscape = self.run.landscape()
-            if landscape.attrs.get("epoch") == self.run.epochs:
+        if self.run.has_landscape(self.epoch):
+            landscape = self.run.landscape(self.epoch)
+            if landscape.attrs.get("epoch") == self.epoch:
                 self._landscape = landscape
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from smoot_explore.data.images import Split
-from smoot_explore.engine.background import OPENING
+from smoot_explore.engine.background import EPOCHS, OPENING
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.escape import escaped
@@ -38,6 +38,7 @@ class Opening:
         self._state, self._say, self._complain = state, say, complain
         self._run_opened, self._compared_opened = run_opened, compared_opened
         self._one = Coalescer(self._open, self._show, OPENING, schedule)
+        self._epoch = Coalescer(self._load, self._show_epoch, EPOCHS, schedule)
         self._several = Coalescer(self._open_all, self._show_compared, OPENING, schedule)
         self._key = ""  # of the run that was asked for last, and what needs it
         self._then: Callable[[], None] | None = None
@@ -48,7 +49,13 @@ class Opening:
         if then is not None or key != self._key:  # asked again for the same run, what needs it still does
             self._key, self._then = key, then
         self._say("run", f"Opening {escaped(self._state.catalogue.label_of(key))} …")
-        self._one.ask(key, self._state.image.upload)
+        self._one.ask(key, self._state.epoch, self._state.image.upload)
+
+    def open_epoch(self) -> None:
+        """Look at the run shown as it was after the epoch that is chosen now."""
+        state, shown = self._state, self._state.image.opened
+        if shown is not None and shown.key == state.run_key and shown.epoch != state.epoch_shown:
+            self._epoch.ask(shown, state.epoch_shown, state.image.upload)
 
     def open_compared(self) -> None:
         """Open the runs that are compared now."""
@@ -57,16 +64,39 @@ class Opening:
         self._say("compared", f"Opening {escaped(labels)} …")
         self._several.ask(keys)
 
-    def _open(self, key: str, upload: Split | None) -> tuple[str, Split | None, Any, Split | None]:
+    def _open(
+        self, key: str, epoch: int | None, upload: Split | None
+    ) -> tuple[str, Split | None, Any, Split | None]:
         """Beside the page: the run, or why it cannot be opened, and the own picture as it predicts it."""
         try:
             opened = self._state.catalogue.open(key)
-            foreseen = None
-            if upload is not None and upload.image_shape == opened.data.image_shape:
-                foreseen = predicted(upload.images, opened)
-            return key, upload, opened, foreseen
+            if epoch in opened.epochs:
+                opened = opened.at(epoch)
+            return key, upload, opened, _foreseen(upload, opened)
         except Exception as error:  # whatever it is: told below, if this is still the run that is chosen
             return key, upload, error, None
+
+    def _load(self, shown: OpenedRun, epoch: int, upload: Split | None) -> Any:
+        """Beside the page: the run at an epoch, or why it cannot be, and the own picture as it predicts it."""
+        try:
+            opened = shown.at(epoch)
+            return shown, epoch, upload, opened, _foreseen(upload, opened)
+        except Exception as error:  # as above
+            return shown, epoch, upload, error, None
+
+    def _show_epoch(self, answer: Any) -> None:
+        shown, epoch, upload, opened, foreseen = answer
+        state, now = self._state, self._state.image
+        if now.opened is not shown or epoch != state.epoch_shown or upload is not now.upload:
+            self.open_epoch()
+        elif isinstance(opened, OpenedRun):
+            state.show(opened, foreseen)
+            self._run_opened()
+            if later := [one for one in opened.epochs if one > epoch][:1]:
+                EPOCHS.submit(opened.at, later[0])  # maybe it is played
+        else:
+            self._complain(reason(opened))
+            state.epoch_shown = shown.epoch
 
     def _show(self, answer: Any) -> None:
         key, upload, opened, foreseen = answer
@@ -74,11 +104,15 @@ class Opening:
         if key != state.run_key:  # another one was chosen meanwhile, and is being opened
             return
         if upload is not state.image.upload:  # so was another picture
-            self._one.ask(key, state.image.upload)
+            self._one.ask(key, state.epoch, state.image.upload)
             return
         self._say("run", "")
         if isinstance(opened, OpenedRun):
             state.show(opened, foreseen)
+            if state.epoch is not None and state.epoch not in opened.epochs:
+                self._complain(_others_kept(opened, state.epoch))
+                state.epoch = None
+            self.open_epoch()  # another one was chosen meanwhile
             then, self._then = self._then, None
             self._run_opened()
             if then is not None:
@@ -105,3 +139,18 @@ class Opening:
         self._state.compare.opened_runs = opened_runs
         self._complain(" ".join(complaints))
         self._compared_opened()
+
+
+def _foreseen(upload: Split | None, opened: OpenedRun) -> Split | None:
+    """The own picture as a run predicts it, where it can."""
+    fits = upload is not None and upload.image_shape == opened.data.image_shape
+    return predicted(upload.images, opened) if upload is not None and fits else None
+
+
+def _others_kept(opened: OpenedRun, epoch: int) -> str:
+    kept = opened.epochs
+    told = f"epoch {kept[0]} alone" if len(kept) == 1 else f"epochs {', '.join(map(str, kept))}"
+    return (
+        f"{escaped(opened.label)} holds no weights of epoch {epoch}, but of {told}; those of epoch {opened.epoch} are "
+        "shown."
+    )

@@ -29,6 +29,7 @@ from smoot_explore.explorer.page_ready import close_until_drawn
 from smoot_explore.explorer.state.class_board import ClassBoard
 from smoot_explore.explorer.state.class_state import ClassState
 from smoot_explore.explorer.state.image import ALL, HALVES
+from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import TABS, SessionState
 from smoot_explore.explorer.tabs.class_tab import ClassTab
 from smoot_explore.explorer.tabs.compare import CompareTab
@@ -75,6 +76,7 @@ class ExplorerPage:
         self, state: SessionState, visits: Visits | None = None, board: ClassBoard | None = None
     ) -> None:
         self.state, self._visits = state, visits or Visits()
+        self.playing = Playing(state)
         self.browser = BrowserTab()
         self._class = None if board is None else ClassState(board, self.browser.page, state.train)
         if board is None:
@@ -103,11 +105,18 @@ class ExplorerPage:
             state.train,
             self._training_moved,
             before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
-            after=[self.measuring.follow, self._show_place, self._show_details, self._tell_class],
+            after=[
+                self.measuring.follow,
+                self._play,
+                self._show_place,
+                self._show_details,
+                self._tell_class,
+            ],
             afterwards=self._follow_location,
         )
         state.param.watch(lambda event: self._show_tab(), "tab")
         state.param.watch(lambda event: self.opening.open_run(), "run_key")
+        state.param.watch(lambda event: self.opening.open_epoch(), "epoch")
         state.param.watch(lambda event: self._compared_chosen(), "compared")
         self._compared_due = True  # to be opened when Compare is seen
         self._comes_back_until = 0.0  # asks again whether the page before has lost its browser
@@ -238,7 +247,7 @@ class ExplorerPage:
 
     def _run_row(self) -> Any:
         line = self.activity.line(margin=(14, 10))
-        self.rows.append(RunRow(self.state, self.changes.schedule, self.messages.tell, line))
+        self.rows.append(RunRow(self.state, self.playing, self.changes.schedule, self.messages.tell, line))
         return self.rows[-1].panel
 
     def _choose_tab(self, tab: str) -> None:
@@ -287,7 +296,7 @@ class ExplorerPage:
             state.image.param.update(half=HALVES[1], image=position, label=ALL)
             state.tab = "image"
 
-        state.run_key = key
+        state.param.update(run_key=key, epoch=None)
         self.opening.open_run(show_image)  # also when it is open already: it may have more epochs now
 
     # What the clock calls
@@ -316,6 +325,10 @@ class ExplorerPage:
         self.state.catalogue.shared.look_soon()
         self.state.catalogue.follow()
 
+    def _play(self) -> None:
+        image = self.layout.made.get("image")
+        self.playing.tick(drawn=self.state.tab != "image" or image is None or not image.latest.busy)
+
     def _show_place(self) -> None:
         if self.state.train.status == "queued":
             self.sidebar.refresh()
@@ -332,5 +345,9 @@ class ExplorerPage:
             self.layout.made["class"].refresh()
 
     def _follow_location(self) -> None:
-        if not self._asked.keys() & {"run", "runs", "sweep"}:  # else it says more than the page shows so far
+        if not self.playing.on and not self._asked.keys() & {
+            "run",
+            "runs",
+            "sweep",
+        }:  # else it says more than the page shows so far
             self.location.follow()

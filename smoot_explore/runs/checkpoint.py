@@ -78,6 +78,35 @@ def rounded(tensor: Tensor) -> Tensor:
     return rounded if rounded.isfinite().all() else tensor
 
 
+def packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights for a checkpoint in a byte each, every row (output channel) with a scale of its own.
+
+    What has no rows is `rounded`, and so are rows that are not finite. The error is at most half a step, 1/254 of the
+    largest weight of the row.
+    """
+    tensors = {}
+    for name, weight in weights.items():
+        tensors[f"model.{name}"] = rounded(weight)
+        if weight.is_floating_point() and weight.dim() > 1 and weight.isfinite().all():
+            rows = weight.float().flatten(1)
+            scale = rows.abs().amax(1) / 127
+            steps = rows / torch.where(scale > 0, scale, 1.0).unsqueeze(1)
+            tensors[f"model.{name}"] = steps.round().to(torch.int8).reshape(weight.shape)
+            tensors[f"scale.{name}"] = scale
+    return tensors
+
+
+def unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a checkpoint, `packed` or not."""
+    weights = below(tensors, "model.")
+    for name, scale in below(tensors, "scale.").items():
+        steps = weights.get(name, scale)
+        if steps.dim() < 2 or scale.shape != steps.shape[:1]:
+            raise FileError(f"the scale of {name} fits no weight")
+        weights[name] = (steps.flatten(1) * scale.unsqueeze(1)).reshape(steps.shape)
+    return weights
+
+
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The state dict, by the names that it has without ``torch.compile``."""
     return {plain_name(name): tensor for name, tensor in model.state_dict().items()}

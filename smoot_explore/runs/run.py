@@ -50,8 +50,10 @@ from smoot_explore.runs.checkpoint import (
     load_optimizer,
     load_weights,
     optimizer_tensors,
+    packed,
     read_tensors,
     rounded,
+    unpacked,
     weights_of,
     write_tensors,
 )
@@ -96,8 +98,8 @@ class Run:
     training is finished), ``curves/`` and ``landscape.nc``; where a probe measured while it trained (`probed`),
     also ``accuracy_drop/`` and ``probe.json``. The journal is replaced last, in one step: a kill
     at any instant loses the epoch in progress and no more. Nothing in it is a pickle. A published run
-    (`publish`) holds no ``epochs/``, ``images.npy``, ``checkpoint/``, ``initial.safetensors``,
-    ``accuracy_drop/`` and ``probe.json``.
+    (`publish`) holds no ``epochs/``, ``images.npy``, ``initial.safetensors``, ``accuracy_drop/`` and
+    ``probe.json``, and in ``checkpoint/`` at most weights to look at.
 
     A model and data that the folder does not say how to make again are remembered by the object, ``own_model`` and
     ``own_data``, where it was made with them or opened with them (`open_run`).
@@ -151,7 +153,7 @@ class Run:
         """
         return create_run(Path(path), config, model, data, keep)
 
-    def publish(self, path: str | Path) -> Run:
+    def publish(self, path: str | Path, keep: Keep = "last") -> Run:
         """A compact copy of this finished run, for sharing.
 
         It holds the settings, the journal, the record, the curves, the landscape, and the weights rounded to
@@ -163,6 +165,10 @@ class Run:
         ----------
         path
             Folder of the copy, new or empty.
+        keep
+            Of which of `epochs_kept` the copy holds weights, for `model_at`: ``"last"``, ``"all"``, or how many of the
+            newest. Those of earlier epochs take a byte for each weight, and are exact to 1/254 of the largest of
+            their row.
 
         Returns
         -------
@@ -175,8 +181,11 @@ class Run:
             When training is not finished.
         FileExistsError
             When the folder is there and not empty.
+        ValueError
+            For another ``keep``.
         """
         path = Path(path)
+        keep = _checked_keep(keep)
         if not self.finished:
             raise RunError(
                 f"{self.path} has {self.epochs} of {self.config.epochs} epochs and only a finished run can be "
@@ -187,12 +196,21 @@ class Run:
         with _new_folder(path) as new:
             write_tensors(new / "model.safetensors", weights, self.epochs)
             write_dataset(new / "record.nc", self.record())
-            for file in [*self.path.glob("curves/*.nc"), *self.path.glob("landscape.nc")]:
+            earlier = [epoch for epoch in self.epochs_kept[:-1] if epoch > self.epochs - self._newest(keep)]
+            for epoch in earlier:
+                checkpoint = new / self._checkpoint(epoch).relative_to(self.path)
+                checkpoint.parent.mkdir(exist_ok=True)
+                write_tensors(checkpoint, packed(self._weights(epoch)), epoch)
+            for file in [
+                *self.path.glob("curves/**/*.nc"),
+                *self.path.glob("landscape/**/*.nc"),
+                *self.path.glob("landscape.nc"),
+            ]:
                 copy = new / file.relative_to(self.path)
-                copy.parent.mkdir(exist_ok=True)
+                copy.parent.mkdir(exist_ok=True, parents=True)
                 write_dataset(copy, read_dataset(file).assign_attrs(run=path.name))
             write_json(new / "journal.json", {**self.journal, "published": True})
-            write_json(new / "config.json", self.description)
+            write_json(new / "config.json", {**self.description, "keep": keep})
         return open_run(path)
 
     @property
@@ -507,43 +525,51 @@ class Run:
                 drops[i] = _read_array(file, (levels,))
         return drops
 
-    def save_curves(self, curves: xr.Dataset, name: str = "test") -> Path:
-        """Keep masking curves of this run's model under a name, and give the file's path."""
-        path = self._curves_file(name)
-        path.parent.mkdir(exist_ok=True)
-        write_dataset(path, curves.assign_attrs(run=self.name, epoch=self.epochs))
-        return path
+    def save_curves(self, curves: xr.Dataset, name: str = "test", epoch: int | None = None) -> Path:
+        """Keep masking curves of this run's model under a name, and give the file's path.
 
-    def has_curves(self, name: str = "test") -> bool:
+        ``epoch`` is the one whose weights they were measured with, one of `epochs_kept`; None for the latest.
+        """
+        return self._save_measured(self._curves_file(name, epoch), curves, epoch)
+
+    def has_curves(self, name: str = "test", epoch: int | None = None) -> bool:
         """Whether masking curves were kept under this name."""
-        return self._curves_file(name).is_file()
+        return self._curves_file(name, epoch).is_file()
 
-    def curves(self, name: str = "test") -> xr.Dataset:
-        """Masking curves kept by `save_curves`."""
-        path = self._curves_file(name)
+    def curves(self, name: str = "test", epoch: int | None = None) -> xr.Dataset:
+        """Masking curves kept by `save_curves`, of the latest weights or of an ``epoch``'s."""
+        path = self._curves_file(name, epoch)
         if not path.is_file():
+            if not self._is_latest(epoch):
+                raise FileNotFoundError(
+                    f"{self.path} holds no curves {name!r} of epoch {epoch}; make them: run.save_curves("
+                    f"masking_curves(run.model_at({epoch}), run.load_data().test), {name!r}, {epoch})"
+                )
             raise FileNotFoundError(
                 f"{self.path} holds no curves {name!r}; make them: smoot-explore curves {self.path}"
             )
         return read_dataset(path)
 
-    def save_landscape(self, landscape: xr.Dataset) -> Path:
-        """Keep the k-landscape of this run's model, and give the file's path."""
-        write_dataset(self._landscape_file, landscape.assign_attrs(run=self.name, epoch=self.epochs))
-        return self._landscape_file
+    def save_landscape(self, landscape: xr.Dataset, epoch: int | None = None) -> Path:
+        """Keep the k-landscape of this run's model, and give the file's path; ``epoch`` as for `save_curves`."""
+        return self._save_measured(self._landscape_file(epoch), landscape, epoch)
 
-    def has_landscape(self) -> bool:
+    def has_landscape(self, epoch: int | None = None) -> bool:
         """Whether a k-landscape was kept."""
-        return self._landscape_file.is_file()
+        return self._landscape_file(epoch).is_file()
 
-    def landscape(self) -> xr.Dataset:
-        """The k-landscape kept by `save_landscape`."""
-        if not self.has_landscape():
+    def landscape(self, epoch: int | None = None) -> xr.Dataset:
+        """The k-landscape kept by `save_landscape`, of the latest weights or of an ``epoch``'s."""
+        path = self._landscape_file(epoch)
+        if not path.is_file():
+            of, model, at = "", "run.load_model()", ""
+            if not self._is_latest(epoch):
+                of, model, at = f" of epoch {epoch}", f"run.model_at({epoch})", f", {epoch}"
             raise FileNotFoundError(
-                f"{self.path} holds no landscape; make one: "
-                "run.save_landscape(k_landscape(run.load_model(), run.load_data().train.sample(500)))"
+                f"{self.path} holds no landscape{of}; make one: "
+                f"run.save_landscape(k_landscape({model}, run.load_data().train.sample(500)){at})"
             )
-        return read_dataset(self._landscape_file)
+        return read_dataset(path)
 
     # What training calls.
 
@@ -746,23 +772,34 @@ class Run:
         self.journal["finished"] = True
         write_json(self.path / "journal.json", self.journal)
 
-    def _curves_file(self, name: str) -> Path:
+    def _save_measured(self, path: Path, measured: xr.Dataset, epoch: int | None) -> Path:
+        epoch = self.epochs if epoch is None else self._checked_epoch(epoch)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_dataset(path, measured.assign_attrs(run=self.name, epoch=epoch))
+        return path
+
+    def _curves_file(self, name: str, epoch: int | None = None) -> Path:
         if not _NAME.fullmatch(name):
             raise ValueError(f"name must be letters, digits, '.', '_' and '-', given {name!r}")
-        return self.path / "curves" / f"{name}.nc"
+        folder = "" if self._is_latest(epoch) else f"{epoch:04d}"
+        return self.path / "curves" / folder / f"{name}.nc"
 
-    @property
-    def _landscape_file(self) -> Path:
-        return self.path / "landscape.nc"
+    def _landscape_file(self, epoch: int | None = None) -> Path:
+        return self.path / ("landscape.nc" if self._is_latest(epoch) else f"landscape/{epoch:04d}.nc")
+
+    def _is_latest(self, epoch: int | None) -> bool:
+        return epoch is None or epoch == self.epochs
 
     def _weights(self, epoch: int) -> dict[str, Tensor]:
         """Weights after one of the epochs that are kept."""
         latest = self.path / "model.safetensors"
         if epoch_of(latest) == epoch:
             return read_tensors(latest)
-        if epoch == 0:
-            return read_tensors(self.path / "initial.safetensors")
-        return below(read_tensors(self._checkpoint(epoch)), "model.")
+        initial = self.path / "initial.safetensors"
+        if epoch == 0 and initial.is_file():
+            return read_tensors(initial)
+        with damage_named(self.path):
+            return unpacked(read_tensors(self._checkpoint(epoch)))
 
     def _checked_epoch(self, epoch: int) -> int:
         """One of the epochs kept, as a plain number."""
@@ -805,10 +842,13 @@ class Run:
         files = (self.path / "checkpoint").glob("*.safetensors")
         return sorted(int(file.stem) for file in files if file.stem.isdecimal())
 
+    def _newest(self, keep: Keep) -> int:
+        """How many of the epochs, the initial weights among them, are kept."""
+        return self.epochs + 1 if keep == "all" else 1 if keep == "last" else keep
+
     def _delete_old_checkpoints(self) -> None:
-        newest = self.epochs if self.keep == "all" else 1 if self.keep == "last" else self.keep
         for epoch in self._checkpoints():
-            if not self.epochs - newest < epoch <= self.epochs:
+            if not self.epochs - self._newest(self.keep) < epoch <= self.epochs:
                 self._checkpoint(epoch).unlink()
 
     def _epoch_file(self, epoch: int) -> Path:

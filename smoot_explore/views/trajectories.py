@@ -14,7 +14,7 @@ from smoot_explore.core.records import Change
 from smoot_explore.core.rules import start_k
 from smoot_explore.schema import start_config
 from smoot_explore.views.flags import flags
-from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, upright
+from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, points, upright
 from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
@@ -118,17 +118,36 @@ def single_k(
     changes: Sequence[tuple[float, Change]] = (),
     epochs: float | None = None,
     framed: int | None = None,
+    at: float | None = None,
     label: str = "k of the watched images",
 ) -> Sketch:
-    """k ``(epoch, image)`` of a few images, a line each, coloured by their class; ``names`` are told by the pointer.
+    """k ``(epoch, image)`` of a few images, a line each, coloured by their class.
 
-    ``framed`` is the place of one that stands out among them.
+    Parameters
+    ----------
+    classes
+        ``"I"`` or ``"II"`` of each of them; by default not judged.
+    names
+        Of the images, told by the pointer.
+    changes, epochs
+        As in `losses`.
+    framed
+        Place of one that stands out among them.
+    at
+        An epoch at which each line has a mark; NaN for none yet.
+    label
+        The title.
     """
     top = float(np.nanmax(k.values, initial=1.0))
     there = framed is not None and framed < k.sizes["image"]
     one = _lines("Framed", k.isel(image=[framed]) if there else None, "the framed image", None)
-    layers = (*_class_lines(k, classes, names), one, *flags(changes, top))
-    return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _k_axis(k), layers)
+    layers = [*_class_lines(k, classes, names), one, *flags(changes, top)]
+    if at is not None:
+        now = k.sel(epoch=[at] if at in k.epoch else []).transpose("epoch", "image")
+        layers.append(
+            points("Marker", np.repeat(now.epoch, now.sizes["image"]), now.values.ravel(), "this epoch")
+        )
+    return Sketch("K of single images", label, axis(k.epoch, (0, epochs)), _k_axis(k), tuple(layers))
 
 
 def _one_epoch(record: xr.Dataset | xr.DataArray) -> xr.Dataset:

@@ -58,6 +58,8 @@ class View(NamedTuple):
     explained: int  # the class whose probability the curve follows
     masked_pixels: int
     curve: Curve
+    epoch: int  # after which the model is
+    k: xr.DataArray | None  # (epoch, image) of this one, for an image that was trained on
 
 
 class ImageState(param.Parameterized):
@@ -224,7 +226,7 @@ class ImageState(param.Parameterized):
         q = question or self.question()
         opened, one = q.opened, q.split[[q.image]]
         k = round(q.masked_fraction * one.n_pixels)
-        of_image = (opened.key, opened.run.epochs, q.half, q.upload, q.image, q.attribution, q.signed)
+        of_image = (opened.key, opened.epoch, q.half, q.upload, q.image, q.attribution, q.signed)
         of_curve = (*of_image, q.order, q.fill)
         with self._lock, opened.borrowed(quick=q.attribution == "gradient") as model:
             kept_maps = self._kept.get("maps")
@@ -252,8 +254,9 @@ class ImageState(param.Parameterized):
             curve: Curve = self._kept["curve"][1]
         explained = int(one.labels[0])
         return View(
-            _title(q, one, seen), one.images.numpy(), seen, opened.data.class_names, explained, k, curve
-        )
+            _title(q, one, seen), one.images.numpy(), seen, opened.data.class_names, explained, k, curve,
+            opened.epoch, opened.k_of(q.image) if q.half == HALVES[1] else None,
+        )  # fmt: skip
 
     def _opened(self) -> OpenedRun:
         if self.opened is None:

@@ -76,8 +76,9 @@ class ImagesState(param.Parameterized):
 
     def show(self, opened: OpenedRun) -> None:
         """Judge the test images of another run."""
-        self.opened = opened
-        self.selected = []
+        before, self.opened = self.opened, opened
+        if before is None or before.run is not opened.run:  # else another epoch of the same
+            self.selected = []
 
     @property
     def curves(self) -> xr.Dataset | None:

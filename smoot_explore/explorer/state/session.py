@@ -37,6 +37,16 @@ class SessionState(param.Parameterized):
         label="Run",
         doc="The trained model that Image, Images and What if look at.",
     )
+    epoch = param.Integer(
+        default=None,
+        allow_None=True,
+        bounds=(0, None),
+        label="Epoch",
+        doc="After which epoch of the run its model is looked at, 0 for the initial weights; by default the last.",
+    )
+    epochs = param.List(
+        default=[], item_type=int, doc="Epochs whose weights the run shown holds, increasing."
+    )
     compared = param.ListSelector(
         default=[],
         objects={},
@@ -78,14 +88,35 @@ class SessionState(param.Parameterized):
         )
 
     def show_run(self) -> OpenedRun:
-        """Open the chosen run in the tabs that look at one."""
+        """Open the chosen run, at the chosen epoch, in the tabs that look at one."""
         opened = self.catalogue.open(self.run_key)
+        opened = opened if self.epoch is None else opened.at(self.epoch)
         self.show(opened)
         return opened
+
+    @property
+    def epoch_shown(self) -> int:
+        """The epoch chosen, as a number: the last one by default. Set to the last, it follows a training."""
+        last = self.epochs[-1] if self.epochs else 0
+        return last if self.epoch is None else self.epoch
+
+    @epoch_shown.setter
+    def epoch_shown(self, epoch: int) -> None:
+        self.epoch = None if self.epochs and epoch == self.epochs[-1] else epoch
+
+    @property
+    def shows_epoch(self) -> bool:
+        """Whether the tab seen looks at the chosen epoch, with all that it measures of it."""
+        opened = self.image.opened
+        if opened is None or opened.key != self.run_key or opened.epoch != self.epoch_shown:
+            return False
+        lacks = {"image": False, "images": self.images.lacks_curves, "what-if": self.whatif.lacks_landscape}
+        return not lacks.get(self.tab, True)
 
     def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
         """Show a run in the tabs that look at one; ``upload`` as for `ImageState.show`."""
         chosen = self.whatif.picked
+        self.epochs = opened.epochs
         self.image.show(opened, upload)
         for state in (self.images, self.whatif):
             state.show(opened)
@@ -185,6 +216,7 @@ class SessionState(param.Parameterized):
         return {
             "tab": (self, "tab"),
             "run": (self, "run_key"),
+            "at": (self, "epoch"),
             **settings,
             "epochs": (train.config, "epochs"),
             "images": (train, "train_images"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
+import xarray as xr
 from holoviews.streams import Tap
 
 from smoot_explore import views
@@ -27,6 +28,7 @@ from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
 
 COLUMNS = 6  # of the thumbnails
+_NO_K = xr.DataArray(np.empty((0, 1)), {"epoch": np.empty(0, int)}, ("epoch", "image"), "k")
 _OF_THE_PICTURE = [
     "half", "image", "masked_fraction", "order", "fill", "attribution", "signed",
 ]  # fmt: skip
@@ -58,6 +60,9 @@ class ImageTab:
             views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", height=240
         )
         self.curve = Live(views.masking_curve.sketch(NO_CURVE), "masking-curve", height=240)
+        self.k = Live(views.single_k.sketch(_NO_K, at=np.nan), "k-image", height=200)
+        self.told_k = text(margin=(0, 10))
+        self.trajectory = pn.Column(self.told_k, self.k.pane, sizing_mode="stretch_width", visible=False)
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
@@ -109,6 +114,7 @@ class ImageTab:
                     self.bars.pane,
                     sizing_mode="stretch_width",
                 ),
+                self.trajectory,
                 sizing_mode="stretch_width",
             ),
             sizing_mode="stretch_width",
@@ -221,6 +227,16 @@ class ImageTab:
         )
         clean, masked = view.effect.clean_probabilities[0], view.effect.masked_probabilities[0]
         self.bars.show(views.probabilities.sketch(view.class_names, clean, masked))
+        self.trajectory.visible = view.k is not None
+        if view.k is not None:
+            self.told_k.object = told_k(view.k, view.epoch)
+            self.k.show(views.single_k.sketch(view.k, at=view.epoch, label="k of this image"))
+
+
+def told_k(k: xr.DataArray, epoch: int) -> str:
+    """How many pixels of an image training masked then, as Markdown; k ``(epoch, image)`` of one."""
+    when = f"at epoch {epoch}" if epoch else "at the start"
+    return f"**k {when}: {float(k.sel(epoch=epoch).item()):.0f}** {k.units}"
 
 
 def verdict(curve: Curve, explained: str) -> str:
