@@ -178,6 +178,13 @@ class OpenedRun:
         """Δ₁ and Δ₂..ₙ of some training images as functions of k; None where not measured yet."""
         return self._landscape
 
+    @property
+    def landscape_ids(self) -> np.ndarray:
+        """Which training images it has, or will have: their ids."""
+        if self._landscape is not None:
+            return self._landscape.image_id.values
+        return self.data.train.image_ids[balanced(self.data.train, LANDSCAPE_IMAGES)].numpy()
+
     def landscape_work(self) -> MeasuringWork:
         """What measures the k-landscape, on a copy of the model; `take_landscape` takes the result."""
         config, train = self.run.config, self.data.train

@@ -20,13 +20,14 @@ from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.host import Host
 from smoot_explore.explorer.layout import Layout
-from smoot_explore.explorer.location import Location
+from smoot_explore.explorer.location import PLACES, Location
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
-from smoot_explore.explorer.state.image import ALL, HALVES
+from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
+from smoot_explore.explorer.state.image import HALVES
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
@@ -42,7 +43,14 @@ from smoot_explore.runs.run import Run
 COMES_BACK_SECONDS = 60  # for which a page waits for the one before to lose its browser
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
-_OF_THE_RUNS = ("run", "runs", "sweep", "label")  # in the address: which there are, the disk tells
+_OF_THE_RUNS = (
+    "run",
+    "runs",
+    "sweep",
+    "label",
+    *IMAGES,
+    *IMAGES_BEFORE,
+)  # in the address: which there are, the disk tells
 
 
 def build_page(
@@ -73,7 +81,11 @@ class ExplorerPage:
         self.browser = BrowserTab()
         document = pn.state.curdoc
         self.changes = Changes(document)
-        self.messages, self.activity, self.location = Messages(), Activity(), Location(state.address)
+        self.messages, self.activity, self.location = (
+            Messages(),
+            Activity(),
+            Location(state.address, self._go),
+        )
         schedule, tell, say = self.changes.schedule, self.messages.tell, self.activity.say
         self.opening = Opening(state, schedule, say, self._complain, self._run_opened, self._compared_opened)
         self.measuring = Measuring(state, say, tell, self._measured)
@@ -83,7 +95,7 @@ class ExplorerPage:
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
         self.layout = Layout(
             self.sidebar.objects,
-            [self.browser, self.messages.panel],
+            [self.browser, self.location.browser, self.messages.panel],
             self.train,
             heads,
             self._tab_makers(),
@@ -125,11 +137,26 @@ class ExplorerPage:
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 
     def _begin(self) -> None:
+        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, self.changes.schedule).ask(PREVIEW)
+        self._read()
+
+    def _go(self, asked: dict[str, str]) -> None:
+        """The visitor went back or forward to another address; what trains is left as it is."""
+        state = self.state
+        training = [name for name, (owner, _) in state.address.parameters.items()
+                    if state.train.busy and owner in (state.train, state.train.config)]  # fmt: skip
+        asked = {name: state.address.default(name) for name in PLACES} | asked
+        state.address.reset([*asked, *training])
+        self._asked = {name: text for name, text in asked.items() if name not in training}
+        self._awaited, self._opens_asked, self._beginning, self._complaints = set(), False, True, []
+        self._read()
+
+    def _read(self) -> None:
+        """Have the page show what is asked for."""
         self._read_address(*(name for name in self._asked if name not in (*_OF_THE_RUNS, "tab")))
         self._read_address("tab")  # last: a tab draws what the others hold
         self._show_tab()
         schedule = self.changes.schedule
-        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
         runs = " ".join(self._asked.get(name, "") for name in ("run", "runs"))
         if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
@@ -195,7 +222,7 @@ class ExplorerPage:
             self.train.watch_anew()
 
     def _run_opened(self) -> None:
-        self._read_address("label")  # which ones there are depends on the run
+        self._read_address("label", *IMAGES, *IMAGES_BEFORE)  # which ones there are depends on the run
         self._beginning = False
         self.layout.outdate(*OF_ONE_RUN)
         self._show_tab()
@@ -216,8 +243,8 @@ class ExplorerPage:
         sweeps = partial(SweepPart, state.sweep, state.catalogue.shared.open_sweep, schedule, tell)
         return {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
-            "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
-            "what-if": lambda: WhatIfTab(state.whatif, schedule),
+            "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule, tell),
+            "what-if": lambda: WhatIfTab(state.whatif, schedule, tell),
             "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
 
@@ -249,15 +276,19 @@ class ExplorerPage:
 
     # Images that other tabs open
 
-    def _open_test_image(self, position: int) -> None:
+    def _open_test_image(self, image_id: int) -> None:
         images = self.state.images
-        self.state.image.param.update(
-            half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL, order="highest",
-            fill=images.fill, attribution=images.attribution, signed=True,
-        )  # fmt: skip
+        self.state.image.open(
+            HALVES[0],
+            image_id,
+            order="highest",
+            fill=images.fill,
+            attribution=images.attribution,
+            signed=True,
+        )
         self.state.tab = "image"
 
-    def _open_training_image(self, position: int) -> None:
+    def _open_training_image(self, image_id: int) -> None:
         state = self.state
         key = state.adopt_training() if state.train.training is not None else PREVIEW
         if key is None:
@@ -265,7 +296,7 @@ class ExplorerPage:
             return
 
         def show_image() -> None:
-            state.image.param.update(half=HALVES[1], image=position, label=ALL)
+            state.image.open(HALVES[1], image_id)
             state.tab = "image"
 
         state.run_key = key

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import param
 
@@ -13,7 +14,7 @@ from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.measurement import Measurement
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.address import Address, Place
+from smoot_explore.explorer.state.address import IMAGES, Address, Place
 from smoot_explore.explorer.state.catalogue import Catalogue
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, ImageState
@@ -85,12 +86,25 @@ class SessionState(param.Parameterized):
 
     def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
         """Show a run in the tabs that look at one; ``upload`` as for `ImageState.show`."""
-        chosen = self.whatif.picked
-        self.image.show(opened, upload)
-        for state in (self.images, self.whatif):
-            state.show(opened)
-        if chosen == 0:  # the page has picked an image itself: nothing that an address need hold
-            self.address.remember_defaults("whatif_image")
+        with self._own_picks():
+            self.image.show(opened, upload)
+            for state in (self.images, self.whatif):
+                state.show(opened)
+
+    def take_measured(self) -> None:
+        """Look at what was measured: filters may know more images now, and What if picks one of a new landscape."""
+        with self._own_picks():
+            self.image.settle()
+            if self.whatif.opened is not None:
+                self.whatif.show(self.whatif.opened)
+
+    @contextmanager
+    def _own_picks(self) -> Iterator[None]:
+        """Images that the page picks itself in this block are nothing that an address need hold."""
+        free = [name for name in IMAGES if getattr(*self.address.parameters[name]) is None]
+        yield
+        if free:
+            self.address.remember_defaults(*free)
 
     def show_compared(self) -> None:
         """Open the runs to compare; one that cannot be opened is left out, with a message."""
@@ -159,9 +173,9 @@ class SessionState(param.Parameterized):
         self.catalogue.clear()
 
     def _show_labels(self) -> None:
-        """Have the labels of the chosen run to choose from."""
+        """Have the labels and images of the chosen run to choose from."""
         if self.image.opened is None or self.image.opened.key != self.run_key:
-            self.image.show(self.catalogue.open(self.run_key))
+            self.show(self.catalogue.open(self.run_key))
 
     def _offer(self) -> None:
         """Let the visitor choose among the runs that there are now."""
@@ -189,11 +203,13 @@ class SessionState(param.Parameterized):
             "epochs": (train.config, "epochs"),
             "images": (train, "train_images"),
             "data": (train, "data_name"),
+            "folder": (train, "folder"),
+            "image_size": (train, "image_size"),
             "model": (train, "model_name"),
             "watch": (train, "watch"),
             **{f"train_{name}": (train.config, name) for name in sorted(rest)},
             "half": (image, "half"),
-            "image": (image, "image"),
+            "image_id": (image, "image_id"),
             "masked": (image, "masked_fraction"),
             "order": (image, "order"),
             "fill": (image, "fill"),
@@ -205,10 +221,10 @@ class SessionState(param.Parameterized):
             "curves_fill": (images, "fill"),
             "curves_attribution": (images, "attribution"),
             "tolerance": (images, "tolerance"),
-            "picked": (images, "picked"),
+            "picked_id": (images, "image_id"),
             **{f"whatif_{name}": (whatif.config, name) for name in WHATIF_SETTINGS},
             "whatif_epochs": (whatif, "epochs"),
-            "whatif_image": (whatif, "picked"),
+            "whatif_image_id": (whatif, "image_id"),
             "compare_fill": (self.compare, "fill"),
             "compare_attribution": (self.compare, "attribution"),
             "scale": (self.compare, "scale"),

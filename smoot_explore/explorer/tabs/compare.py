@@ -22,6 +22,7 @@ from smoot_explore.explorer.state.compare import (
     compared_images,
     missing_maps,
 )
+from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.curves import no_drop
 from smoot_explore.views.live import Live
@@ -127,7 +128,9 @@ class CompareTab:
             self.maps.show(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES))
             return
         label = f"Saliency of the label by {in_words(attribution)}"
-        self.maps.show(views.saliency_maps.sketch(images, maps, scale=scale, label=label, cell=96))
+        self.maps.show(
+            views.saliency_maps.sketch(images, maps, named(images), scale=scale, label=label, cell=96)
+        )
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()
