@@ -28,6 +28,7 @@ from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
+from smoot_explore.views.palette import in_words
 
 Protocol = tuple[str, str]  # (fill, attribution method)
 Measured = Protocol | str  # masking curves of a protocol, or LANDSCAPE
@@ -147,7 +148,8 @@ class OpenedRun:
 
     def measure_curves(self, engine: Engine, fill: str, attribution: str) -> Measurement:
         """The measurement of masking curves: one for all who want them."""
-        what, take = f"masking curves of {self.label}", partial(self.take_curves, fill, attribution)
+        what = f"masking curves of {self.label} ({in_words(fill)} fill, {in_words(attribution)})"
+        take = partial(self.take_curves, fill, attribution)
         return self._measure(
             (fill, attribution), lambda: Measurement(engine, what, self.curves_work(fill, attribution), take)
         )

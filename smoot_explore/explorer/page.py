@@ -32,6 +32,7 @@ from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
+from smoot_explore.explorer.tabs.keeping import Keeping
 from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.sweep import SweepPart
@@ -90,6 +91,8 @@ class ExplorerPage:
         self.opening = Opening(state, schedule, say, self._complain, self._run_opened, self._compared_opened)
         self.measuring = Measuring(state, say, tell, self._measured)
         self.sidebar = Sidebar(state.train, self._cleared, tell)
+        self.keeping = Keeping(state, schedule, tell)  # of the training
+        self.sidebar.objects.insert(3, self.keeping.panel)
         self.train = TrainTab(state.train, self._open_training_image, schedule, tell)
         self.rows: list[RunRow] = []
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
@@ -107,7 +110,7 @@ class ExplorerPage:
             state.train,
             self._training_moved,
             before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
-            after=[self.measuring.follow, self._show_place, self._show_details],
+            after=[self.measuring.follow, self.messages.follow, self._follow_compared, self._show_place, self._show_details],
             afterwards=self._follow_location,
         )
         state.param.watch(lambda event: self._show_tab(), "tab")
@@ -305,6 +308,7 @@ class ExplorerPage:
     # What the clock calls
 
     def _cleared(self) -> None:
+        self.keeping.show(self.state.adopt_training())
         with pn.io.hold():
             self.train.clear()
 
@@ -316,17 +320,22 @@ class ExplorerPage:
             self.layout.outdate("train")  # drawn when it is seen again
         self.sidebar.refresh()
         key = state.adopt_training()
+        self.keeping.show(key)
         if turned and key is not None and training.training is not None and training.training.ended:
             if state.run_key == key:
                 self.opening.open_run()
-            if key in state.compared:
-                self._compared_chosen()
+            else:
+                state.look_at_trained()
         if turned and training.status == "failed" and state.tab != "train":
             self.messages.tell(training.problem)
 
     def _follow_kept_runs(self) -> None:
         self.state.catalogue.shared.look_soon()
         self.state.catalogue.follow()
+
+    def _follow_compared(self) -> None:
+        if self.state.tab == "compare" and self.state.outdates_compared():
+            self._compared_chosen()
 
     def _show_place(self) -> None:
         if self.state.train.status == "queued":

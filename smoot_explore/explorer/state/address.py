@@ -39,9 +39,10 @@ class Address:
     def write(self, own: bool = False) -> dict[str, str]:
         """What differs from a fresh page; without the visitor's ``own`` runs, which nobody else could open."""
         values = {}
+        own_picture = _value(self.parameters["half"]) == HALVES[2]
         for name, place in self.parameters.items():
             value = _value(place)
-            left_out = (name == "half" and value == HALVES[2]) or (
+            left_out = (name in ("half", "image_id") and own_picture) or (
                 name == "run" and value.startswith(OWN) and not own
             )
             if value != self._defaults[name] and not left_out:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from smoot_explore.engine.background import FILES, MAPS
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.download import download
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.opened_runs import OpenedRun
@@ -85,13 +85,14 @@ class CompareTab:
         """Draw the table and the accuracy drops."""
         state = self.state
         self._tabulating.ask(state.snapshot())
-        curves = state.curves()
+        curves, others = state.comparable()
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
         problems = [f"{label} cannot be measured ({why})" for label, why in state.problems().items()]
         title = (
             f"Accuracy drop: {state.protocol}"
             f"{', n = ' + ', '.join(f'{x:,}' for x in sorted(n)) if n else ''}"
+            f"{'; of other test images and left out: ' + ', '.join(others) if others else ''}"
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
@@ -101,7 +102,7 @@ class CompareTab:
         """The table and its note; beside the page, because it reads the runs' records."""
         if not state.opened_runs:
             return "No run is open yet. Those above are being opened; where there is none, choose one.", ""
-        return table_html(*state.table()), html.escape(state.note())
+        return table_html(*state.table()), escaped(state.note())
 
     def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
         if isinstance(answer, BaseException):
@@ -123,7 +124,7 @@ class CompareTab:
             return
         images, maps, attribution, scale = answer
         missing = missing_maps(maps.problems)
-        self.missing.param.update(object=html.escape(missing), visible=bool(missing))
+        self.missing.param.update(object=escaped(missing), visible=bool(missing))
         if images is None:
             self.maps.show(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES))
             return

@@ -24,6 +24,7 @@ from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.uploads import read_picture
 from smoot_explore.views.curves import NO_CURVE
 from smoot_explore.views.live import Live
+from smoot_explore.views.palette import in_words
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
 
@@ -186,6 +187,7 @@ class ImageTab:
         if opened is not self.state.opened:  # another one was opened meanwhile, which predicts for itself
             self._reading.ask(content, self.state.opened)
             return
+        self._complain("")  # whatever was wrong with the one before
         self.state.show_upload(picture)
         self.refresh()
 
@@ -226,13 +228,15 @@ def verdict(curve: Curve, explained: str) -> str:
     """Class I or II with its reason, as Markdown."""
     probability = curve.measured.probability.values[0]
     start, top = float(probability[0]), float(probability.max())
+    measured = curve.measured
+    by = f"by its own masking curve ({in_words(measured.fill.item())} fill, {in_words(measured.attribution.item())})"
     which = "strongest" if curve.order == "highest" else "weakest"
     if curve.image_class == "I":
         return (
-            f"**Class I**: masking its {which} pixels never raises the probability of {explained} "
+            f"**Class I**, {by}: masking its {which} pixels never raises the probability of {explained} "
             f"above that of the clean image ({start:.2f}) by more than 0.01."
         )
     return (
-        f"**Class II**: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
+        f"**Class II**, {by}: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
         f"rises from {start:.2f} to {top:.2f}."
     )
