@@ -363,7 +363,7 @@ def test_filters_leave_only_images_of_class_ii(visit):
     visitor.wait_until(lambda: re.search(r"\b5\d images, page 1", visitor.text()))
     visitor.wait_until(lambda: len(pictures(visitor, "thumbnails", 4, 6)) == 24)
     visitor.click_in("thumbnails", 1.5, -1.5)
-    visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
+    visitor.wait_until(lambda: "Class II, by its own masking curve" in visitor.text())
 
 
 def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
@@ -378,7 +378,7 @@ def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
     visitor.wait_until(lambda: "Class II" in visitor.text())
     visitor.button("Open in Image").click()
     visitor.wait_until(lambda: title(visitor, "image").startswith(f"Test image {position}: {label}"))
-    visitor.wait_until(lambda: "Class II: with its strongest" in visitor.text())
+    visitor.wait_until(lambda: "Class II, by its own masking curve" in visitor.text())
 
 
 def test_a_point_and_a_box_in_the_scatter_select_images(visit):
@@ -507,7 +507,7 @@ def test_the_address_opens_the_same_view_again(visit):
     visitor = visit().tab("Image")
     visitor.wait_until(lambda: three(visitor))
     visitor.click_in("thumbnails", 3.5, -1.5)
-    visitor.wait_until(lambda: "Test image 9:" in title(visitor, "image"))
+    visitor.wait_until(lambda: "image_id=" in visitor.page.url)
     visitor.move(visitor.slider("Masked share"), 7)
     visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
     shown = three(visitor)
@@ -517,10 +517,46 @@ def test_the_address_opens_the_same_view_again(visit):
     assert three(other) == shown
 
 
+def test_back_and_forward_change_the_page_and_a_slider_adds_no_entry(visit):
+    visitor = visit().tab("Image")
+    visitor.wait_until(lambda: "tab=image" in visitor.page.url and three(visitor))
+    entries = visitor.page.evaluate("history.length")
+    visitor.move(visitor.slider("Masked share"), 3)
+    visitor.wait_until(lambda: "masked=0.23" in visitor.page.url)
+    visitor.move(visitor.slider("Masked share"), 4)
+    visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
+    assert visitor.page.evaluate("history.length") == entries
+    visitor.tab("Images")
+    visitor.wait_until(lambda: "tab=images" in visitor.page.url)
+    assert visitor.page.evaluate("history.length") == entries + 1
+    chosen = visitor.page.get_by_role("tab", selected=True)
+    visitor.page.go_back()
+    visitor.wait_until(lambda: chosen.inner_text() == "Image")
+    assert "masked=0.27" in visitor.page.url
+    visitor.page.go_forward()
+    visitor.wait_until(lambda: chosen.inner_text() == "Images")
+
+
+def test_the_arrow_of_the_image_field_leads_to_the_next_that_passes_and_a_wrong_number_is_told_of(visit):
+    visitor = visit("?tab=image&class=II").tab("Image")
+    visitor.wait_until(lambda: "Class II" in visitor.text())
+    field = visitor.page.get_by_label("Image", exact=True).locator("visible=true").last
+    names = visitor.wait_until(lambda: visitor.data("thumbnails", "Cell").get("text"))
+    ids = [int(name.split(":")[0]) for name in names]
+    assert field.input_value() == str(ids[0])
+    field.focus()
+    visitor.page.keyboard.press("ArrowUp")
+    visitor.wait_until(lambda: title(visitor, "image").startswith(f"Test image {ids[1]}:"))
+    field.fill("999999")
+    field.press("Enter")
+    visitor.wait_until(lambda: "There is no image 999999: the 2,000 test images" in visitor.text() or
+                       "there is no image 999999: the 2,000 test images" in visitor.text())  # fmt: skip
+
+
 def test_a_wrong_address_is_told_of_and_changes_nothing(visit):
     visitor = visit("?alpha=-5&tab=nowhere&beta=0.5&image=x")
-    visitor.wait_until(lambda: "alpha=-5, which is left out: give a number of at least 0" in visitor.text())
-    visitor.wait_until(lambda: "tab=nowhere" in visitor.text())
+    visitor.wait_until(lambda: "the address asks for “-5”. Give a number of at least 0" in visitor.text())
+    visitor.wait_until(lambda: "asks for “nowhere”" in visitor.text())
     visitor.wait_until(lambda: "weight of the label: 0.5" in visitor.text())
 
 

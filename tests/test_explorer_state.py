@@ -49,12 +49,14 @@ from smoot_explore.explorer.equation import equation_html
 from smoot_explore.explorer.export import compare_page
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.move import k_move
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import WhatIfState
+from smoot_explore.explorer.tabs.image import verdict
 from smoot_explore.explorer.tabs.images import ImagesTab, share_html
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.runs.compare import compare_runs
@@ -773,6 +775,9 @@ def test_two_visitors_do_not_see_each_others_runs(visit):
         two.catalogue.open("mine/1")
     complaints = two.address.read({"run": "mine/1", "runs": "mine/1"})
     assert len(complaints) == 2
+    assert all("trained on a page of their own, which nobody else can open" in told for told in complaints)
+    assert "mine" not in str(one.address.write())
+    assert one.address.write(own=True)["run"] == "mine/1"
     assert (two.run_key, len(two.compared)) == ("bundled/smoot", 3)
     assert two.train.config is not one.train.config
     one.images.tolerance = 0.3
@@ -814,13 +819,26 @@ def test_a_name_is_proposed_that_no_kept_run_has(session):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "", " ", ".hidden", "a/b", "a\\b", "-rf", "x" * 61, "a b", "naïve", "a\n", "..", "a\0"]
+    "name", ["../x", "", " ", ".hidden", "a/b", "a\\b", "-rf", "x" * 61, "a,b", "a\n", "..", "a\0"]
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(session, tmp_path, name):
     train_to_end(session.train)
-    with pytest.raises(ValueError, match="a name is letters, digits, '.', '_' and '-', 60 at most"):
+    with pytest.raises(ValueError, match="a name is letters, digits, spaces and . _ - "):
         session.catalogue.keep(session.adopt_training(), name)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["my best run (α=10)", "naïve", "3rd try"])
+def test_a_name_as_people_write_it_is_shown_as_typed_and_in_the_address(visit, name):
+    session = visit()
+    train_to_end(session.train)
+    session.catalogue.keep(session.adopt_training(), name)
+    other = visit()
+    assert other.catalogue.label_of(f"kept/{name}") == f"{name}, kept"
+    other.run_key = f"kept/{name}"
+    third = visit()
+    assert third.address.read(other.address.write()) == []
+    assert third.run_key == f"kept/{name}"
 
 
 def test_a_name_of_sixty_letters_is_kept_once(session, tmp_path):
@@ -921,8 +939,8 @@ def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
     opened = session.show_run()
     assert session.measure_missing("image") is None
     measurement = session.measure_missing("images")
-    assert measurement.what == "masking curves of SMOOT, trained here (1)"
-    assert session.measure_missing("what-if") is None or measurement.done
+    assert measurement.what == "masking curves of SMOOT, trained here (1) (black fill, gradient)"
+    assert session.measure_missing("images") is None  # it is being measured
     until(lambda: measurement.done)
     assert (measurement.problem, measurement.share) == ("", 1.0)
     expected = masking_curves(opened.model, session.train.data.test, 20)
@@ -940,6 +958,65 @@ def test_what_a_tab_lacks_is_measured_one_after_the_other(session):
     assert session.compare.opened_runs[0].curves("blur", "gradient").fill.item() == "blur"
 
 
+def test_what_is_asked_for_last_is_measured_and_the_one_before_given_up(session):
+    session.show_run()
+    session.images.fill = "blur"
+    first = session.measure_missing("images")
+    session.images.fill = "mean"
+    second = session.measure_missing("images")
+    assert second is not first
+    assert "mean fill" in second.what
+    until(lambda: first.done and second.done)
+    assert session.images.curves is not None
+    session.images.fill = "blur"
+    assert session.images.curves is None or first.share == 1.0  # unless it was faster
+
+
+# After a training
+
+
+def test_after_a_training_the_other_tabs_look_at_it_unless_another_run_was_chosen(session):
+    train_to_end(session.train)
+    session.look_at_trained()
+    assert session.run_key == "mine/1"
+    session.train.start()
+    session.run_key = "bundled/sgt"
+    poll_to_end(session.train)
+    session.look_at_trained()
+    assert session.run_key == "bundled/sgt"
+    train_to_end(session.train)
+    session.look_at_trained()
+    assert session.run_key == "mine/3"
+
+
+def test_a_reset_can_be_undone_until_something_else_is_shown(session):
+    train_to_end(session.train)
+    state = session.train
+    run, history, step = state.run, state.history, state.step
+    state.reset()
+    assert (state.run, state.step, state.can_undo_reset) == (None, 0, True)
+    state.undo_reset()
+    assert (state.run, state.history, state.step, state.status) == (run, history, step, "finished")
+    assert not state.can_undo_reset
+    state.reset()
+    train_to_end(state)
+    assert not state.can_undo_reset
+    assert state.run != run
+    assert "mine/1" in session.param.run_key.objects.values() or session.adopt_training() == "mine/1"
+
+
+def test_an_epoch_more_outdates_the_compared_run_once(session):
+    train_to_end(session.train)
+    session.compared = [session.adopt_training()]
+    session.show_compared()
+    assert not session.outdates_compared()
+    shown = session.compare.opened_runs[0]
+    session.train.history.scores.append(session.train.history.scores[-1])  # as while it trains on
+    assert session.outdates_compared()
+    assert not session.outdates_compared()
+    assert session.compare.opened_runs == [shown]
+
+
 # The address
 
 OWN = {
@@ -953,7 +1030,7 @@ OWN = {
     "epochs": st.integers(1, 10**6),
     "images": st.integers(20, 10**6),
     "half": st.sampled_from(HALVES[:2]),
-    "image": st.integers(0, 1999),
+    "image_id": st.integers(0, 1999),
     "masked": st.floats(0, 1),
     "fill": st.sampled_from(["remaining", "mean", "blur"]),
     "attribution": st.sampled_from(["random", "smoothgrad"]),
@@ -962,10 +1039,10 @@ OWN = {
     "class": st.sampled_from(["(all)", "I", "II"]),
     "prediction": st.sampled_from(["(all)", "right", "wrong"]),
     "tolerance": st.floats(0, 1),
-    "picked": st.integers(0, 999),
+    "picked_id": st.integers(0, 999),
     "whatif_k_max": st.floats(0, 1),
     "whatif_epochs": st.integers(1, 500),
-    "whatif_image": st.integers(1, 499),
+    "whatif_image_id": st.integers(1, 499),
     "compare_fill": st.sampled_from(["mean", "black"]),
     "scale": st.sampled_from(SCALES),
 }
@@ -978,16 +1055,20 @@ OWN = {
 )
 def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
     here, there = (SessionState(ServerSettings(runs="nowhere"), Engine(ThreadWorkers())) for _ in range(2))
-    if values.get("label", "(all)") != "(all)":
-        here.image.show(here.catalogue.open("bundled/smoot"))
-    for name, value in values.items():
+    here.run_key = values.get("run", here.run_key)
+    here.show_run()
+    for name, value in sorted(values.items(), key=lambda item: item[0].endswith("image_id")):
         owner, parameter = here.address.parameters[name]
-        setattr(owner, parameter, value)
+        if name in IMAGES:  # drawn as a position: ids are those of the run
+            owner.pick(owner.ids.at(value))
+        else:
+            setattr(owner, parameter, value)
     if runs is not None:
         here.compared = runs
     address = here.address.write()
     assert all(isinstance(text, str) for text in address.values())
     assert there.address.read(address) == []
+    there.show_run()
     for name in here.address.parameters:
         (owner, parameter), (other, _) = here.address.parameters[name], there.address.parameters[name]
         value = getattr(owner, parameter)
@@ -1011,7 +1092,7 @@ def test_a_fresh_page_has_an_empty_address(session):
         *((number, text) for number in ("alpha", "masked", "tolerance", "whatif_k_min")
           for text in ("nan", "inf", "-inf", "1e999", "", "a", "-0.5", "0x1")),
         ("masked", "1.0001"), ("beta", "2"),
-        *((whole, text) for whole in ("at", "epochs", "image", "images", "picked", "whatif_epochs")
+        *((whole, text) for whole in ("at", "epochs", "image", "image_id", "images", "picked_id", "whatif_epochs")
           for text in ("", "1.5", "nan", "-1", "1e3", "9" * 5000)),
         ("epochs", "0"), ("images", "19"),
         *((choice, "nonsense") for choice in
@@ -1026,8 +1107,11 @@ def test_an_address_that_says_nonsense_changes_nothing_and_is_complained_of(visi
     before = {n: getattr(owner, p) for n, (owner, p) in session.address.parameters.items()}
     compared = list(session.compared)
     (complaint,) = session.address.read({name: text})
-    assert f"The address says {name}=" in complaint
-    assert "which is left out: " in complaint
+    now = IMAGES[IMAGES_BEFORE.index(name)] if name in IMAGES_BEFORE else name
+    owner, parameter = session.address.parameters.get(now, (session, "compared"))
+    asked = text if len(text) < 40 else text[:40] + "…"
+    assert complaint.startswith(f"{owner.param[parameter].label}: the address asks for “{asked}”. ")
+    assert "It stays as it was: " in complaint
     assert {n: getattr(owner, p) for n, (owner, p) in session.address.parameters.items()} == before
     assert session.compared == compared
 
@@ -1086,7 +1170,7 @@ def test_filters_keep_what_a_plain_loop_keeps(image, half, label, of_class, pred
 
 def test_a_view_is_what_the_core_computes(image):
     image.param.update(
-        image=17,
+        image_id=image.ids.at(17),
         masked_fraction=0.3,
         order="lowest",
         fill="mean",
@@ -1129,7 +1213,7 @@ def test_moving_the_slider_computes_saliency_and_curve_only_once(image, monkeypa
     second = image.view()
     assert counted[2:] == ["quick effect"]
     np.testing.assert_array_equal(first.effect.saliency, second.effect.saliency)
-    image.image = 3
+    image.pick(image.ids.at(3))
     image.view()
     assert counted[3:] == ["masking_effect", "masking_curves"]
 
@@ -1142,12 +1226,104 @@ def test_masking_nothing_or_everything_has_a_view(image, share):
     assert same if share == 0 else (view.effect.masked_images == 0).all()
 
 
-def test_an_image_beyond_the_last_is_the_last_and_another_run_begins_anew(image, session):
-    image.image = 10**9
-    assert image.view().title.startswith("Test image 1999: ")
+def test_another_run_of_the_same_data_shows_the_same_image(image, session):
+    image.pick(image.ids.at(1234))
+    label = image.view().title.split(",")[0]
     session.run_key = "bundled/sgt"
     session.show_run()
-    assert (image.image, image.opened.key) == (0, "bundled/sgt")
+    assert image.opened.key == "bundled/sgt"
+    assert image.view().title.startswith(f"{label}, predicted ")
+    assert label.startswith(f"Test image {image.split.image_ids[1234]}: ")
+
+
+def test_an_image_that_there_is_not_is_refused_with_those_there_are(image, session):
+    before = image.image_id
+    first, last = int(image.split.image_ids.min()), int(image.split.image_ids.max())
+    with pytest.raises(
+        ValueError, match=f"no image {last + 1}: the 2,000 test images .* from {first} to {last}"
+    ):
+        image.pick(last + 1)
+    assert image.image_id == before
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    session.show_run()
+    image.half = HALVES[1]
+    missing = next(i for i in range(60) if i not in image.split.image_ids)
+    with pytest.raises(ValueError, match="not all of them; the nearest are|from .* to "):
+        image.pick(missing)
+
+
+def test_a_link_to_an_image_that_there_is_not_says_which_there_are(session):
+    (complaint,) = session.address.read({"image_id": "999999"})
+    assert (
+        "Image: the address asks for “999999”. There is no image 999999: the 2,000 test images of SMOOT"
+        in complaint
+    )
+
+
+@pytest.mark.parametrize(("before", "now"), zip(IMAGES_BEFORE, IMAGES, strict=True))
+def test_an_address_of_before_names_an_image_by_its_position(session, before, now):
+    assert session.address.read({before: "23"}) == []
+    state, _ = session.address.parameters[now]
+    assert state.image_id == state.ids.at(23)
+    assert session.address.write() == {now: str(state.image_id)}
+
+
+def test_a_step_leads_to_the_next_image_that_passes_the_filters(image):
+    image.param.update(of_class="II", label="coat")
+    ids = sorted(int(image.split.image_ids[i]) for i in image.positions())
+    assert image.image_id in ids
+    image.pick(ids[0])
+    walked = [image.image_id]
+    for _ in ids:
+        image.step(1)
+        walked.append(image.image_id)
+    assert walked == [*ids, ids[-1]]  # stays at the end
+    image.step(-1)
+    assert image.image_id == ids[-2]
+    assert (image.of_class, image.label) == ("II", "coat")
+
+
+def test_filters_that_exclude_the_image_shown_show_the_first_that_passes(image):
+    curves = image.opened.curves("black", "gradient")
+    classes = image_class(curves).values
+    image.pick(int(curves.image_id[classes == "I"][5]))
+    image.of_class = "II"
+    assert image.image_id == int(curves.image_id[classes == "II"][0])
+    assert image.position in image.thumbnails()
+
+
+def test_an_image_from_elsewhere_or_typed_clears_the_filters_that_hide_it(image):
+    curves = image.opened.curves("black", "gradient")
+    second, first = (int(curves.image_id[image_class(curves).values == c][-1]) for c in ("II", "I"))
+    image.param.update(of_class="II", prediction="wrong", label="bag")
+    image.pick(first)
+    assert (image.image_id, image.of_class, image.prediction, image.label) == (
+        first,
+        "(all)",
+        "(all)",
+        "(all)",
+    )
+    image.of_class = "II"
+    image.pick(second)
+    assert image.of_class == "II"
+    image.open(HALVES[1], int(image.opened.data.train.image_ids[7]))
+    assert (image.half, image.position, image.of_class) == (HALVES[1], 7, "(all)")
+
+
+def test_filters_of_test_images_are_cleared_for_others_and_a_training_image_has_a_class_of_its_own(image):
+    image.param.update(of_class="II", prediction="wrong")
+    image.half = HALVES[1]
+    assert (image.of_class, image.prediction) == ("(all)", "(all)")
+    assert len(image.positions()) == len(image.opened.data.train)
+    curve = image.view().curve
+    one = image.opened.data.train[[image.position]]
+    assert curve.image_class == image_class(masking_curves(image.opened.model, one, 20)).item()
+    assert verdict(curve, "bag").startswith(
+        f"**Class {curve.image_class}**, by its own masking curve (black fill, "
+    )
+    image.half = HALVES[0]
+    assert image.of_class == "(all)"
 
 
 def picture(value):
@@ -1157,7 +1333,7 @@ def picture(value):
 def test_an_uploaded_picture_is_explained_for_the_predicted_class(image):
     own = torch.from_numpy(image.opened.data.test.images[5].numpy()[:, ::-1].copy())
     image.take_upload(own)
-    assert (image.half, image.image, len(image.split)) == (HALVES[2], 0, 1)
+    assert (image.half, image.image_id, len(image.split)) == (HALVES[2], 0, 1)
     view = image.view()
     np.testing.assert_array_equal(view.picture[0], own)
     predicted = int(image.opened.model(image.opened.data.normalize(own[None])).argmax())
@@ -1243,7 +1419,7 @@ def test_the_share_of_class_two_is_that_of_a_plain_count(session, tolerance):
         assert share.late == pytest.approx(100 * late / len(second))
         assert f"{share.late:.0f} % of these peak after half" in text
     for i in (*second[:2], 0):
-        state.picked = i
+        state.pick(state.ids.at(i))
         assert ("**Class II**" in state.describe_picked()) == (i in second)
         assert f"probability {probability[i][0]:.2f}" in state.describe_picked()
 
@@ -1252,10 +1428,11 @@ def test_selected_images_are_shown_and_another_run_forgets_them(session):
     session.show_run()
     session.images.selected = [9, 4]
     assert session.images.shown.tolist() == [9, 4]
-    session.images.picked = 10**6
+    last = session.images.ids.at(999)
+    session.images.pick(last)
     session.show_run()
     assert session.images.selected == []
-    assert "Test image 999" in session.images.describe_picked()
+    assert f"Test image {last}:" in session.images.describe_picked()
 
 
 def test_a_protocol_that_is_not_measured_shows_nothing_yet(session):
@@ -1330,9 +1507,9 @@ def test_the_map_leads_from_each_k_of_a_trajectory_to_the_next(session):
     session.show_run()
     state = session.whatif
     state.config.alpha = 200.0
-    for image in (0, 499, 10**6):
-        state.picked = image
-        k = state.trajectories().values[:, min(image, 499)]
+    for image in (0, 499):
+        state.pick(state.ids.at(image))
+        k = state.trajectories().values[:, image]
         one = state.landscape.isel(image=state.position)
         grid = np.linspace(0, 784, 393)
         after = next_k(one, grid, 200.0, 0.95, state.bounds)
@@ -1424,7 +1601,10 @@ def test_the_table_is_that_of_compare_runs(session):
         assert [found[f"k {n}"] for n in ("min", "median", "max")] == [
             f"{k:.0f}" for k in (row.k_smallest, row.k_median, row.k_largest)
         ]
-        assert (found["class II (%)"], found["test images"]) == (f"{row.class_ii_share:.1f}", "1000")
+        assert (found["class II (% of the test images)"], found["test images"]) == (
+            f"{row.class_ii_share:.1f}",
+            "1000",
+        )
         for auc in row.drop_auc:
             if auc.attribution == "gradient":
                 assert found[f"AUC {auc.fill.item()} (%)"] == f"{auc:.2f}"
@@ -1440,12 +1620,56 @@ def test_a_run_without_curves_gets_dashes_and_is_missing(session):
     row = dict(zip(heads, cells[-1], strict=True))
     assert row["run"] == "SMOOT, trained here (1)"
     assert {row[head] for head in heads if head.startswith("AUC")} == {"–"}
-    assert (row["class II (%)"], row["test images"]) == ("–", "–")
+    assert (row["class II (% of the test images)"], row["test images"]) == ("–", "–")
     assert [opened.key for opened in session.compare.missing] == ["mine/1"]
     assert len(session.compare.curves()) == 3
     assert set(session.compare.maps()) == {
         session.catalogue.label_of(f"bundled/{r.name}") for r in bundled_runs()
     }
+
+
+def test_the_table_tells_data_training_images_and_what_differs(session):
+    session.train.config.param.update(alpha=3.0)
+    train_to_end(session.train)
+    session.compared = ["bundled/smoot", "bundled/traditional", session.adopt_training()]
+    session.show_compared()
+    heads, cells = session.compare.table()
+    smoot, traditional, own = (dict(zip(heads, row, strict=True)) for row in cells)
+    assert (smoot["data"], smoot["training images"]) == ("fashion-mnist-sample", "10,000")
+    assert (own["data"], own["training images"]) == ("shapes", "40")
+    assert "α 3" in own["differs in"]
+    assert "α" in smoot["differs in"]
+    assert "α" not in traditional["differs in"]  # where it does nothing
+    assert "These runs are of different data (fashion-mnist-sample, shapes)" in session.compare.note()
+    opened = session.compare.opened_runs[-1]
+    measurement = opened.measure_curves(session._measuring, "black", "gradient")
+    until(lambda: measurement.done)
+    alike, others = session.compare.comparable()
+    assert (len(alike), others) == (2, [opened.label])
+
+
+def test_the_smallest_area_of_a_run_that_begins_low_is_no_merit(session):
+    session.show_compared()
+    state = session.compare
+    assert "AUC is the mean accuracy over all masked shares" in state.note()
+    bundled = state.opened_runs[0]
+    poor = OpenedRun("x/1", "poor", bundled.run, bundled.data, bundled.model)
+    curves = bundled.curves("black", "gradient").copy(deep=True)
+    curves["correct"] = curves.correct & (curves.image % 4 > 0)  # wrong on a quarter of them
+    poor.take_curves("black", "gradient", curves)
+    state.opened_runs = [bundled, poor]
+    assert "poor has the smallest AUC in the plot but also begins at" in state.note()
+    assert "no sign of better saliency" in state.note()
+
+
+def test_new_epochs_keep_the_last_curve_until_theirs_is_measured(session):
+    session.compared = ["bundled/smoot"]
+    session.show_compared()
+    state, before = session.compare, session.compare.curves()
+    old = state.opened_runs[0]
+    state.show([OpenedRun(old.key, old.label, old.run, old.data, old.model)])
+    assert state.curves() == before
+    assert state.missing == state.opened_runs
 
 
 def test_the_csv_reads_back_as_the_table_and_its_note(session):

@@ -1,13 +1,16 @@
 """The page without a browser: between its being sent and its being drawn, and what it does beside itself."""
 
 import asyncio
+import html
 import shutil
 import threading
+import time
 from collections import OrderedDict
 from io import BytesIO
 
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 import pytest
 from bokeh.document import Document
 from PIL import Image
@@ -18,7 +21,7 @@ from workers import ThreadWorkers
 from smoot_explore import bundled_runs, open_run
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.engine import Engine
-from smoot_explore.explorer import changes, clock, kept_runs
+from smoot_explore.explorer import changes, clock, kept_runs, location, messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
@@ -258,7 +261,7 @@ def test_the_runs_of_an_address_are_opened_beside_the_page(visit, nothing_open, 
         "bundled/sgt",
         7,
     )
-    assert "beta=8, which is left out" in pages[0].messages.panel.object
+    assert "weight of the label: the address asks for “8”" in pages[0].messages.panel.object
     assert (state.tab, "image" in pages[0].layout.made) == ("image", True)
 
 
@@ -331,12 +334,12 @@ def test_a_run_that_one_page_keeps_is_offered_by_the_others_at_their_next_tick(
     shutil.copytree(run.path, tmp_path / "own")  # as if it had been trained here
     one.state.run_key = one.state.catalogue.add(open_run(tmp_path / "own"), one.state.image.opened.data)
     monkeypatch.setattr(shutil, "copytree", beside(shutil.copytree))
-    row = one.rows[0]
+    row = one.rows[0].keeping
     row.name.value = "lesson"
     wait_for(row._keep, lambda: kept_keys(one) == ["kept/lesson"])
     two.clock.tick()
     assert kept_keys(two) == ["kept/lesson"]
-    assert (row.name.value, row.keep.disabled) == ("traditional-1", False)
+    assert (row.name.value, row.button.disabled) == ("traditional-1", False)
 
 
 def test_a_run_that_comes_into_the_folder_otherwise_is_offered_soon(page, tmp_path, monkeypatch):
@@ -370,6 +373,72 @@ def test_however_many_pages_there_are_the_folder_is_looked_at_every_few_seconds(
 
 
 # Errors are told
+
+
+def test_a_message_shows_a_path_as_it_is_and_leaves(page, monkeypatch):
+    page.messages.tell("no folder /a_b_c/*.png [x](y) here")
+    shown = pmui.Alert(page.messages.panel.object)._process_param_change(
+        {"object": page.messages.panel.object}
+    )
+    assert "/a_b_c/*.png [x](y)" in html.unescape(html.unescape(shown["object"]))
+    page.messages.follow()
+    assert page.messages.panel.visible
+    later = time.monotonic() + messages.COMPLAINT_SECONDS + 1
+    monkeypatch.setattr(messages.time, "monotonic", lambda: later)
+    page.clock.tick()
+    assert not page.messages.panel.visible
+
+
+def test_a_message_leaves_when_what_it_complains_of_is_mended(page):
+    page.messages.tell("the model 'x' is unknown")
+    page.state.train.data_name, page.state.train.train_images = "shapes", 40
+    page.sidebar._train()
+    assert not page.messages.panel.visible
+    page.sidebar._stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "idle"),
+    [("traditional", ["α", "β", "λ", "Bounds"]), ("sgt", ["α", "β", "Bounds"]), ("smoot", [])],
+)
+def test_settings_that_do_nothing_are_grey_and_the_page_says_why(page, method, idle):
+    page.state.train.config.method = method
+    grey = [widget.label.split(",")[0].split(" ")[0] for widget in page.sidebar.live if widget.disabled]
+    assert grey == idle
+    assert page.sidebar.why_idle.visible == bool(idle)
+    assert ("same k for all images" in page.sidebar.why_idle.object) == (method == "sgt")
+
+
+def test_going_back_shows_what_the_address_said_and_leaves_a_training_alone(page, monkeypatch):
+    state = page.state
+    state.tab = "image"
+    state.image.masked_fraction = 0.5
+    state.train.config.alpha = 20.0
+    page._go({"run": "bundled/sgt", "masked": "0.3", "image_id": str(state.image.ids.at(40))})
+    assert (state.tab, state.run_key, state.image.opened.key) == ("train", "bundled/sgt", "bundled/sgt")
+    assert (state.image.masked_fraction, state.image.position, state.train.config.alpha) == (0.3, 40, 10.0)
+    state.train.config.alpha = 20.0
+    monkeypatch.setattr(type(state.train), "busy", True)
+    page._go({"tab": "image", "alpha": "3"})
+    assert (state.tab, state.run_key, state.train.config.alpha) == ("image", "bundled/smoot", 20.0)
+
+
+def test_only_another_tab_or_run_is_a_step_in_the_history(page, monkeypatch):
+    monkeypatch.setattr(location, "REST_SECONDS", -1.0)
+    page.location.follow()
+    steps = []
+    for change in (
+        lambda: setattr(page.state.image, "masked_fraction", 0.4),
+        lambda: setattr(page.state, "tab", "image"),
+        lambda: setattr(page.state.image, "masked_fraction", 0.6),
+        lambda: setattr(page.state, "run_key", "bundled/sgt"),
+    ):
+        change()
+        page.location.follow()
+        page.location.follow()
+        steps.append(page.location.browser.entry["step"])
+    assert steps == [False, True, False, True]
+    assert page.location.browser.entry["search"] == "?tab=image&run=bundled%2Fsgt&masked=0.6"
 
 
 def test_watched_images_that_cannot_be_looked_at_are_told_of(page, monkeypatch):

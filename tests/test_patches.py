@@ -159,7 +159,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
     whatif = WhatIfState()
     opened.take_landscape(opened.landscape_work()(Channel(list)))
     whatif.show(opened)
-    page = WhatIfTab(whatif, lambda act: act())
+    page = WhatIfTab(whatif, lambda act: act(), print)
     page.refresh()
     page.show_details()
     assert page.alpha.label == "α, speed of k (patches)"

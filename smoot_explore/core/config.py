@@ -23,6 +23,10 @@ class LiveValues(NamedTuple):
     k_max: float
 
 
+_MOVING = ("alpha", "beta", "k_min", "k_max", "top_n", "delta_class", "k_rule")  # move k
+_MASKING = ("k_init", "kl_weight", "patch", "fill", "signed", "saliency_pass", "batch_norm")  # of masking
+
+
 class TrainingConfig(param.Parameterized):
     """Settings of one training run.
 
@@ -304,6 +308,30 @@ class TrainingConfig(param.Parameterized):
             setting.objects = list(dict.fromkeys([*setting.objects, settings[name]]))
             setattr(config, name, settings[name])
         return config
+
+    def idle(self) -> dict[str, str]:
+        """Settings that do nothing in a training with the others as they are, each with the reason, for people.
+
+        Examples
+        --------
+        >>> TrainingConfig(method="sgt").idle()["alpha"]
+        'SGT keeps the same k for all images.'
+        """
+        why = {}
+        if self.optimizer != "sgd":
+            why["momentum"] = "Momentum is for SGD alone."
+        if self.method == "traditional":
+            why |= dict.fromkeys((*_MASKING, *_MOVING), "Traditional training masks nothing: it has no k.")
+        elif self.method == "sgt":
+            why |= dict.fromkeys(_MOVING, "SGT keeps the same k for all images.")
+        elif self.k_rule == "magnitude":
+            names = (*_MOVING, "k_init")
+            why |= {
+                name: "The magnitude rule has its own start, speed and bounds."
+                for name in names
+                if name != "k_rule"
+            }
+        return why
 
     def check(self) -> None:
         """Raise ``ValueError`` where single valid values do not go together."""

@@ -25,6 +25,8 @@ from smoot_explore.engine.watching import classes_of, look
 from smoot_explore.runs.claim import claimed
 
 BEGIN_SECONDS = 60  # after which no order to begin will come any more
+TELLING_STEPS = 5  # after the first, or
+TELLING_SECONDS = 2.0  # of them, before which nothing is said of the time that is left
 REPORT_SECONDS = 0.25  # between two looks at the progress
 LOOK_SECONDS = 1.0  # at least between two looks at the watched images: the step after one is slower too
 LOOK_SHARE = 0.01  # of the training time that looking at the watched images may take
@@ -146,7 +148,7 @@ class _Trainer:
         self._held = self._stopping = False
         self._chooser: Chooser | None = None  # a new choice of watched images, still to be made
         self._step = self._first_step = 0  # the first one here
-        self._first_seconds = 0.0
+        self._stepping = self._first_stepping = 0.0  # seconds in steps, at the end of the first one too
         self._seconds = self._earlier = 0.0  # of computing, here and by workers that were lost
         self._prepared: Prepared | None = None
         self._k: np.ndarray | None = None  # after the latest step
@@ -202,8 +204,10 @@ class _Trainer:
             if self._held:
                 self._pause(prepared)
                 before = time.perf_counter()
+            began = time.perf_counter()
             record = next(records, None)
             now = time.perf_counter()
+            self._stepping += now - began
             self._seconds += now - before
             before = now
             if record is None:
@@ -266,14 +270,15 @@ class _Trainer:
     def _report(self, record: EpochRecord | StepRecord, prepared: Prepared, now: float) -> None:
         self._k = record.k
         if not self._first_step:  # the first step prepares much: it says nothing about the others
-            self._first_step, self._first_seconds = record.step, self._seconds
+            self._first_step, self._first_stepping = record.step, self._stepping
         if isinstance(record, EpochRecord):
             self._tell(record, changes=record.changes)
         elif now >= self._next_report:
             steps = record.steps_per_epoch * self._config.epochs
             left = math.nan
-            if (done := record.step - self._first_step) > 0:
-                left = (steps - record.step) * (self._seconds - self._first_seconds) / done
+            done, seconds = record.step - self._first_step, self._stepping - self._first_stepping
+            if done >= TELLING_STEPS or seconds > TELLING_SECONDS:
+                left = (steps - record.step) * seconds / done
             self._tell(StepReport(record, left), changes=record.changes)
             self._next_report = now + REPORT_SECONDS
         elif record.changes:

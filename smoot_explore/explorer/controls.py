@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import panel_material_ui as pmui
 import param
 
 from smoot_explore.core.config import TrainingConfig
+from smoot_explore.errors import reason
+from smoot_explore.explorer.state.picking import PicksImage
 
 # Panel waits 50 ms for further moves before it tells the server of one; half of the time that a picture has.
 _DEBOUNCE_MILLISECONDS = 5
@@ -59,25 +62,31 @@ def values_slider(label: str, values: list[Any]) -> pmui.DiscreteSlider:
     return slider
 
 
-def number(owner: param.Parameterized, name: str, **options: Any) -> pmui.IntInput:
-    """A field for a whole number, for choices that have no range worth a slider."""
-    parameter = owner.param[name]
+def image_field(state: PicksImage, complain: Callable[[str], None], **options: Any) -> pmui.IntInput:
+    """A field for the number of an image; its arrows lead to the next one that passes the filters."""
+    parameter = state.param.image_id
     field = pmui.IntInput(
-        label=parameter.label, value=getattr(owner, name), start=0,
+        label=parameter.label, value=state.image_id, start=0,
         **{"size": "small", "margin": (4, 10), "description": parameter.doc, **options},
     )  # fmt: skip
 
-    def to_owner(event: param.parameterized.Event) -> None:
-        try:
-            setattr(owner, name, event.new)
-        except ValueError:  # emptied, or out of range: the last number stands
-            field.value = getattr(owner, name)
+    def to_state(event: param.parameterized.Event) -> None:
+        if event.new is not None and event.new != state.image_id:  # else it was emptied, or set below
+            by = event.new - (event.old or 0)
+            try:
+                if abs(by) == 1 and event.new not in state.passing:
+                    state.step(by)
+                else:
+                    state.pick(event.new)
+            except ValueError as error:
+                complain(reason(error))
+        to_field()
 
     def to_field(*events: param.parameterized.Event) -> None:
-        field.value = getattr(owner, name)
+        field.value = state.image_id
 
-    field.param.watch(to_owner, "value")
-    owner.param.watch(to_field, name)
+    field.param.watch(to_state, "value")
+    state.param.watch(to_field, "image_id")
     return field
 
 

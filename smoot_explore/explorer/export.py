@@ -13,6 +13,7 @@ from jinja2 import Template
 
 from smoot_explore import views
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
+from smoot_explore.explorer.state.picking import named
 from smoot_explore.views.live import figure_of
 
 _PAGE = Template(
@@ -69,7 +70,7 @@ def compare_page(state: CompareState) -> Callable[[], str]:
     images, maps = state.images(), state.maps()
     sketches = {"accuracy-drop": state.drops(f"Accuracy drop: {state.protocol}")}
     if images is not None and maps:
-        sketches["saliency"] = views.saliency_maps.sketch(images, maps, scale=state.scale)
+        sketches["saliency"] = views.saliency_maps.sketch(images, maps, named(images), scale=state.scale)
     texts = {
         "title": f"Saliency-guided training compared, {date.today():%d %B %Y}",
         "table": table_html(*state.table()),

@@ -27,15 +27,15 @@ class Measuring:
 
     def follow(self) -> None:
         """Take over what a measurement has done; called by the clock."""
-        measurement, whatif = self._state.measurement, self._state.whatif
+        measurement = self._state.measurement
         if measurement is None:
             return
         if measurement.done:
             self._state.measurement = None
             if measurement.problem:
                 self._complain(f"Measuring the {measurement.what} failed: {measurement.problem}")
-            elif whatif.opened is not None:
-                whatif.show(whatif.opened)  # picks an image of the new landscape
+            else:
+                self._state.take_measured()
             self._measured()
         self._show()
 

@@ -30,6 +30,7 @@ from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.runs.run import Run, open_run
+from smoot_explore.views.palette import in_words
 
 Protocol = tuple[str, str]  # (fill, attribution method)
 Measured = Protocol | str  # masking curves of a protocol, or LANDSCAPE
@@ -219,7 +220,8 @@ class OpenedRun:
 
     def measure_curves(self, engine: Engine, fill: str, attribution: str) -> Measurement:
         """The measurement of masking curves: one for all who want them."""
-        what, take = f"masking curves of {self.told}", partial(self.take_curves, fill, attribution)
+        what = f"masking curves of {self.told} ({in_words(fill)} fill, {in_words(attribution)})"
+        take = partial(self.take_curves, fill, attribution)
         return self._measure(
             (fill, attribution), lambda: Measurement(engine, what, self.curves_work(fill, attribution), take)
         )
@@ -249,6 +251,13 @@ class OpenedRun:
     def landscape(self) -> xr.Dataset | None:
         """Δ₁ and Δ₂..ₙ of some training images as functions of k; None where not measured yet."""
         return self._landscape
+
+    @property
+    def landscape_ids(self) -> np.ndarray:
+        """Which training images it has, or will have: their ids."""
+        if self._landscape is not None:
+            return self._landscape.image_id.values
+        return self.data.train.image_ids[balanced(self.data.train, LANDSCAPE_IMAGES)].numpy()
 
     def landscape_work(self) -> MeasuringWork:
         """What measures the k-landscape, on a copy of the model; `take_landscape` takes the result."""

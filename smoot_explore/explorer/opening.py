@@ -136,7 +136,7 @@ class Opening:
         if keys != list(self._state.compared):  # others were chosen meanwhile, and are being opened
             return
         self._say("compared", "")
-        self._state.compare.opened_runs = opened_runs
+        self._state.compare.show(opened_runs)
         self._complain(" ".join(complaints))
         self._compared_opened()
 

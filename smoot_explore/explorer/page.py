@@ -20,21 +20,23 @@ from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.host import Host
 from smoot_explore.explorer.layout import Layout
-from smoot_explore.explorer.location import Location
+from smoot_explore.explorer.location import PLACES, Location
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
+from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
 from smoot_explore.explorer.state.class_board import ClassBoard
 from smoot_explore.explorer.state.class_state import ClassState
-from smoot_explore.explorer.state.image import ALL, HALVES
+from smoot_explore.explorer.state.image import HALVES
 from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import TABS, SessionState
 from smoot_explore.explorer.tabs.class_tab import ClassTab
 from smoot_explore.explorer.tabs.compare import CompareTab
 from smoot_explore.explorer.tabs.image import ImageTab
 from smoot_explore.explorer.tabs.images import ImagesTab
+from smoot_explore.explorer.tabs.keeping import Keeping
 from smoot_explore.explorer.tabs.runrow import RunRow
 from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.sweep import SweepPart
@@ -46,7 +48,14 @@ from smoot_explore.runs.run import Run
 COMES_BACK_SECONDS = 60  # for which a page waits for the one before to lose its browser
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
-_OF_THE_RUNS = ("run", "runs", "sweep", "label")  # in the address: which there are, the disk tells
+_OF_THE_RUNS = (
+    "run",
+    "runs",
+    "sweep",
+    "label",
+    *IMAGES,
+    *IMAGES_BEFORE,
+)  # in the address: which there are, the disk tells
 
 
 def build_page(
@@ -83,17 +92,23 @@ class ExplorerPage:
             state.param.tab.objects = [tab for tab in TABS if tab != "class"]
         document = pn.state.curdoc
         self.changes = Changes(document)
-        self.messages, self.activity, self.location = Messages(), Activity(), Location(state.address)
+        self.messages, self.activity, self.location = (
+            Messages(),
+            Activity(),
+            Location(state.address, self._go),
+        )
         schedule, tell, say = self.changes.schedule, self.messages.tell, self.activity.say
         self.opening = Opening(state, schedule, say, self._complain, self._run_opened, self._compared_opened)
         self.measuring = Measuring(state, say, tell, self._measured)
         self.sidebar = Sidebar(state.train, self._cleared, tell)
+        self.keeping = Keeping(state, schedule, tell)  # of the training
+        self.sidebar.objects.insert(3, self.keeping.panel)
         self.train = TrainTab(state.train, self._open_training_image, schedule, tell)
         self.rows: list[RunRow] = []
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
         self.layout = Layout(
             self.sidebar.objects,
-            [self.browser, self.messages.panel],
+            [self.browser, self.location.browser, self.messages.panel],
             self.train,
             heads,
             self._tab_makers(),
@@ -107,6 +122,8 @@ class ExplorerPage:
             before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
             after=[
                 self.measuring.follow,
+                self.messages.follow,
+                self._follow_compared,
                 self._play,
                 self._show_place,
                 self._show_details,
@@ -144,11 +161,26 @@ class ExplorerPage:
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 
     def _begin(self) -> None:
+        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, self.changes.schedule).ask(PREVIEW)
+        self._read()
+
+    def _go(self, asked: dict[str, str]) -> None:
+        """The visitor went back or forward to another address; what trains is left as it is."""
+        state = self.state
+        training = [name for name, (owner, _) in state.address.parameters.items()
+                    if state.train.busy and owner in (state.train, state.train.config)]  # fmt: skip
+        asked = {name: state.address.default(name) for name in PLACES} | asked
+        state.address.reset([*asked, *training])
+        self._asked = {name: text for name, text in asked.items() if name not in training}
+        self._awaited, self._opens_asked, self._beginning, self._complaints = set(), False, True, []
+        self._read()
+
+    def _read(self) -> None:
+        """Have the page show what is asked for."""
         self._read_address(*(name for name in self._asked if name not in (*_OF_THE_RUNS, "tab")))
         self._read_address("tab")  # last: a tab draws what the others hold
         self._show_tab()
         schedule = self.changes.schedule
-        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
         runs = " ".join(self._asked.get(name, "") for name in ("run", "runs"))
         if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
@@ -214,7 +246,7 @@ class ExplorerPage:
             self.train.watch_anew()
 
     def _run_opened(self) -> None:
-        self._read_address("label")  # which ones there are depends on the run
+        self._read_address("label", *IMAGES, *IMAGES_BEFORE)  # which ones there are depends on the run
         self._beginning = False
         self.layout.outdate(*OF_ONE_RUN)
         self._show_tab()
@@ -239,9 +271,9 @@ class ExplorerPage:
         return own | {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
             "images": lambda: ImagesTab(
-                state.images, self._open_test_image, self._open_image_trained_on, measure, schedule
+                state.images, self._open_test_image, self._open_image_trained_on, measure, schedule, tell
             ),
-            "what-if": lambda: WhatIfTab(state.whatif, schedule),
+            "what-if": lambda: WhatIfTab(state.whatif, schedule, tell),
             "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
 
@@ -273,19 +305,23 @@ class ExplorerPage:
 
     # Images that other tabs open
 
-    def _open_test_image(self, position: int) -> None:
+    def _open_test_image(self, image_id: int) -> None:
         images = self.state.images
-        self.state.image.param.update(
-            half=HALVES[0], image=position, label=ALL, of_class=ALL, prediction=ALL, order="highest",
-            fill=images.fill, attribution=images.attribution, signed=True,
-        )  # fmt: skip
+        self.state.image.open(
+            HALVES[0],
+            image_id,
+            order="highest",
+            fill=images.fill,
+            attribution=images.attribution,
+            signed=True,
+        )
         self.state.tab = "image"
 
-    def _open_image_trained_on(self, position: int) -> None:
-        self.state.image.param.update(half=HALVES[1], image=position, label=ALL)
+    def _open_image_trained_on(self, image_id: int) -> None:
+        self.state.image.open(HALVES[1], image_id)
         self.state.tab = "image"
 
-    def _open_training_image(self, position: int) -> None:
+    def _open_training_image(self, image_id: int) -> None:
         state = self.state
         key = state.adopt_training() if state.train.training is not None else PREVIEW
         if key is None:
@@ -293,7 +329,7 @@ class ExplorerPage:
             return
 
         def show_image() -> None:
-            state.image.param.update(half=HALVES[1], image=position, label=ALL)
+            state.image.open(HALVES[1], image_id)
             state.tab = "image"
 
         state.param.update(run_key=key, epoch=None)
@@ -302,6 +338,7 @@ class ExplorerPage:
     # What the clock calls
 
     def _cleared(self) -> None:
+        self.keeping.show(self.state.adopt_training())
         with pn.io.hold():
             self.train.clear()
 
@@ -313,11 +350,12 @@ class ExplorerPage:
             self.layout.outdate("train")  # drawn when it is seen again
         self.sidebar.refresh()
         key = state.adopt_training()
+        self.keeping.show(key)
         if turned and key is not None and training.training is not None and training.training.ended:
             if state.run_key == key:
                 self.opening.open_run()
-            if key in state.compared:
-                self._compared_chosen()
+            else:
+                state.look_at_trained()
         if turned and training.status == "failed" and state.tab != "train":
             self.messages.tell(training.problem)
 
@@ -328,6 +366,10 @@ class ExplorerPage:
     def _play(self) -> None:
         image = self.layout.made.get("image")
         self.playing.tick(drawn=self.state.tab != "image" or image is None or not image.latest.busy)
+
+    def _follow_compared(self) -> None:
+        if self.state.tab == "compare" and self.state.outdates_compared():
+            self._compared_chosen()
 
     def _show_place(self) -> None:
         if self.state.train.status == "queued":

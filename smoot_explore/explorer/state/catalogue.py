@@ -26,7 +26,7 @@ from smoot_explore.schema import write_dataset
 from smoot_explore.views.palette import METHOD_NAMES
 
 MOST_OWN_RUNS = 8  # of one page; the oldest are forgotten
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+_NAME = re.compile(r"\w[\w .+=()-]{0,59}(?<! )")  # of a folder, in any script
 _KEPT_OPEN = 12
 
 _opened_runs: OrderedDict[tuple, OpenedRun] = OrderedDict()  # bundled and kept runs, for all sessions
@@ -161,7 +161,9 @@ class Catalogue:
         if key not in self._own:
             raise ValueError("only a run trained on this page can be kept; train one first")
         if not _NAME.fullmatch(name):
-            raise ValueError(f"a name is letters, digits, '.', '_' and '-', 60 at most; given {name!r}")
+            raise ValueError(
+                f"a name is letters, digits, spaces and . _ - + = ( ), 60 at most; given {name!r}"
+            )
         target = self._settings.runs / name
         if target.exists():
             raise ValueError(f"there is a run {name!r} already; choose another name")

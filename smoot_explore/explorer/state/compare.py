@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import param
@@ -12,20 +13,22 @@ import xarray as xr
 
 from smoot_explore import views
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, names
-from smoot_explore.core.classes import less_random
+from smoot_explore.core.classes import accuracy_drop, drop_auc, less_random
 from smoot_explore.core.saliency import saliency
 from smoot_explore.data.images import Split, balanced
 from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
-from smoot_explore.runs.table import augmented, columns, counted_in
+from smoot_explore.runs.differences import differences
+from smoot_explore.runs.table import ABSENT, augmented, columns, counted_in
 from smoot_explore.views.curves import no_drop, roles_of
-from smoot_explore.views.palette import METHOD_NAMES, in_words
+from smoot_explore.views.palette import METHOD_NAMES, in_words, symbol
 from smoot_explore.views.pictures import SCALES
 from smoot_explore.views.sketch import Sketch
 
 N_COMPARED_IMAGES = 8
 RANDOM = "random"  # the attribution method that knows nothing
+_FAR_BEHIND = 3  # points of accuracy, from which on it is said
 
 
 class Maps(dict[str, np.ndarray]):
@@ -75,6 +78,16 @@ class CompareState(param.Parameterized):
         for name in ("fill", "attribution"):
             self.param[name].objects = list(names(name))
         self.opened_runs: list[OpenedRun] = []
+        self._earlier: dict[
+            str, OpenedRun
+        ] = {}  # by key: the run as it was measured before its newest epochs
+
+    def show(self, opened_runs: Sequence[OpenedRun]) -> None:
+        """Compare these runs; a run with new epochs keeps its last curves until those of the new ones are there."""
+        earlier = {s.key: s for s in self.opened_runs if s.curves(self.fill, self.attribution) is not None}
+        earlier = {**self._earlier, **earlier}
+        self.opened_runs = list(opened_runs)
+        self._earlier = {s.key: earlier[s.key] for s in opened_runs if s.key in earlier}
 
     @property
     def protocol(self) -> str:
@@ -107,17 +120,36 @@ class CompareState(param.Parameterized):
         found = {s.label: self._curves(s, self.fill) for s in self.opened_runs}
         return {label: curves for label, curves in found.items() if curves is not None}
 
+    def comparable(self) -> tuple[dict[str, xr.Dataset], list[str]]:
+        """Those of the curves that are of the same test images as the first, and the labels of the others."""
+        alike, others = dict[str, xr.Dataset](), list[str]()
+        data = {opened.label: _data_name(opened) for opened in self.opened_runs}
+        for label, curves in self.curves().items():
+            first = next(iter(alike), None)
+            if first is None or (data[label] == data[first] and _same_images(curves, alike[first])):
+                alike[label] = curves
+            else:
+                others.append(label)
+        return alike, others
+
     def _curves(self, opened: OpenedRun, fill: str) -> xr.Dataset | None:
         """Those of a run, less a random order where that is asked for; None where they are not measured."""
-        curves = opened.curves(fill, self.attribution)
+        curves = self._measured(opened, fill, self.attribution)
         if curves is None or not self.less_random:
             return curves
-        random = opened.curves(fill, RANDOM)
+        random = self._measured(opened, fill, RANDOM)
         return None if random is None else less_random(curves, random)
+
+    def _measured(self, opened: OpenedRun, fill: str, attribution: str) -> xr.Dataset | None:
+        """Of a run that has got an epoch meanwhile, those of before stand until the new ones are there."""
+        curves = opened.curves(fill, attribution)
+        if curves is None and opened.key in self._earlier:
+            curves = self._earlier[opened.key].curves(fill, attribution)
+        return curves
 
     def lines(self) -> dict[str, list[xr.Dataset]]:
         """The curves of each line of the picture, by its name: those of several seeds together where that is asked."""
-        curves, groups = self.curves(), dict[str, list[str]]()
+        (curves, _), groups = self.comparable(), dict[str, list[str]]()
         for opened in self.opened_runs:
             if opened.label in curves:
                 start = {name: value for name, value in opened.run.start_config.items() if name != "seed"}
@@ -158,13 +190,25 @@ class CompareState(param.Parameterized):
         numbers = columns(results.isel(protocol=order), ["fill"])
         heads = [
             " ".join([column.quantity, *map(in_words, column.of)])
-            + (f" ({column.unit})" if column.unit else "")
+            + (
+                f" ({column.unit}{' of the test images' if column.quantity == 'class II' else ''})"
+                if column.unit
+                else ""
+            )
             for column in numbers
         ]
         labels = [opened.label for opened in self.opened_runs]
         methods = [METHOD_NAMES.get(method, method) for method in results.method.values]
-        cells = zip(labels, methods, *(column.cells for column in numbers), strict=True)
-        return ["run", "method", *heads], [list(row) for row in cells]
+        told = [
+            ", ".join(f"{symbol(name)} {_short(value)}" for name, value in one.items()) or ABSENT
+            for one in differences([opened.run for opened in self.opened_runs])
+        ]
+        data = [_data_name(opened) for opened in self.opened_runs]
+        trained = [f"{opened.run.description['data']['n_train']:,}" for opened in self.opened_runs]
+        cells = zip(labels, methods, data, trained, told, *(column.cells for column in numbers), strict=True)
+        return ["run", "method", "data", "training images", "differs in", *heads], [
+            list(row) for row in cells
+        ]
 
     def note(self) -> str:
         """What the numbers of the table depend on, as plain text."""
@@ -180,8 +224,35 @@ class CompareState(param.Parameterized):
             f"({in_words(self.attribution)}, signed, highest first). "
             "It depends on fill, attribution and ranking: compare within a column only. "
             f"{told}, one training each: a difference of a point may be chance. Class II: black fill, tolerance 0.01."
-            + "".join(f" {line}" for line in images)
+            + "".join(f" {line}" for line in [*images, *self._warnings()])
         )
+
+    def _warnings(self) -> list[str]:
+        """What would mislead in this table: an area from a low start, and runs of different data."""
+        told = []
+        alike, _ = self.comparable()
+        start = {label: float(accuracy_drop(curves)[0]) for label, curves in alike.items()}
+        if len(start) > 1:
+            low, high = min(start.values()), max(start.values())
+            area = {label: float(drop_auc(curves)) for label, curves in alike.items()}
+            best = min(area, key=lambda label: area[label])
+            told.append(
+                "AUC is the mean accuracy over all masked shares, so it starts from each run's own accuracy "
+                f"({low:.0f} to {high:.0f} % of these images, nothing masked): a run that is right less often has a "
+                "smaller area without a steeper drop."
+            )
+            if high - start[best] > _FAR_BEHIND:
+                told.append(
+                    f"{best} has the smallest AUC in the plot but also begins at {start[best]:.0f} %, where the most "
+                    f"accurate run begins at {high:.0f} %: this is no sign of better saliency."
+                )
+        data = {opened.label: _data_name(opened) for opened in self.opened_runs}
+        if len(set(data.values())) > 1:
+            told.append(
+                f"These runs are of different data ({', '.join(dict.fromkeys(data.values()))}): compare numbers only "
+                "between runs of the same data."
+            )
+        return told
 
     def to_csv(self) -> str:
         """The table as CSV, with its note as the last line."""
@@ -206,7 +277,7 @@ class CompareState(param.Parameterized):
             fill=self.fill, attribution=self.attribution, scale=self.scale, less_random=self.less_random,
             seeds_together=self.seeds_together,
         )  # fmt: skip
-        same.opened_runs = list(self.opened_runs)
+        same.opened_runs, same._earlier = list(self.opened_runs), dict(self._earlier)
         return same
 
     def maps(self, opened_runs: Sequence[OpenedRun] | None = None, attribution: str | None = None) -> Maps:
@@ -244,6 +315,19 @@ class CompareState(param.Parameterized):
         found = {fill: self._curves(opened, fill) for fill in opened.fills(self.attribution)}
         fills = sorted(found, key=lambda fill: (fill != "black", _place(fill)))
         return [curves for fill in fills if (curves := found[fill]) is not None]
+
+
+def _data_name(opened: OpenedRun) -> str:
+    """The data of a run for people; of a folder its last part: the others may be nobody's business."""
+    return Path(str(opened.run.description["data"].get("name", "own images"))).name
+
+
+def _same_images(one: xr.Dataset, other: xr.Dataset) -> bool:
+    return np.array_equal(one.image_id, other.image_id) and np.array_equal(one.label, other.label)
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _place(fill: str) -> int:

@@ -50,6 +50,11 @@ class DynamicsState(param.Parameterized):
         return 0 if self.record is None else min(self.picked, self.record.sizes["image"] - 1)
 
     @property
+    def image_id(self) -> int:
+        """Number of the picked image in the full data set."""
+        return 0 if self.record is None else int(self.record.image_id[self.position])
+
+    @property
     def names(self) -> list[str]:
         """Number in the full data set and label of each training image."""
         if self.opened is None or self.record is None:

@@ -17,6 +17,7 @@ from smoot_explore.core.curves import masking_curves
 from smoot_explore.core.effect import MaskingEffect, masking_effect
 from smoot_explore.data.images import Split
 from smoot_explore.explorer.opened_runs import LEVELS, OpenedRun
+from smoot_explore.explorer.state.picking import ImageIds, PicksImage
 
 PAGE = 24  # thumbnails at once
 FILTER_PROTOCOL = ("black", "gradient")  # of the curves that tell class and prediction
@@ -40,7 +41,7 @@ class Question(NamedTuple):
     split: Split
     half: str
     upload: int  # which of the uploads
-    image: int
+    position: int
     masked_fraction: float
     order: str
     fill: str
@@ -62,7 +63,7 @@ class View(NamedTuple):
     k: xr.DataArray | None  # (epoch, image) of this one, for an image that was trained on
 
 
-class ImageState(param.Parameterized):
+class ImageState(PicksImage):
     """Which image is looked at, and how it is masked. Choices that a control offers are its parameters."""
 
     half = param.Selector(
@@ -71,8 +72,13 @@ class ImageState(param.Parameterized):
         label="Images",
         doc="Test images, the images that the model was trained on, or, once uploaded, a picture of your own.",
     )
-    image = param.Integer(
-        default=0, bounds=(0, None), label="Image", doc="Position of the image among those chosen."
+    image_id = param.Integer(
+        default=None,
+        allow_None=True,
+        bounds=(0, None),
+        label="Image",
+        doc="Number of the image in the full data set: the same in every run. The arrows lead to the next image that "
+        "passes the filters.",
     )
     masked_fraction = param.Number(
         default=0.2,
@@ -130,6 +136,8 @@ class ImageState(param.Parameterized):
         self._uploads = 0
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[Any, Any]] = {}  # the last saliency and curve, each with what it is of
+        self.param.watch(self.settle, ["half", "label", "of_class", "prediction"])
+        self.param.watch(self._turn_to_image, "image_id")
 
     def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
         """Look at the images of another run; the place is kept where it exists.
@@ -145,8 +153,38 @@ class ImageState(param.Parameterized):
             self.upload = (upload or predicted(self.upload.images, opened)) if fits else None
             self._uploads += 1
         self._offer_upload()
-        if self.image >= len(self.split):
-            self.image = 0
+        self.settle()
+
+    def open(self, half: str, image_id: int, **choices: Any) -> None:
+        """Look at an image that another tab has found, whatever the filters were."""
+        self.param.update(half=half, image_id=image_id, label=ALL, of_class=ALL, prediction=ALL, **choices)
+
+    def pick(self, image_id: int) -> None:
+        """As `PicksImage.pick`; filters that it does not pass are cleared."""
+        self.ids.position(image_id)
+        if image_id in self.passing:
+            self.image_id = image_id
+        else:
+            self.open(self.half, image_id)
+
+    def settle(self, *events: Any) -> None:
+        """Clear the filters that say nothing of these images, and look at one that passes the others."""
+        if self.half != HALVES[0]:
+            self.param.update(of_class=ALL, prediction=ALL)
+        if self.half == HALVES[2]:
+            self.label = ALL
+        if self.opened is not None:
+            passing, ids = self.passing, self.ids
+            some = passing if len(passing) else ids
+            if self.image_id not in some:
+                self.image_id = some.at(0)
+            self._turn_to_image()
+
+    def _turn_to_image(self, *events: Any) -> None:
+        """Show the page of thumbnails that has the image."""
+        if self.opened is not None:
+            passing = self.passing
+            self.page = passing.position(self.image_id) // PAGE if self.image_id in passing else 0
 
     def take_upload(self, picture: torch.Tensor) -> None:
         """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
@@ -157,7 +195,7 @@ class ImageState(param.Parameterized):
         self.upload = upload
         self._uploads += 1  # after it: a view in progress may keep what it computes as of the upload before
         self._offer_upload()
-        self.param.update(half=HALVES[2], image=0)
+        self.half = HALVES[2]
 
     def _offer_upload(self) -> None:
         """Let the own picture be chosen while there is one."""
@@ -173,6 +211,18 @@ class ImageState(param.Parameterized):
             return self.upload
         return opened.data.train if self.half == HALVES[1] else opened.data.test
 
+    @property
+    def ids(self) -> ImageIds:
+        """The images chosen from."""
+        if self.opened is None:
+            return ImageIds()
+        return ImageIds(self.split.image_ids, f"{self.half} of {self.opened.label}")
+
+    @property
+    def passing(self) -> ImageIds:
+        """Those of them that pass the filters."""
+        return ImageIds(self.split.image_ids[self.positions()], f"{self.half} that pass the filters")
+
     def positions(self) -> np.ndarray:
         """Positions of the images that pass the filters."""
         opened, split = self._opened(), self.split
@@ -181,13 +231,13 @@ class ImageState(param.Parameterized):
             keep &= split.labels.numpy() == self.param.label.objects.index(self.label) - 1
         curves = opened.curves(*FILTER_PROTOCOL)
         if self.half == HALVES[0] and curves is not None and (self.of_class != ALL or self.prediction != ALL):
-            keep[curves.sizes["image"] :] = False
-            measured = slice(0, curves.sizes["image"])
+            passes = np.ones(curves.sizes["image"], bool)
             if self.of_class != ALL:
-                keep[measured] &= image_class(curves).values == self.of_class
+                passes &= image_class(curves).values == self.of_class
             if self.prediction != ALL:
                 right = curves.correct.isel(masked_fraction=0).values
-                keep[measured] &= right if self.prediction == "right" else ~right
+                passes &= right if self.prediction == "right" else ~right
+            keep &= np.isin(split.image_ids.numpy(), curves.image_id.values[passes])
         return np.flatnonzero(keep)
 
     @property
@@ -214,7 +264,7 @@ class ImageState(param.Parameterized):
         """What the tab shows now, for `view`."""
         split = self.split
         return Question(
-            self._opened(), split, self.half, self._uploads, min(self.image, len(split) - 1),
+            self._opened(), split, self.half, self._uploads, self.position,
             self.masked_fraction, self.order, self.fill, self.attribution, self.signed,
         )  # fmt: skip
 
@@ -224,9 +274,9 @@ class ImageState(param.Parameterized):
         May run beside the page; ``question`` is then from before, by default it is from now.
         """
         q = question or self.question()
-        opened, one = q.opened, q.split[[q.image]]
+        opened, one = q.opened, q.split[[q.position]]
         k = round(q.masked_fraction * one.n_pixels)
-        of_image = (opened.key, opened.epoch, q.half, q.upload, q.image, q.attribution, q.signed)
+        of_image = (opened.key, opened.epoch, q.half, q.upload, q.position, q.attribution, q.signed)
         of_curve = (*of_image, q.order, q.fill)
         with self._lock, opened.borrowed(quick=q.attribution == "gradient") as model:
             kept_maps = self._kept.get("maps")
@@ -280,4 +330,4 @@ def _title(q: Question, one: Split, seen: MaskingEffect) -> str:
     if q.half == HALVES[2]:
         return f"Own picture, predicted {predicted}"
     kind = "Test" if q.half == HALVES[0] else "Training"
-    return f"{kind} image {q.image}: {names[int(one.labels[0])]}, predicted {predicted}"
+    return f"{kind} image {int(one.image_ids[0])}: {names[int(one.labels[0])]}, predicted {predicted}"

@@ -13,6 +13,7 @@ from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.dynamics import DynamicsState
+from smoot_explore.explorer.state.picking import ImageIds, PicksImage
 from smoot_explore.views.palette import in_words
 
 
@@ -31,7 +32,7 @@ class ClassShare:
         return 100 * self.second / self.n if self.n else float("nan")
 
 
-class ImagesState(param.Parameterized):
+class ImagesState(PicksImage):
     """Under which protocol the classes are judged, and which images are selected."""
 
     fill = param.Selector(
@@ -54,11 +55,12 @@ class ImagesState(param.Parameterized):
         label="Tolerance (probability)",
         doc="An image is class II when masking raises its label's probability by more than this.",
     )
-    picked = param.Integer(
-        default=0,
+    image_id = param.Integer(
+        default=None,
+        allow_None=True,
         bounds=(0, None),
         label="Picked image",
-        doc="Position of the picked image in the test images. Or click a point or a picture.",
+        doc="Number of the picked test image in the full data set. Or click a point or a picture.",
     )
     over_epochs = param.Boolean(
         default=False,
@@ -79,6 +81,15 @@ class ImagesState(param.Parameterized):
         before, self.opened = self.opened, opened
         if before is None or before.run is not opened.run:  # else another epoch of the same
             self.selected = []
+        if self.image_id not in self.ids:
+            self.image_id = self.ids.at(0)
+
+    @property
+    def ids(self) -> ImageIds:
+        """The test images whose curves are measured."""
+        if self.opened is None:
+            return ImageIds()
+        return ImageIds(self.opened.test.image_ids, f"measured test images of {self.opened.label}")
 
     @property
     def curves(self) -> xr.Dataset | None:
@@ -94,12 +105,6 @@ class ImagesState(param.Parameterized):
     def lacks_curves(self) -> bool:
         """Whether there are curves to measure."""
         return self.opened is not None and self.curves is None and not self.problem
-
-    @property
-    def position(self) -> int:
-        """The picked image; the last one where there are not so many."""
-        curves = self.curves
-        return min(self.picked, curves.sizes["image"] - 1) if curves is not None else 0
 
     @property
     def shown(self) -> np.ndarray:
@@ -135,7 +140,7 @@ class ImagesState(param.Parameterized):
         one = curves.isel(image=[self.position])
         label = escaped(self.opened.data.class_names[int(one.label[0])])
         start = float(one.probability[0, 0])
-        head = f"**Test image {self.position}: {label}**, probability {start:.2f}."
+        head = f"**Test image {int(one.image_id[0])}: {label}**, probability {start:.2f}."
         if image_class(one, self.tolerance).item() == "I":
             return f"{head} **Class I**: masking never raises it by more than {self.tolerance:g}."
         peak, top = float(peak_fraction(one, self.tolerance).item()), float(one.probability.max())

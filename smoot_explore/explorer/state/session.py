@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import param
 
@@ -11,9 +13,9 @@ from smoot_explore.data.images import Split
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.measurement import Measurement
-from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.opened_runs import LANDSCAPE, Measured, OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
-from smoot_explore.explorer.state.address import Address, Place
+from smoot_explore.explorer.state.address import IMAGES, OWN, Address, Place
 from smoot_explore.explorer.state.catalogue import Catalogue
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.image import FILTER_PROTOCOL, ImageState
@@ -68,6 +70,10 @@ class SessionState(param.Parameterized):
         self.settings = settings
         self._given = settings, engine, models, runs, measuring
         self._measuring = measuring or engine
+        self._before: tuple[object, str] = (
+            None,
+            "",
+        )  # the training that was followed last, and what was looked at then
         self.train = TrainState(settings, engine, models)
         self.image = ImageState()
         self.images = ImagesState()
@@ -75,17 +81,18 @@ class SessionState(param.Parameterized):
         self.compare = CompareState()
         self.sweep = SweepState()
         self.measurement: Measurement | None = None
+        self._outdated: tuple[Path, int] | None = (
+            None  # run and number of epochs that the compared one lacked last
+        )
+        self._measures_now: tuple[OpenedRun, Measured] | None = None
         self.catalogue = Catalogue(settings, self._offer, runs, models)
         self.catalogue.follow()
         given = list(self.catalogue.given)
         self.compared = given or [key for key in self.catalogue.labels if key.startswith("bundled/")]
         if given:
             self.run_key = given[0]
-        self.address = Address(
-            self._in_the_address(),
-            (self, "compared"),
-            self._show_labels,
-        )
+        self.address = Address(self._in_the_address(), (self, "compared"), self._show_labels)
+        self.train.param.watch(lambda event: self.note_training(), "status")
 
     def show_run(self) -> OpenedRun:
         """Open the chosen run, at the chosen epoch, in the tabs that look at one."""
@@ -115,17 +122,31 @@ class SessionState(param.Parameterized):
 
     def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
         """Show a run in the tabs that look at one; ``upload`` as for `ImageState.show`."""
-        chosen = self.whatif.picked
         self.epochs = opened.epochs
-        self.image.show(opened, upload)
-        for state in (self.images, self.whatif):
-            state.show(opened)
-        if chosen == 0:  # the page has picked an image itself: nothing that an address need hold
-            self.address.remember_defaults("whatif_image")
+        with self._own_picks():
+            self.image.show(opened, upload)
+            for state in (self.images, self.whatif):
+                state.show(opened)
+
+    def take_measured(self) -> None:
+        """Look at what was measured: filters may know more images now, and What if picks one of a new landscape."""
+        with self._own_picks():
+            self.image.settle()
+            if self.whatif.opened is not None:
+                self.whatif.show(self.whatif.opened)
+
+    @contextmanager
+    def _own_picks(self) -> Iterator[None]:
+        """Images that the page picks itself in this block are nothing that an address need hold."""
+        free = [name for name in IMAGES if getattr(*self.address.parameters[name]) is None]
+        yield
+        if free:
+            self.address.remember_defaults(*free)
 
     def show_compared(self) -> None:
         """Open the runs to compare; one that cannot be opened is left out, with a message."""
-        self.compare.opened_runs, complaints = self.catalogue.open_all(self.compared)
+        opened_runs, complaints = self.catalogue.open_all(self.compared)
+        self.compare.show(opened_runs)
         if complaints:
             self.message = " ".join(complaints)
 
@@ -140,26 +161,71 @@ class SessionState(param.Parameterized):
             self.compared = [*self.compared, key]
         return key
 
+    def note_training(self) -> None:
+        """Remember what the visitor looks at as a training begins."""
+        if self.train.training is not self._before[0]:
+            self._before = self.train.training, self.run_key
+
+    def look_at_trained(self) -> None:
+        """Have the other tabs look at the training that has ended, unless another run was chosen meanwhile."""
+        key = self.adopt_training()
+        if key is not None and self.run_key == self._before[1]:
+            self.run_key = key
+
+    def outdates_compared(self) -> bool:
+        """Whether the training has epochs that its run among the compared ones lacks; said once of each.
+
+        Not while something is measured: that would be lost.
+        """
+        run, n = self.train.run, len(self.train.history.scores)
+        if run is None or (self.measurement is not None and not self.measurement.done):
+            return False
+        shown = next((s for s in self.compare.opened_runs if s.run.path == run.path), None)
+        if shown is None or n <= shown.run.epochs or (run.path, n) == self._outdated:
+            return False
+        self._outdated = run.path, n
+        return True
+
     def measure_missing(self, tab: str) -> Measurement | None:
-        """Begin to measure what a tab lacks; None when it lacks nothing or a measurement is under way."""
-        if self.measurement is not None and not self.measurement.done:
+        """Begin to measure what a tab lacks; None when it lacks nothing or that is being measured already.
+
+        What was being measured for another tab or choice is given up: nobody here looks at it any more.
+        """
+        lacking = self._lacking(tab)
+        going_on = self.measurement is not None and not self.measurement.done
+        if lacking is None or (going_on and self._measures(*lacking)):
             return None
+        if going_on and self.measurement is not None:
+            self.measurement.cancel()
+        opened, what = lacking
+        self._measures_now = lacking
+        if isinstance(what, str):
+            self.measurement = opened.measure_landscape(self._measuring)
+        else:
+            self.measurement = opened.measure_curves(self._measuring, *what)
+        return self.measurement
+
+    def _measures(self, opened: OpenedRun, what: Measured) -> bool:
+        """Whether it is this that was begun last."""
+        return (
+            self._measures_now is not None
+            and self._measures_now[0] is opened
+            and self._measures_now[1] == what
+        )
+
+    def _lacking(self, tab: str) -> tuple[OpenedRun, Measured] | None:
+        """What is still to be measured for a tab, and of which run."""
         image, images, whatif, compare = self.image, self.images, self.whatif, self.compare
         if tab == "what-if" and whatif.opened is not None and whatif.lacks_landscape:
-            self.measurement = whatif.opened.measure_landscape(self._measuring)
-            return self.measurement
-        lacking: tuple[OpenedRun, str, str] | None = None
+            return whatif.opened, LANDSCAPE
         if tab == "image" and image.opened is not None and image.lacks_curves:
-            lacking = image.opened, *FILTER_PROTOCOL
-        elif tab == "images" and images.opened is not None and images.lacks_curves:
-            lacking = images.opened, images.fill, images.attribution
-        elif tab == "compare" and compare.lacking:
-            lacking = compare.lacking[0]
-        if lacking is None:
-            return None
-        opened, fill, attribution = lacking
-        self.measurement = opened.measure_curves(self._measuring, fill, attribution)
-        return self.measurement
+            return image.opened, FILTER_PROTOCOL
+        if tab == "images" and images.opened is not None and images.lacks_curves:
+            return images.opened, (images.fill, images.attribution)
+        if tab == "compare" and compare.lacking:
+            opened, fill, attribution = compare.lacking[0]
+            return opened, (fill, attribution)
+        return None
 
     @property
     def has_trained(self) -> bool:
@@ -176,7 +242,9 @@ class SessionState(param.Parameterized):
         """Go on with what was trained in another state, which is left without it."""
         self.catalogue.take_over(left.catalogue)
         self.train.take_over(left.train)
-        self.compared = [*self.compared, *(key for key in left.compared if key.startswith("mine/"))]
+        self.compared = [*self.compared, *(key for key in left.compared if key.startswith(OWN))]
+        if left.run_key.startswith(OWN):  # which no address names
+            self.run_key = left.run_key
 
     def close(self) -> None:
         """End everything that goes on and free what was held."""
@@ -185,14 +253,14 @@ class SessionState(param.Parameterized):
         self.train.close()
         for state in (self.image, self.images, self.whatif):
             state.opened = None
-        self.compare.opened_runs = []
+        self.compare.show([])
         self.sweep.opened = None
         self.catalogue.clear()
 
     def _show_labels(self) -> None:
-        """Have the labels of the chosen run to choose from."""
+        """Have the labels and images of the chosen run to choose from."""
         if self.image.opened is None or self.image.opened.key != self.run_key:
-            self.image.show(self.catalogue.open(self.run_key))
+            self.show(self.catalogue.open(self.run_key))
 
     def _offer(self) -> None:
         """Let the visitor choose among the runs that there are now."""
@@ -221,11 +289,13 @@ class SessionState(param.Parameterized):
             "epochs": (train.config, "epochs"),
             "images": (train, "train_images"),
             "data": (train, "data_name"),
+            "folder": (train, "folder"),
+            "image_size": (train, "image_size"),
             "model": (train, "model_name"),
             "watch": (train, "watch"),
             **{f"train_{name}": (train.config, name) for name in sorted(rest)},
             "half": (image, "half"),
-            "image": (image, "image"),
+            "image_id": (image, "image_id"),
             "masked": (image, "masked_fraction"),
             "order": (image, "order"),
             "fill": (image, "fill"),
@@ -237,11 +307,11 @@ class SessionState(param.Parameterized):
             "curves_fill": (images, "fill"),
             "curves_attribution": (images, "attribution"),
             "tolerance": (images, "tolerance"),
-            "picked": (images, "picked"),
+            "picked_id": (images, "image_id"),
             "over_epochs": (images, "over_epochs"),
             **{f"whatif_{name}": (whatif.config, name) for name in WHATIF_SETTINGS},
             "whatif_epochs": (whatif, "epochs"),
-            "whatif_image": (whatif, "picked"),
+            "whatif_image_id": (whatif, "image_id"),
             "compare_fill": (self.compare, "fill"),
             "compare_attribution": (self.compare, "attribution"),
             "scale": (self.compare, "scale"),

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import param
@@ -46,7 +47,7 @@ TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
 _CHOICES = ("data_name", "folder", "image_size", "train_images", "model_name", "watch", "explained")
 _OF_A_TRAINING = (
     "training", "run", "data", "started", "changes", "history", "seen", "seconds_left", "images_per_second", "step",
-    "steps_per_epoch", "status", "_loading",
+    "steps_per_epoch", "status", "preview", "_loading",
 )  # fmt: skip
 
 
@@ -126,6 +127,7 @@ class TrainState(param.Parameterized):
         self._folder: Path | None = None
         self._numbers = itertools.count(1)  # of its runs: no two have one folder, whenever these are made
         self._loading: Future[ImageData] | None = None  # the data of the training, for this process
+        self._before_reset: dict[str, Any] | None = None
 
     # Orders
 
@@ -160,6 +162,7 @@ class TrainState(param.Parameterized):
         training = Training(self.engine, self.config, recipe, self.settings.max_minutes)
         training.start()
         self.reset()  # only now: what is shown stays when the training is refused
+        self._before_reset = None
         self.started = TrainingConfig(**self.config.to_dict())
         self.training = training
         self._loading = DATA.submit(recipe.data)
@@ -176,7 +179,9 @@ class TrainState(param.Parameterized):
             self.training.stop()
 
     def reset(self) -> None:
-        """Back to the initial weights and empty plots; the sliders stay where they are."""
+        """Back to the initial weights and empty plots; the sliders stay where they are. `undo_reset` brings it back."""
+        shown = self.training is not None or self.preview is not None
+        self._before_reset = {name: getattr(self, name) for name in _OF_A_TRAINING} if shown else None
         if self.training is not None:
             self.training.stop()
         self.training, self.run, self.data, self.seen, self._loading = None, None, None, None, None
@@ -184,6 +189,18 @@ class TrainState(param.Parameterized):
         self.step = self.steps_per_epoch = 0
         self.seconds_left = self.images_per_second = float("nan")
         self.status = "new"
+
+    @property
+    def can_undo_reset(self) -> bool:
+        """Whether there is something to bring back."""
+        return self._before_reset is not None and self.training is None and self.preview is None
+
+    def undo_reset(self) -> None:
+        """Show again what the last `reset` took away. A training that it stopped stays stopped."""
+        if self._before_reset is not None and self.can_undo_reset:
+            for name, value in self._before_reset.items():
+                setattr(self, name, value)
+            self._before_reset = None
 
     def take_over(self, left: TrainState) -> None:
         """Go on with the training of another state, which is left without one."""
@@ -197,11 +214,13 @@ class TrainState(param.Parameterized):
             left.training.follow(self.config)
             left.training = None
         left.reset()
+        self._before_reset = left._before_reset = None
 
     def close(self) -> None:
         """Stop and free everything; the session is over."""
         training, folder = self.training, self._folder
         self.reset()
+        self._before_reset = None
         if folder is None:
             return
         if training is None or training.ended:
@@ -334,6 +353,7 @@ class TrainState(param.Parameterized):
     def show_preview(self, opened: OpenedRun, look: bool = True) -> None:
         """Show a finished run until the visitor trains one; ``look`` at its watched images, or do so later."""
         self.reset()
+        self._before_reset = None
         record = opened.run.record()
         config = TrainingConfig.recorded(opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config

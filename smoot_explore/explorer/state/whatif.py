@@ -10,11 +10,12 @@ from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.landscape import simulate_k
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import LANDSCAPE, OpenedRun
+from smoot_explore.explorer.state.picking import ImageIds, PicksImage
 
 SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
 
 
-class WhatIfState(param.Parameterized):
+class WhatIfState(PicksImage):
     """α, β, bounds and start of k, in ``config``, and what follows from them without any training."""
 
     epochs = param.Integer(
@@ -24,11 +25,12 @@ class WhatIfState(param.Parameterized):
         label="Epochs",
         doc="How often every image is visited.",
     )
-    picked = param.Integer(
-        default=0,
+    image_id = param.Integer(
+        default=None,
+        allow_None=True,
         bounds=(0, None),
         label="Picked image",
-        doc="Position of the picked image among those of the k-landscape. Or click near a trajectory.",
+        doc="Number of the picked training image in the full data set. Or click near a trajectory.",
     )
 
     def __init__(self) -> None:
@@ -39,12 +41,18 @@ class WhatIfState(param.Parameterized):
     def show(self, opened: OpenedRun) -> None:
         """Take another run's landscape."""
         self.opened = opened
-        if opened.landscape is None:
-            return
-        self.picked = min(self.picked, opened.landscape.sizes["image"] - 1)
-        if self.picked == 0:  # not chosen: an image that goes far shows more than one that stays
-            k = self.trajectories().values
-            self.picked = int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20])
+        if opened.landscape is not None and self.image_id not in self.ids:
+            k = self.trajectories().values  # an image that goes far shows more than one that stays
+            self.image_id = self.ids.at(int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20]))
+
+    @property
+    def ids(self) -> ImageIds:
+        """The training images of the k-landscape."""
+        if self.opened is None:
+            return ImageIds()
+        return ImageIds(
+            self.opened.landscape_ids, f"training images in the k-landscape of {self.opened.label}"
+        )
 
     @property
     def landscape(self) -> xr.Dataset | None:
@@ -60,11 +68,6 @@ class WhatIfState(param.Parameterized):
     def lacks_landscape(self) -> bool:
         """Whether there is a landscape to measure."""
         return self.opened is not None and self.landscape is None and not self.problem
-
-    @property
-    def position(self) -> int:
-        """The picked image; the last one where there are not so many."""
-        return min(self.picked, self.landscape.sizes["image"] - 1) if self.landscape is not None else 0
 
     @property
     def n_pixels(self) -> int:

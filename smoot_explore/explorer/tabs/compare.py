@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.download import download
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import (
@@ -22,6 +22,7 @@ from smoot_explore.explorer.state.compare import (
     compared_images,
     missing_maps,
 )
+from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.curves import no_drop
 from smoot_explore.views.live import Live
@@ -88,13 +89,14 @@ class CompareTab:
         """Draw the table and the accuracy drops."""
         state = self.state
         self._tabulating.ask(state.snapshot())
-        curves = state.curves()
+        curves, others = state.comparable()
         n = {c.sizes["image"] for c in curves.values()}
         missing = [s.label for s in state.missing]
         problems = [f"{label} cannot be measured ({why})" for label, why in state.problems().items()]
         title = (
             f"Accuracy drop: {state.protocol}"
             f"{', n = ' + ', '.join(f'{x:,}' for x in sorted(n)) if n else ''}"
+            f"{'; of other test images and left out: ' + ', '.join(others) if others else ''}"
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
@@ -104,7 +106,7 @@ class CompareTab:
         """The table and its note; beside the page, because it reads the runs' records."""
         if not state.opened_runs:
             return "No run is open yet. Those above are being opened; where there is none, choose one.", ""
-        return table_html(*state.table()), html.escape(state.note())
+        return table_html(*state.table()), escaped(state.note())
 
     def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
         if isinstance(answer, BaseException):
@@ -126,12 +128,14 @@ class CompareTab:
             return
         images, maps, attribution, scale = answer
         missing = missing_maps(maps.problems)
-        self.missing.param.update(object=html.escape(missing), visible=bool(missing))
+        self.missing.param.update(object=escaped(missing), visible=bool(missing))
         if images is None:
             self.maps.show(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES))
             return
         label = f"Saliency of the label by {in_words(attribution)}"
-        self.maps.show(views.saliency_maps.sketch(images, maps, scale=scale, label=label, cell=96))
+        self.maps.show(
+            views.saliency_maps.sketch(images, maps, named(images), scale=scale, label=label, cell=96)
+        )
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()

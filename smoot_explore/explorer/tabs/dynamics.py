@@ -62,7 +62,7 @@ class DynamicsPart:
         self.picked = text()
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
-            on_click=lambda e: open_image(self.state.position),
+            on_click=lambda e: open_image(self.state.image_id),
         )  # fmt: skip
         self.none = pmui.Button(
             label="Select none", variant="text", size="small", margin=(4, 4), visible=False,

@@ -16,21 +16,23 @@ from smoot_explore.data.images import Split
 from smoot_explore.engine.background import QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
-from smoot_explore.explorer.controls import control, number, small_text, text
+from smoot_explore.explorer.controls import control, image_field, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
+from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.uploads import read_picture
 from smoot_explore.views.curves import NO_CURVE
 from smoot_explore.views.live import Live
+from smoot_explore.views.palette import in_words
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
 
 COLUMNS = 6  # of the thumbnails
 _NO_K = xr.DataArray(np.empty((0, 1)), {"epoch": np.empty(0, int)}, ("epoch", "image"), "k")
 _OF_THE_PICTURE = [
-    "half", "image", "masked_fraction", "order", "fill", "attribution", "signed",
+    "half", "image_id", "masked_fraction", "order", "fill", "attribution", "signed",
 ]  # fmt: skip
 
 
@@ -81,13 +83,13 @@ class ImageTab:
         self._reading = Coalescer(self._read, self._show_upload, QUICK, schedule)
         self.upload.param.watch(self._uploaded, "value")
         filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
-        self.position = number(state, "image", width=94)
+        self.number = image_field(state, complain, width=94)
         self._test_filters = [
             control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 70), ("prediction", 88))
         ]
         chooser = pn.Column(
             pn.Row(*filters, margin=0),
-            pn.Row(*self._test_filters, self.position, margin=0),
+            pn.Row(*self._test_filters, self.number, margin=0),
             self.thumbnails.pane,
             pn.Row(self.back, self.count, self.next, margin=0),
             self.upload,
@@ -122,7 +124,7 @@ class ImageTab:
         state.param.watch(lambda *e: self._ask(), _OF_THE_PICTURE)
         state.param.watch(self._filtered, ["half", "label", "of_class", "prediction"])
         state.param.watch(lambda *e: self.show_thumbnails(), "page")
-        state.param.watch(lambda *e: self._frame(), "image")
+        state.param.watch(lambda *e: self._frame(), "image_id")
 
     def refresh(self) -> None:
         """Draw everything anew, for another run."""
@@ -138,9 +140,8 @@ class ImageTab:
         """Draw the page of thumbnails."""
         state = self.state
         chosen, split = state.thumbnails(), state.split
-        self._shown = list(chosen)
-        names = split.class_names
-        self._texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
+        self._shown = chosen.tolist()
+        self._texts = named(split[chosen])
         self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
         self._frame()
         n, pages = len(state.positions()), state.pages
@@ -152,8 +153,8 @@ class ImageTab:
 
     def _frame(self) -> None:
         framed = None
-        if self.state.image in self._shown:
-            row, column = divmod(self._shown.index(self.state.image), COLUMNS)
+        if self.state.position in self._shown:
+            row, column = divmod(self._shown.index(self.state.position), COLUMNS)
             framed = column, row, 1, 1
         self.thumbnails.show(
             views.picture_grid.sketch(
@@ -163,7 +164,6 @@ class ImageTab:
         )  # fmt: skip
 
     def _filtered(self, *events: Any) -> None:
-        self.state.page = 0
         for widget in self._test_filters:
             widget.disabled = self.state.half != HALVES[0]
         self.show_thumbnails()
@@ -175,7 +175,7 @@ class ImageTab:
     def _tapped(self, x: float | None, y: float | None) -> None:
         cell = cell_at(x, y, COLUMNS, PAGE // COLUMNS)
         if cell is not None and cell < len(self._shown):
-            self.state.image = int(self._shown[cell])
+            self.state.image_id = self.state.ids.at(self._shown[cell])
 
     def _uploaded(self, event: Any) -> None:
         if event.new and self.state.opened is not None:
@@ -193,6 +193,7 @@ class ImageTab:
         if opened is not self.state.opened:  # another one was opened meanwhile, which predicts for itself
             self._reading.ask(content, self.state.opened)
             return
+        self._complain("")  # whatever was wrong with the one before
         self.state.show_upload(picture)
         self.refresh()
 
@@ -243,13 +244,15 @@ def verdict(curve: Curve, explained: str) -> str:
     """Class I or II with its reason, as Markdown."""
     probability = curve.measured.probability.values[0]
     start, top = float(probability[0]), float(probability.max())
+    measured = curve.measured
+    by = f"by its own masking curve ({in_words(measured.fill.item())} fill, {in_words(measured.attribution.item())})"
     which = "strongest" if curve.order == "highest" else "weakest"
     if curve.image_class == "I":
         return (
-            f"**Class I**: masking its {which} pixels never raises the probability of {explained} "
+            f"**Class I**, {by}: masking its {which} pixels never raises the probability of {explained} "
             f"above that of the clean image ({start:.2f}) by more than 0.01."
         )
     return (
-        f"**Class II**: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
+        f"**Class II**, {by}: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
         f"rises from {start:.2f} to {top:.2f}."
     )

@@ -12,10 +12,11 @@ from holoviews.streams import BoundsX, BoundsXY, Tap
 
 from smoot_explore import views
 from smoot_explore.core.classes import image_class, peak_fraction
-from smoot_explore.explorer.controls import control, number, text
+from smoot_explore.explorer.controls import control, image_field, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.images import ClassShare, ImagesState
+from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.dynamics import DynamicsPart
 from smoot_explore.views.classes import start_and_rise
 from smoot_explore.views.curves import NO_CURVES
@@ -30,8 +31,8 @@ _REACH = 0.05  # of a tap, in probability
 
 
 class ImagesTab:
-    """Draws the classes. ``open_image`` is called with a position among the test images, and ``open_trained``
-    with one among the training images."""
+    """Draws the classes. ``open_image`` is called with the image_id of a test image, ``open_trained`` with that of a
+    training image."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class ImagesTab:
         open_trained: Callable[[int], None],
         measure: Callable[[], None],
         schedule: Callable[[Callable[[], None]], object],
+        complain: Callable[[str], None],
     ) -> None:
         self.state, self._open_image, self._measure = state, open_image, measure
         self._shown: list[int] = []  # positions of the thumbnails
@@ -65,7 +67,7 @@ class ImagesTab:
         self.picked = text(margin=(4, 10))
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
-            on_click=lambda e: self._open_image(self.state.position),
+            on_click=lambda e: self._open(),
         )  # fmt: skip
         self.none = pmui.Button(
             label="Select none",
@@ -82,7 +84,7 @@ class ImagesTab:
             ),
             pn.Row(
                 self.picked,
-                number(state, "picked", width=110),
+                image_field(state, complain, width=110),
                 self.open,
                 self.none,
                 sizing_mode="stretch_width",
@@ -103,7 +105,7 @@ class ImagesTab:
         state.param.watch(self._protocol_chosen, ["fill", "attribution"])
         state.param.watch(lambda *e: self.refresh(), "tolerance")
         state.param.watch(lambda *e: self.refresh(), "over_epochs")
-        state.param.watch(lambda *e: self._show_selection(), ["selected", "picked"])
+        state.param.watch(lambda *e: self._show_selection(), ["selected", "image_id"])
 
     def refresh(self) -> None:
         """Draw everything anew."""
@@ -126,8 +128,10 @@ class ImagesTab:
         state, curves = self.state, self.state.curves
         if curves is None or state.opened is None:
             return
+        classes = state.opened.data.class_names
         names = [
-            f"{i}: {state.opened.data.class_names[int(label)]}" for i, label in enumerate(curves.label.values)
+            f"{i}: {classes[int(label)]}"
+            for i, label in zip(curves.image_id.values, curves.label.values, strict=True)
         ]
         chosen = {"selected": state.selected, "picked": state.position}
         self.scatter.show(views.class_scatter.sketch(curves, state.tolerance, names, **chosen))
@@ -142,9 +146,8 @@ class ImagesTab:
         state, shown = self.state, self._shown
         rows, texts, framed = [], [], None
         if shown and state.opened is not None:
-            test, names = state.opened.data.test, state.opened.data.class_names
-            rows = [picture_pixels(test.images[shown].numpy())]
-            texts = [f"{i}: {names[int(test.labels[i])]}" for i in shown]
+            test = state.opened.test[shown]
+            rows, texts = [picture_pixels(test.images.numpy())], named(test)
             if state.position in shown:
                 row, column = divmod(shown.index(state.position), _COLUMNS)
                 framed = column, row, 1, 1
@@ -166,6 +169,10 @@ class ImagesTab:
         self._measure()
 
     # Linked brushing: a box in any picture selects images, and all pictures show them
+
+    def _open(self) -> None:
+        if self.state.image_id is not None:
+            self._open_image(self.state.image_id)
 
     def _select_none(self, *events: Any) -> None:
         self.state.selected = []
@@ -204,12 +211,12 @@ class ImagesTab:
         start, rise = start_and_rise(self.state.curves)
         distance = np.hypot(start - x, rise - y)
         if len(distance) and distance.min() <= _REACH:
-            self.state.picked = int(distance.argmin())
+            self.state.image_id = self.state.ids.at(int(distance.argmin()))
 
     def _tapped(self, x: float | None, y: float | None) -> None:
         cell = cell_at(x, y, _COLUMNS, _SHOWN // _COLUMNS)
         if cell is not None and cell < len(self._shown):
-            self.state.picked = self._shown[cell]
+            self.state.image_id = self.state.ids.at(self._shown[cell])
 
 
 def share_html(share: ClassShare) -> str:

@@ -10,12 +10,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.engine.background import FILES
-from smoot_explore.engine.coalesce import Coalescer
-from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, values_slider
 from smoot_explore.explorer.download import download
 from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.tabs.keeping import Keeping
 
 
 class RunRow:
@@ -32,7 +31,7 @@ class RunRow:
         tell: Callable[[str, bool], None],
         going_on: Any,
     ) -> None:
-        self.state, self._tell = state, tell
+        self.state = state
         self.epoch = values_slider("Epoch", [0])
         self.epoch.param.update(width=200, sizing_mode=None, description=state.param.epoch.doc)
         self.play = pmui.Button(label="Play", size="small", variant="outlined", margin=(8, 4), width=70)
@@ -40,22 +39,14 @@ class RunRow:
         playing.param.watch(
             lambda event: self.play.param.update(label="Pause" if event.new else "Play"), "on"
         )
-        self._storing = Coalescer(self._store, self._stored, FILES, schedule)
-        self.name = pmui.TextInput(
-            label="Keep it as", width=160, size="small", margin=(4, 6),
-            description="Kept runs are seen by everyone who uses this server; others end with this page.",
-        )  # fmt: skip
-        self.keep = pmui.Button(
-            label="Keep", size="small", variant="outlined", margin=(8, 4), on_click=self._keep
-        )
-        self.keeping = pn.Row(self.name, self.keep, visible=False, margin=0)
+        self.keeping = Keeping(state, schedule, tell)
         self.record = download(
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
             schedule, lambda text: tell(text, True),
         )  # fmt: skip
         self.panel = pn.Row(
             control(state, "run_key", width=260, sizing_mode=None),
-            self.play, self.epoch, self.record, self.keeping, going_on,
+            self.play, self.epoch, self.record, self.keeping.panel, going_on,
             sizing_mode="stretch_width", margin=(8, 0, 0, 0),
         )  # fmt: skip
         state.param.watch(self._chosen, "run_key")
@@ -73,24 +64,5 @@ class RunRow:
 
     def _chosen(self, *events: Any) -> None:
         key = self.state.run_key
-        self.keeping.visible = key.startswith("mine/") and self.state.settings.keep_runs
-        if self.keeping.visible:
-            self.name.value = self.state.catalogue.free_name(key)
+        self.keeping.show(key)
         self.record.filename = f"{key.replace('/', '-')}-record.nc"
-
-    def _keep(self, *events: Any) -> None:
-        self.keep.disabled = True
-        self._storing.ask(self.state.run_key, self.name.value.strip())
-
-    def _store(self, key: str, name: str) -> str:
-        self.state.catalogue.store(key, name)
-        return name
-
-    def _stored(self, answer: str | BaseException) -> None:
-        self.keep.disabled = False
-        if isinstance(answer, BaseException):
-            self._tell(reason(answer), True)
-            return
-        self.state.catalogue.follow()
-        self._tell(f"Kept. Everyone who uses this server finds it among the runs: {answer}, kept.", False)
-        self._chosen()  # another name for the next one

@@ -46,6 +46,10 @@ class Sidebar:
         ]
         self.folder = pn.Column(control(state, "folder"), control(state, "image_size"), visible=False)
         self.live = [*(control(config, name) for name in _LIVE), bounds_control(config)]
+        self.names = dict(
+            zip(self.live, [*_LIVE, "k_min"], strict=True)
+        )  # the settings of the widgets that may idle
+        self.why_idle = small_text("", margin=(0, 10), visible=False)
         self.fixed += self.folder
         self.more = pn.Column(sizing_mode="stretch_width")  # filled when it is opened
         accordion = pmui.Accordion(
@@ -81,9 +85,11 @@ class Sidebar:
             self.fixed[3],
             small_text("**These move while it trains**", margin=(8, 10, 0, 10)),
             *self.live,
+            self.why_idle,
             accordion,
         ]  # fmt: skip
         config.param.watch(self._patch_chosen, "patch")
+        config.param.watch(self._show_acting, ["method", "optimizer", "k_rule"])
         state.param.watch(self._data_chosen, "data_name")
         self._data_chosen()
         self.refresh()
@@ -100,17 +106,30 @@ class Sidebar:
             "Train": not going,
             "Pause": going and state.status != "preparing",
             "Stop": state.busy,
-            "Reset": state.training is not None or state.preview is not None,
+            "Reset": state.training is not None or state.preview is not None or state.can_undo_reset,
         }
         for name, button in self.buttons.items():
             if button.disabled == enabled[name]:
                 button.disabled = not enabled[name]
-        label = "Go on" if state.status == "paused" else "Train"
-        if self.buttons["Train"].label != label:
-            self.buttons["Train"].label = label
+        labels = {
+            "Train": "Go on" if state.status == "paused" else "Train",
+            "Reset": "Undo" if state.can_undo_reset else "Reset",
+        }
+        for name, label in labels.items():
+            if self.buttons[name].label != label:
+                self.buttons[name].label = label
+        self._show_acting()
+
+    def _show_acting(self, *events: Any) -> None:
+        """Grey what cannot be changed now, and what would do nothing."""
+        idle, busy = self.state.config.idle(), self.state.busy
         for widget in self.fixed:
-            if widget.disabled != state.busy:
-                widget.disabled = state.busy
+            _disable(widget, busy or self.names.get(widget) in idle)
+        for widget in self.live:
+            _disable(widget, self.names[widget] in idle)
+        why = " ".join(dict.fromkeys(idle[name] for name in (*_LIVE, "k_min") if name in idle))
+        if self.why_idle.object != why:
+            self.why_idle.param.update(object=why, visible=bool(why))
 
     def _status_text(self) -> str:
         state = self.state
@@ -142,7 +161,7 @@ class Sidebar:
             return f"Finished: {where}"
         if state.status == "failed":
             return "Training failed: see the message on the right"
-        return "Ready"
+        return "Reset; Undo brings back what was shown" if state.can_undo_reset else "Ready"
 
     def _train(self, *events: Any) -> None:
         anew = self.state.status != "paused"
@@ -151,6 +170,7 @@ class Sidebar:
         except (ValueError, RuntimeError, OSError) as error:
             self._complain(str(error))
             return
+        self._complain("")
         if anew:
             self._cleared()
         self.refresh()
@@ -162,7 +182,11 @@ class Sidebar:
         self.state.stop()
 
     def _reset(self, *events: Any) -> None:
-        self.state.reset()
+        if self.state.can_undo_reset:
+            self.state.undo_reset()
+        else:
+            self.state.reset()
+        self._complain("")
         self._cleared()
         self.refresh()
 
@@ -170,9 +194,9 @@ class Sidebar:
         if not self.more.objects:
             more = [control(self.state, "model_name"), *(control(self.state.config, name) for name in _BELOW)]
             more.append(choice(self.state.config, "device", available_devices()))
-            for widget in more:
-                widget.disabled = self.state.busy
+            self.names |= dict(zip(more[1:], _BELOW, strict=False))
             self.fixed += more
+            self._show_acting()
             self.more.objects = more
 
     def _patch_chosen(self, *events: Any) -> None:
@@ -180,6 +204,11 @@ class Sidebar:
 
     def _data_chosen(self, *events: Any) -> None:
         self.folder.visible = self.state.data_name == OWN_FOLDER
+
+
+def _disable(widget: Any, disabled: bool) -> None:
+    if widget.disabled != disabled:
+        widget.disabled = disabled
 
 
 def time_left(seconds: float) -> str:

@@ -39,7 +39,7 @@ _NO_MOVES = xr.Dataset(
 
 
 class TrainTab:
-    """Redraws what a training reports. ``open_image`` is called with a position among the training images."""
+    """Redraws what a training reports. ``open_image`` is called with the image_id of a training image."""
 
     def __init__(
         self,
@@ -175,13 +175,13 @@ class TrainTab:
 
     def _new_strip(self) -> Sketch:
         state, seen = self.state, self.state.seen
-        label = "The watched images as the model sees them, their class, and k at the start → now"
+        label = "The watched images as the model sees them, their number and class, and k at the start → now"
         if state.unit != "pixels":
             label += f" ({state.unit})"
         room = {"cell": 66, "label": label}
         if seen is None or state.data is None:
             return views.picture_grid.sketch(
-                [], columns=N_WATCHED, n_rows=3, titled=True, footer_lines=2, row_labels=MASKING_ROWS, **room
+                [], columns=N_WATCHED, n_rows=3, titled=True, footer_lines=3, row_labels=MASKING_ROWS, **room
             )
         watched = state.data.train[seen.positions]
         # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
@@ -191,8 +191,8 @@ class TrainTab:
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         footers = [
-            (f"class {c}", f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
-            for c, k in zip(classes, seen.k, strict=True)
+            (f"image {i}", f"class {c}", f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
+            for i, c, k in zip(watched.image_ids.tolist(), classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1
         return views.masking.sketch(
@@ -268,9 +268,8 @@ class TrainTab:
             self.state.explained = min(cell % N_WATCHED + 1, len(self.state.seen.positions))
 
     def _open(self, *events: Any) -> None:
-        seen = self.state.seen
-        if seen is not None:
-            self._open_image(self.state.framed_position)
+        if self.state.seen is not None and self.state.data is not None:
+            self._open_image(int(self.state.data.train.image_ids[self.state.framed_position]))
 
 
 def _moves_of(run: Run, position: int, image: str) -> tuple[str, xr.Dataset]:

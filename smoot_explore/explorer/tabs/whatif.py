@@ -12,7 +12,7 @@ from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.core.bounds import Bounds
-from smoot_explore.explorer.controls import bounds_control, control, label_in, number, small_text, text
+from smoot_explore.explorer.controls import bounds_control, control, image_field, label_in, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
@@ -25,7 +25,12 @@ _NO_K = xr.DataArray(np.empty((1, 0)), {"epoch": [0]}, ("epoch", "image"), "k")
 class WhatIfTab:
     """Redraws all trajectories whenever a slider moves, and the rest soon after."""
 
-    def __init__(self, state: WhatIfState, schedule: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        state: WhatIfState,
+        schedule: Callable[[Callable[[], None]], object],
+        complain: Callable[[str], None],
+    ) -> None:
         self.state = state
         tap = gesture(Tap, self._tapped, schedule)
         self.trajectories = Live(self._trajectories(None), "what-if", [tap], height=270)
@@ -48,7 +53,7 @@ class WhatIfTab:
             pn.Row(
                 self.settled.pane,
                 pn.Column(
-                    pn.Row(number(state, "picked", width=130), self.picked, sizing_mode="stretch_width"),
+                    pn.Row(image_field(state, complain, width=130), self.picked, sizing_mode="stretch_width"),
                     small_text(
                         "Click near a trajectory to pick its image. The model is frozen here: training would "
                         "also change the map.",
@@ -69,7 +74,7 @@ class WhatIfTab:
             sizing_mode="stretch_width",
         )
         state.config.param.watch(self._moved, list(SETTINGS))
-        state.param.watch(self._moved, ["epochs", "picked"])
+        state.param.watch(self._moved, ["epochs", "image_id"])
 
     def refresh(self) -> None:
         """Draw everything."""
@@ -103,7 +108,8 @@ class WhatIfTab:
         if x is None or y is None or self._k is None:
             return
         k, epochs = self._k.values, self._k.epoch.values
-        self.state.picked = int(np.abs(k[np.abs(epochs - x).argmin()] - y).argmin())
+        nearest = int(np.abs(k[np.abs(epochs - x).argmin()] - y).argmin())
+        self.state.image_id = self.state.ids.at(nearest)
 
     # The pictures
 
