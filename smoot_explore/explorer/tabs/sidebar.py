@@ -85,6 +85,7 @@ class Sidebar:
         ]  # fmt: skip
         config.param.watch(self._patch_chosen, "patch")
         state.param.watch(self._data_chosen, "data_name")
+        state.param.watch(lambda event: self.refresh(), "looked_for")
         self._data_chosen()
         self.refresh()
 
@@ -97,7 +98,7 @@ class Sidebar:
             self.status.object = text
         going = state.status in ("queued", "preparing", "running")
         enabled = {
-            "Train": not going,
+            "Train": not going and not state.looked_for,
             "Pause": going and state.status != "preparing",
             "Stop": state.busy,
             "Reset": state.training is not None or state.preview is not None,
@@ -125,7 +126,7 @@ class Sidebar:
                 return f"Waiting: place {place} in the queue"
             return "Starting a worker" if state.run is None else "Waiting for a free worker to go on"
         if state.status == "preparing":
-            return "Loading data and model"
+            return state.lost or "Loading data and model"
         if state.status == "running":
             speed = (
                 f"{state.images_per_second:,.0f} images/s"
@@ -142,7 +143,7 @@ class Sidebar:
             return f"Finished: {where}"
         if state.status == "failed":
             return "Training failed: see the message on the right"
-        return "Ready"
+        return "Looking for your training …" if state.looked_for else "Ready"
 
     def _train(self, *events: Any) -> None:
         anew = self.state.status != "paused"
