@@ -335,6 +335,50 @@ def test_an_interrupted_training_keeps_its_epochs_and_says_how_to_go_on(tmp_path
     assert open_run(tmp_path / "a").epochs >= 1
 
 
+SLOW_STEP = """
+import sys, torch
+from torch import nn
+from smoot_explore.cli import main, training
+
+class Slow(nn.Module):
+    def __init__(self, data):
+        super().__init__()
+        self.layer = nn.Linear(data.n_pixels * data.image_shape[0], data.n_classes)
+
+    def forward(self, images):
+        print("a step", flush=True)
+        torch.linalg.svd(torch.ones(N, N))
+        return self.layer(images.flatten(1))
+
+training.create_model = lambda name, data, *_, **__: Slow(data)
+main()
+"""
+
+
+@pytest.mark.parametrize(("size", "presses"), [(300, 1), (4000, 2)])
+def test_ctrl_c_in_a_slow_step_ends_with_130_and_a_second_one_at_once(tmp_path, size, presses):
+    command = [
+        sys.executable,
+        "-c",
+        SLOW_STEP.replace("N, N", f"{size}, {size}"),
+        "train",
+        str(tmp_path / "a"),
+    ]
+    process = subprocess.Popen(
+        [*command, *SMALL, "--epochs", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    for press in range(presses):
+        time.sleep(0.7 * press)
+        process.send_signal(signal.SIGINT)
+    pressed = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "terminate called" not in errors
+    assert presses == 1 or time.monotonic() - pressed < 3  # the step itself takes longer
+
+
 def test_an_interrupt_that_a_library_swallows_is_heeded_at_the_next_record():
     before = signal.getsignal(signal.SIGINT)
     with heeded_interrupts() as heed:

@@ -158,6 +158,7 @@ def test_a_training_whose_process_is_killed_goes_on_from_its_last_epoch_bit_by_b
 
     until(first_epoch, PATIENCE)
     os.kill(workers_pids(engine)[training._job.worker], signal.SIGKILL)
+    until(lambda: training.lost, 5)
     until(lambda: training.ended, PATIENCE)
     assert (training.status, training.problem, training.lost) == ("finished", "", 1)
     assert training.ready.epochs >= 1

@@ -291,7 +291,7 @@ def test_an_uploaded_picture_is_read_and_predicted_beside_the_page(page, monkeyp
     tab, state = page.layout.made["image"], page.state.image
 
     def upload():
-        tab.upload.value = content.getvalue()
+        tab._chosen("picture.png", len(content.getvalue()), content.getvalue())
 
     wait_for(upload, lambda: state.half == "own picture")
     assert state.upload.images.flatten().tolist() == [value % 256 for value in range(784)]
@@ -312,7 +312,7 @@ def test_a_picture_uploaded_while_a_run_is_opened_is_predicted_by_that_run(
 
     def choose_and_upload():
         page.state.run_key = "bundled/traditional"
-        page.layout.made["image"].upload.value = content.getvalue()
+        page.layout.made["image"]._chosen("picture.png", len(content.getvalue()), content.getvalue())
 
     wait_for(choose_and_upload, lambda: page.state.image.opened.key == "bundled/traditional")
     assert page.state.image.upload.labels.tolist() == [int(theirs[differs])]

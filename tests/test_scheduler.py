@@ -136,7 +136,7 @@ def test_an_interrupt_stops_the_worker_and_keeps_the_epochs(thread, plain, tmp_p
 class LosingWorkers(ThreadWorkers):
     """Loses the worker of a training with its first epoch."""
 
-    def listen(self, heard, failed):
+    def listen(self, heard, failed, gone):
         lost = []
 
         def told(name, attempt, report):
@@ -145,7 +145,7 @@ class LosingWorkers(ThreadWorkers):
                 lost.append(attempt)
                 self.lose(SimpleNamespace(name=name, worker=attempt))
 
-        super().listen(told, failed)
+        super().listen(told, failed, gone)
 
 
 def test_a_worker_that_is_lost_is_told_of_and_nothing_else_changes(plain, tmp_path, monkeypatch):

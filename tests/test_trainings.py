@@ -446,6 +446,15 @@ def test_a_worker_that_was_taken_for_lost_and_lives_on_never_trains_beside_its_s
     assert (training.status, len(begun), training.lost) == ("finished", 2, 1)
 
 
+def test_the_loss_of_a_worker_is_told_before_another_has_begun(make, workers):
+    training = make(epochs=1000)
+    training.start()
+    until(lambda: training.step > 0)
+    workers.submit = lambda name, work: None  # another process takes its time
+    workers.lose(training._job)
+    assert (training.status, training.lost) == ("preparing", 1)
+
+
 def test_live_changes_are_kept_when_a_worker_is_lost(make, workers):
     training = make(alpha=1.0, epochs=3)
     moves = [(2, {"alpha": 2.0}), (4, {"alpha": 3.0}), (5, None)]

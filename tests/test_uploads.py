@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from smoot_explore.explorer.uploads import MAX_PIXELS, read_picture
+from smoot_explore.explorer import uploads
+from smoot_explore.explorer.uploads import MAX_PIXELS, read_picture, unlike
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
 
@@ -27,15 +28,15 @@ def test_a_picture_of_the_datas_size_comes_back_as_it_is():
     assert picture.is_contiguous()
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_every_accepted_format_is_read(format):
     picture = read_picture(encoded(np.full((20, 20, 3), (200, 100, 50), np.uint8), format), (3, 8, 8), 1)
     assert (picture.float().mean((1, 2)) - torch.tensor([200.0, 100, 50])).abs().max() <= 4
 
 
-@pytest.mark.parametrize("format", ["TIFF", "PPM", "ICO", "TGA", "PDF", "EPS"])
+@pytest.mark.parametrize("format", ["PPM", "ICO", "TGA", "PDF", "EPS"])
 def test_other_formats_are_refused_though_pillow_reads_or_writes_them(format):
-    with pytest.raises(ValueError, match="is not a PNG, JPEG, WebP, BMP or GIF picture"):
+    with pytest.raises(ValueError, match="is not a PNG, JPEG, WebP, BMP, GIF or TIFF picture"):
         read_picture(encoded(COLOURS, format), (3, 32, 32), 1)
 
 
@@ -93,14 +94,64 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
     huge = encoded(Image.new("1", (MAX_PIXELS // 1000 + 1, 1000)))
     assert len(huge) < 100_000
     monkeypatch.setattr("smoot_explore.explorer.uploads.plain_image", None)
-    with pytest.raises(ValueError, match="more than 40 million pixels"):
+    with pytest.raises(ValueError, match="more than 16 million pixels"):
         read_picture(huge, (3, 32, 32), 5)
+
+
+def test_a_small_webp_of_many_pixels_is_refused_by_its_header(monkeypatch):
+    huge = encoded(Image.new("RGB", (6300, 6300), "white"), "WEBP", lossless=True)
+    assert len(huge) < 10_000
+    monkeypatch.setattr("smoot_explore.explorer.uploads.plain_image", None)
+    with pytest.raises(ValueError, match="more than 16 million pixels"):
+        read_picture(huge, (3, 32, 32), 5)
+
+
+def test_a_large_photo_is_decoded_small(monkeypatch):
+    decoded = []
+    plain = uploads.plain_image
+    monkeypatch.setattr(
+        uploads, "plain_image", lambda image, *a, **b: decoded.append(image.size) or plain(image, *a, **b)
+    )
+    photo = encoded(Image.new("RGB", (6000, 4000), (200, 100, 50)), "JPEG")
+    picture = read_picture(photo, (3, 28, 28), 5)
+    assert decoded == [(750, 500)]
+    assert (picture.float().mean((1, 2)) - torch.tensor([200.0, 100, 50])).abs().max() <= 4
+    with pytest.raises(ValueError, match="more than 64 million pixels"):
+        read_picture(encoded(Image.new("L", (8100, 8000)), "JPEG"), (3, 28, 28), 5)
+
+
+def test_a_drawing_is_told_from_a_picture():
+    with pytest.raises(ValueError, match="an SVG drawing has no pixels; save it as a PNG"):
+        read_picture(b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', (3, 32, 32), 1)
+
+
+def framed(edge, inside=128, n=1):
+    images = torch.full((n, 1, 8, 8), edge, dtype=torch.uint8)
+    images[..., 1:-1, 1:-1] = inside
+    return images
+
+
+def test_a_background_unlike_the_datas_is_told_with_its_number():
+    told = unlike(framed(250)[0], framed(4, n=5))
+    assert "lighter" in told
+    assert "is 250 of 255, theirs 4 ± 0" in told
+    assert "on a dark background" in told
+    assert "darker" in unlike(framed(4)[0], framed(250, n=5))
+
+
+def test_what_is_inside_a_picture_is_no_background():
+    assert unlike(framed(4, inside=255)[0], framed(4, inside=0, n=5)) == ""
+    assert unlike(framed(40)[0], framed(4, n=5)) == ""
+
+
+def test_where_backgrounds_differ_anyway_none_is_unlike():
+    assert unlike(framed(250)[0], torch.cat([framed(0, n=5), framed(200, n=5)])) == ""
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [10_000, 20_000])  # Pillow warns of the first and refuses the second
 def test_a_picture_that_pillow_calls_a_bomb_is_refused_in_the_same_words(side):
-    with pytest.raises(ValueError, match="more than 40 million pixels"):
+    with pytest.raises(ValueError, match="more than 16 million pixels"):
         read_picture(encoded(Image.new("1", (side, side))), (3, 32, 32), 5)
 
 
@@ -126,7 +177,7 @@ def test_data_of_other_channels_take_no_picture():
 
 
 @settings(max_examples=200)
-@given(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF"]), st.data())
+@given(st.sampled_from(["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]), st.data())
 def test_a_damaged_file_gives_a_picture_or_a_plain_error_and_nothing_else(format, data):
     content = bytearray(encoded(COLOURS[:16, :12], format))
     for _ in range(data.draw(st.integers(1, 6))):

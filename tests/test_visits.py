@@ -3,6 +3,7 @@
 import gc
 import math
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from waiting import until
 from workers import ThreadWorkers
 
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer import coming_back as coming_back_module
 from smoot_explore.explorer import visits
+from smoot_explore.explorer.coming_back import ComingBack
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.visits import Visits
@@ -160,3 +163,49 @@ def test_what_a_page_has_drawn_is_not_kept_in_memory_with_its_runs(tmp_path):
     left, _ = known.find(["a name"])
     assert left.has_trained
     left.close()
+
+
+# Coming back
+
+
+def coming_back(known, state, found):
+    browser = SimpleNamespace(before="")
+    return browser, ComingBack(known, browser, state, lambda: found.append(1))
+
+
+def test_a_page_says_that_it_looks_until_it_has_found_what_was_left(training, new_state):
+    there, known, new, found = [True], Visits(), new_state(), []
+    known.begin("a name", training, lambda: there[0])
+    browser, back = coming_back(known, new, found)
+    back.expect()
+    back.follow()
+    assert new.train.looked_for  # the browser has not said anything yet
+    browser.before = "a name"
+    back.begin()
+    assert new.train.looked_for  # the page before has not gone yet
+    there[0] = False
+    back.follow()
+    assert (new.train.looked_for, found, new.has_trained) == (False, [1], True)
+
+
+def test_a_page_looks_no_longer_than_it_takes_to_hear_that_it_is_the_first(new_state):
+    new, found = new_state(), []
+    browser, back = coming_back(Visits(), new, found)
+    back.expect()
+    browser.before = "-"
+    back.begin()
+    assert (new.train.looked_for, found) == (False, [])
+
+
+def test_a_copy_of_a_tab_keeps_its_visitor_waiting_for_a_moment_only(training, new_state, monkeypatch):
+    monkeypatch.setattr(coming_back_module, "LOOKS_SECONDS", 0.0)
+    there, known, new, found = [True], Visits(), new_state(), []
+    known.begin("a name", training, lambda: there[0])
+    browser, back = coming_back(known, new, found)
+    back.expect()
+    browser.before = "a name"
+    back.begin()
+    assert not new.train.looked_for
+    there[0] = False  # the original is closed later
+    back.follow()
+    assert found == [1]

@@ -23,8 +23,8 @@ class ThreadWorkers:
         self._unwanted = set()  # jobs and attempts
         self._places = threading.Semaphore(n)
 
-    def listen(self, heard, failed):
-        self._heard, self._failed = heard, failed
+    def listen(self, heard, failed, gone):
+        self._heard, self._failed, self._gone = heard, failed, gone
 
     def submit(self, name, work):
         self._works[name] = work
@@ -58,6 +58,7 @@ class ThreadWorkers:
     def lose(self, job):
         """As when the worker process of a job is lost: another begins with it."""
         self._unwanted.add(job.worker)
+        self._gone(job.worker)
         self.submit(job.name, self._works[job.name])
 
     def _serve(self):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+ONE_PRESS_SECONDS = 0.5  # within which a program that starts this one may pass the same Ctrl+C on
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells have it
 
 stdout = Console()
@@ -44,9 +48,40 @@ def heeded_interrupts() -> Iterator[Callable[[], None]]:
         return
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield heed
+        with _second_press_ends():
+            yield heed
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _second_press_ends() -> Iterator[None]:
+    """End the process at a second Ctrl+C whatever it computes: Python itself would wait for the end of that step."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes on what the terminal has sent already
+        yield
+        return
+    ours, told = socket.socketpair()
+    told.setblocking(False)
+
+    def listen() -> None:
+        first = float("inf")
+        while number := ours.recv(1):
+            if number[0] != signal.SIGINT:
+                continue
+            if time.monotonic() - first > ONE_PRESS_SECONDS:
+                os._exit(INTERRUPTED)
+            first = min(first, time.monotonic())
+
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=listen, name="second press", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        told.close()
+        listener.join()
+        ours.close()
 
 
 def _imports(frame: FrameType | None) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from smoot_explore.engine.workers import Ended, Failed, Heard, Started, Work
+from smoot_explore.engine.workers import Ended, Failed, Gone, Heard, Started, Work
 from smoot_explore.errors import reason
 
 GRACE_SECONDS = 1.0  # that a job has to end by itself before its process is ended
@@ -27,7 +27,7 @@ class Workers(Protocol):
 
     n: int
 
-    def listen(self, heard: Heard, failed: Failed) -> None: ...
+    def listen(self, heard: Heard, failed: Failed, gone: Gone) -> None: ...
     def submit(self, name: str, work: Work) -> None: ...
     def deliver(self, worker: str, attempt: str, order: Any) -> None: ...
     def forget(self, name: str) -> None: ...
@@ -47,6 +47,8 @@ class Job:
         and must then go on from what is on the disk.
     heard
         Called with each of its reports, in order, by a thread of the engine.
+    lost
+        Called when its worker is lost: another is to begin with it again.
     begun
         Called likewise at each attempt, with its number from 1: it may send orders.
     ended
@@ -55,6 +57,7 @@ class Job:
 
     work: Work
     heard: Callable[[Any], object] = lambda report: None
+    lost: Callable[[], object] = lambda: None
     begun: Callable[[int], object] = lambda attempt: None
     ended: Callable[[], object] = lambda: None
     name: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex}")
@@ -97,7 +100,7 @@ class Engine:
         self._hands = ThreadPoolExecutor(1, "engine")  # what the workers are asked may take seconds
         self._closed = False
         self._endings: dict[str, threading.Timer] = {}  # of attempts at jobs that were given up
-        workers.listen(self._heard, self._failed)
+        workers.listen(self._heard, self._failed, self._gone)
 
     def submit(self, job: Job) -> None:
         """Queue a job. Nothing is waited for."""
@@ -236,6 +239,12 @@ class Engine:
             job = self._jobs.get(name)
         if job is not None:
             self._finish(job, "failed", problem)
+
+    def _gone(self, worker: str) -> None:
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.worker == worker]
+        for job in jobs:
+            self._tell(job, job.lost)
 
     def _finish(self, job: Job, status: str, problem: str = "") -> None:
         with self._lock:

@@ -95,7 +95,9 @@ class Training(Generic[Made]):
                 self.status = "queued" if self.ready else "preparing"
                 self._engine.come_back(self._job, GoOn())
                 return
-            job = Job(TrainingWork(self.recipe, self._max_minutes), self._heard, self._begun, self._over)
+            job = Job(
+                TrainingWork(self.recipe, self._max_minutes), self._heard, self._lost, self._begun, self._over
+            )
             self._engine.submit(job)
             self._job, self._held, self.status = job, False, "queued"
             if self._watcher is None:
@@ -157,6 +159,12 @@ class Training(Generic[Made]):
                 time.sleep(seconds)
 
     # What the engine calls
+
+    def _lost(self) -> None:
+        with self._lock:
+            if not self.ended:
+                self.lost += 1
+                self.status = "paused" if self._held else "preparing"
 
     def _begun(self, attempt: int) -> None:
         with self._lock:

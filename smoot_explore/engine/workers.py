@@ -28,6 +28,7 @@ _AT_WORK = ("running", "paused")  # states of a worker; in others it closes
 Work = Callable[[Channel], Any]
 Heard = Callable[[str, str, Any], object]  # (job, attempt, report)
 Failed = Callable[[str, str], object]  # (job, why)
+Gone = Callable[[str], object]  # (worker)
 
 
 CONNECTION_LOST = "the connection to the workers is lost"  # how a problem begins that is not the job's
@@ -85,9 +86,12 @@ class DaskWorkers:
         self._places: dict[str, list[Future]] = {}  # that are held for jobs, by their names
         self._turns: dict[str, asyncio.Lock] = {}  # of the orders to a worker
 
-    def listen(self, heard: Heard, failed: Failed) -> None:
-        """Say who is told what jobs report, and that one of them, or its connection, has failed."""
-        self._heard, self._failed = heard, failed
+    def listen(self, heard: Heard, failed: Failed, gone: Gone) -> None:
+        """Say who is told what jobs report, that one of them or its connection has failed, and that a worker is lost.
+
+        What that was at is begun again: that takes longer than the news, since another process must come up first.
+        """
+        self._heard, self._failed, self._gone = heard, failed, gone
 
     def submit(self, name: str, work: Work) -> None:
         """Have a job done, after those that were submitted before it."""
@@ -161,7 +165,13 @@ class DaskWorkers:
             threading.Thread(
                 target=self._hear, args=[client, self._reports], name="reports", daemon=True
             ).start()
+            client.subscribe_topic("all", self._follow)
         return self._client
+
+    def _follow(self, event: tuple[float, Any]) -> None:
+        _, news = event
+        if isinstance(news, dict) and news.get("action") == "remove-worker":
+            self._gone(news["worker"])
 
     def _call(self, worker: str, function: Callable[..., None], *arguments: Any) -> None:
         """Call functions in a worker, in their order. Nothing is waited for: it may be lost, or frozen."""

@@ -36,9 +36,16 @@ class Explorer:
 
     def stop(self) -> None:
         """End it, with the trainings of its pages."""
+        from smoot_explore.explorer.connection import take_leave
+
         loop = self._server.io_loop
-        loop.add_callback(self._server.stop)
-        loop.add_callback(loop.stop)
+
+        async def end() -> None:
+            await take_leave(self._server)
+            self._server.stop()
+            loop.stop()
+
+        loop.add_callback(end)
         self._thread.join()
         self._host.close()
 

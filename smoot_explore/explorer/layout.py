@@ -9,6 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from smoot_explore.explorer.state.session import TABS
+from smoot_explore.explorer.waiting import BEFORE_DRAWN, waiting_tab
 
 TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare", "Class")
 
@@ -30,6 +31,8 @@ class Layout:
         Make the other tabs.
     chosen
         Called with the tab that the visitor chose.
+    waits_for
+        Makes a line that says what a tab waits for.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class Layout:
         heads: Mapping[str, Callable[[], Any]],
         makers: Mapping[str, Callable[[], Any]],
         chosen: Callable[[str], None],
+        waits_for: Callable[[], Any],
     ) -> None:
-        self._heads, self._makers = heads, makers
+        self._heads, self._makers, self._waits_for = heads, makers, waits_for
         self.made: dict[str, Any] = {TABS[0]: first}
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
@@ -62,6 +66,7 @@ class Layout:
             sidebar=list(sidebar),
             sidebar_width=320,
             main=[pn.Column(*above, self._tabs, sizing_mode="stretch_width", margin=(0, 12))],
+            raw_css=[BEFORE_DRAWN],
             theme_config={"typography": {"fontSize": 12}},
             sx={"& .MuiToolbar-root": {"minHeight": "48px"}},
         )
@@ -80,14 +85,15 @@ class Layout:
             return
         place = self._places[tab]
         with pn.io.hold():
-            shown = list(place.objects) or [self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)]
+            head, *body = list(place.objects) or [self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)]
             if ready:
                 if tab not in self.made:
                     self.made[tab] = self.make(tab)
-                    shown.append(self.made[tab].panel)
                 self.made[tab].refresh()
                 self._stale.discard(tab)
-            if len(shown) > len(place.objects):
+                body = [self.made[tab].panel]
+            shown = [head, *(body or [waiting_tab(self._waits_for())])]
+            if shown != list(place.objects):
                 place.objects = shown
 
     def make(self, tab: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +17,8 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
+from smoot_explore.explorer.coming_back import ComingBack
+from smoot_explore.explorer.connection import Connection
 from smoot_explore.explorer.host import Host
 from smoot_explore.explorer.layout import Layout
 from smoot_explore.explorer.location import PLACES, Location
@@ -45,7 +46,6 @@ from smoot_explore.explorer.tabs.whatif import WhatIfTab
 from smoot_explore.explorer.visits import BrowserTab, Visits
 from smoot_explore.runs.run import Run
 
-COMES_BACK_SECONDS = 60  # for which a page waits for the one before to lose its browser
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = (
@@ -108,18 +108,20 @@ class ExplorerPage:
         heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
         self.layout = Layout(
             self.sidebar.objects,
-            [self.browser, self.location.browser, self.messages.panel],
+            [self.browser, self.location.browser, Connection(document), self.messages.panel],
             self.train,
             heads,
             self._tab_makers(),
             self._choose_tab,
+            partial(self.activity.line, margin=(14, 10)),
         )
         self.page = self.layout.page
+        self.coming_back = ComingBack(self._visits, self.browser, state, self._taken_over)
         self.clock = Clock(
             document,
             state.train,
             self._training_moved,
-            before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
+            before=[self.changes.catch_up, self.coming_back.follow, self._follow_kept_runs],
             after=[
                 self.measuring.follow,
                 self.messages.follow,
@@ -136,7 +138,6 @@ class ExplorerPage:
         state.param.watch(lambda event: self.opening.open_epoch(), "epoch")
         state.param.watch(lambda event: self._compared_chosen(), "compared")
         self._compared_due = True  # to be opened when Compare is seen
-        self._comes_back_until = 0.0  # asks again whether the page before has lost its browser
         self._awaited: set[str] = (
             set()
         )  # kinds of runs in the address of which it is not known yet which there are
@@ -147,6 +148,7 @@ class ExplorerPage:
         self._begin()
         if document is not None:
             self._visits.begin(self.browser.page, state, self.clock.has_browser)
+            self.coming_back.expect()
             self.browser.param.watch(lambda event: self.changes.make(self._find), "before")
             close_until_drawn(document)
             pn.state.on_session_destroyed(lambda context: self._end())
@@ -189,26 +191,15 @@ class ExplorerPage:
             self._awaited.add("mine")
         self._open_asked()
 
-    # Coming back: the tab of the browser showed a page before, which may have trained something
-
     def _find(self) -> None:
-        self._comes_back_until = time.monotonic() + COMES_BACK_SECONDS
-        self._come_back()
+        self.coming_back.begin()
         self._awaited.discard("mine")
         self._open_asked()
 
-    def _come_back(self) -> None:
-        if time.monotonic() > self._comes_back_until or self.state.has_trained:
-            return
-        left, later = self._visits.find(self.browser.before.split())
-        if not later:
-            self._comes_back_until = 0.0
-        if left is not None:
-            self.state.take_over(left)
-            left.close()
-            self._cleared()
-            self.sidebar.refresh()
-            self.train.watch_anew()
+    def _taken_over(self) -> None:
+        self._cleared()
+        self.sidebar.refresh()
+        self.train.watch_anew()
 
     def _read_address(self, *names: str) -> None:
         values = {name: self._asked.pop(name) for name in names if name in self._asked}

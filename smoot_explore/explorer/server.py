@@ -96,10 +96,18 @@ def serve(
         settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs,
         unix_socket=unix_socket,
     )  # fmt: skip
+    from smoot_explore.explorer.connection import take_leave
+
     loop = server.io_loop
 
+    async def end() -> None:
+        await take_leave(server)
+        loop.stop()
+
     def stop(*_: object) -> None:
-        loop.asyncio_loop.call_soon_threadsafe(loop.stop)
+        for ending in endings:
+            signal.signal(ending, signal.SIG_DFL)  # a second Ctrl+C waits for nothing
+        loop.asyncio_loop.call_soon_threadsafe(loop.add_callback, end)
 
     def announce() -> None:
         if unix_socket is not None:
@@ -125,11 +133,11 @@ def serve(
     finally:
         host.close()
         temporary.cleanup()
-        for ending, handler in zip(endings, before, strict=True):  # a second Ctrl+C need not wait
-            signal.signal(ending, handler)
         server.stop()
         if unix_socket is not None:
             unix_socket.unlink(missing_ok=True)
+        for ending, handler in zip(endings, before, strict=True):
+            signal.signal(ending, handler)
 
 
 def create_server(

@@ -103,6 +103,10 @@ class TrainState(param.Parameterized):
         default="new", doc="new, queued, preparing, running, paused, stopped, finished or failed."
     )
 
+    looked_for = param.Boolean(
+        default=False, doc="Whether a training of an earlier page is looked for, which this one goes on with."
+    )
+
     def __init__(
         self, settings: ServerSettings, engine: Engine, models: dict[str, ModelMaker] | None = None
     ) -> None:
@@ -236,7 +240,10 @@ class TrainState(param.Parameterized):
         if training is None:
             return False
         if self._loading is not None and not self._loading.done():
-            return False
+            before = self.status
+            if training.ended:  # it was stopped meanwhile: that is told at once
+                self.status = training.status
+            return self.status != before
         reports = training.reports()
         for report in reports:
             if isinstance(report, Ready):
@@ -294,6 +301,9 @@ class TrainState(param.Parameterized):
         """What became of a training whose worker process was lost; empty while none was."""
         if self.training is None or not self.training.lost or self.training.ready is None:
             return ""
+        if self.training.status == "preparing":
+            done = len(self.history.scores)
+            return f"Its worker process was lost: another goes on {f'after epoch {done}' if done else 'anew'}"
         return f"Its worker process was lost: another went on after epoch {self.training.ready.epochs}"
 
     @property

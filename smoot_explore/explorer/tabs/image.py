@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
@@ -13,16 +13,17 @@ from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.data.images import Split
-from smoot_explore.engine.background import QUICK
+from smoot_explore.engine.background import FILES, QUICK
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, image_field, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.explorer.picture_input import PictureInput
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.state.picking import named
-from smoot_explore.explorer.uploads import read_picture
+from smoot_explore.explorer.uploads import ENDINGS, check_size, read_picture, unlike
 from smoot_explore.views.curves import NO_CURVE
 from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
@@ -34,6 +35,16 @@ _NO_K = xr.DataArray(np.empty((0, 1)), {"epoch": np.empty(0, int)}, ("epoch", "i
 _OF_THE_PICTURE = [
     "half", "image_id", "masked_fraction", "order", "fill", "attribution", "signed",
 ]  # fmt: skip
+
+
+class _Upload(NamedTuple):
+    """A picture of the visitor's own, as a run predicts it."""
+
+    name: str
+    content: bytes
+    opened: OpenedRun
+    picture: Split
+    note: str
 
 
 class ImageTab:
@@ -73,15 +84,13 @@ class ImageTab:
         self.next = pmui.Button(
             label="Next ›", size="small", variant="text", margin=(6, 0), on_click=lambda e: self._turn(1)
         )
-        self.upload = pmui.FileInput(
-            label="Upload a picture", accept=".png,.jpg,.jpeg,.webp,.bmp,.gif", multiple=False, size="small",
-            variant="outlined", margin=(6, 10), sizing_mode="stretch_width",
-            max_file_size=round(upload_megabytes * 1e6),
+        self.upload = PictureInput(
+            self._chosen, accept=ENDINGS, most=round(upload_megabytes * 1e6), margin=(6, 10),
+            sizing_mode="stretch_width",
             description="A picture of your own, cut and resized to the data's shape. It stays on this server's memory "
             "until you leave.",
         )  # fmt: skip
-        self._reading = Coalescer(self._read, self._show_upload, QUICK, schedule)
-        self.upload.param.watch(self._uploaded, "value")
+        self._reading = Coalescer(self._read, self._show_upload, FILES, schedule)
         filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
         self.number = image_field(state, complain, width=94)
         self._test_filters = [
@@ -177,25 +186,36 @@ class ImageTab:
         if cell is not None and cell < len(self._shown):
             self.state.image_id = self.state.ids.at(self._shown[cell])
 
-    def _uploaded(self, event: Any) -> None:
-        if event.new and self.state.opened is not None:
-            self._reading.ask(event.new, self.state.opened)
+    def _chosen(self, name: str, size: int, content: bytes | None) -> None:
+        self.upload.note = ""
+        try:
+            check_size(size, self._upload_megabytes)
+        except ValueError as error:
+            self._complain(f"{name}: {error}")
+        else:
+            if content is not None and self.state.opened is not None:
+                self.upload.note = f"Reading {name} …"
+                self._reading.ask(name, content, self.state.opened)
 
-    def _read(self, content: bytes, opened: OpenedRun) -> tuple[bytes, OpenedRun, Split]:
-        picture = read_picture(content, opened.data.image_shape, self._upload_megabytes)
-        return content, opened, predicted(picture.unsqueeze(0), opened)
+    def _read(self, name: str, content: bytes, opened: OpenedRun) -> _Upload:
+        try:
+            picture = read_picture(content, opened.data.image_shape, self._upload_megabytes)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        note = f"{name}. {unlike(picture, opened.data.train.images)}"
+        return _Upload(name, content, opened, predicted(picture.unsqueeze(0), opened), note)
 
-    def _show_upload(self, answer: tuple[bytes, OpenedRun, Split] | BaseException) -> None:
-        if isinstance(answer, BaseException):
-            self._complain(reason(answer))
-            return
-        content, opened, picture = answer
-        if opened is not self.state.opened:  # another one was opened meanwhile, which predicts for itself
-            self._reading.ask(content, self.state.opened)
-            return
-        self._complain("")  # whatever was wrong with the one before
-        self.state.show_upload(picture)
-        self.refresh()
+    def _show_upload(self, upload: _Upload | BaseException) -> None:
+        if isinstance(upload, BaseException):
+            self.upload.note = ""
+            self._complain(reason(upload))
+        elif upload.opened is not self.state.opened:  # another one, which predicts for itself
+            self._reading.ask(upload.name, upload.content, self.state.opened)
+        else:
+            self._complain("")  # whatever was wrong with the one before
+            self.upload.note = upload.note
+            self.state.show_upload(upload.picture)
+            self.refresh()
 
     def _show(self, view: View | BaseException) -> None:
         if isinstance(view, BaseException):

@@ -91,6 +91,7 @@ class Sidebar:
         config.param.watch(self._patch_chosen, "patch")
         config.param.watch(self._show_acting, ["method", "optimizer", "k_rule"])
         state.param.watch(self._data_chosen, "data_name")
+        state.param.watch(lambda event: self.refresh(), "looked_for")
         self._data_chosen()
         self.refresh()
 
@@ -103,7 +104,7 @@ class Sidebar:
             self.status.object = text
         going = state.status in ("queued", "preparing", "running")
         enabled = {
-            "Train": not going,
+            "Train": not going and not state.looked_for,
             "Pause": going and state.status != "preparing",
             "Stop": state.busy,
             "Reset": state.training is not None or state.preview is not None or state.can_undo_reset,
@@ -144,7 +145,7 @@ class Sidebar:
                 return f"Waiting: place {place} in the queue"
             return "Starting a worker" if state.run is None else "Waiting for a free worker to go on"
         if state.status == "preparing":
-            return "Loading data and model"
+            return state.lost or "Loading data and model"
         if state.status == "running":
             speed = (
                 f"{state.images_per_second:,.0f} images/s"
@@ -161,6 +162,8 @@ class Sidebar:
             return f"Finished: {where}"
         if state.status == "failed":
             return "Training failed: see the message on the right"
+        if state.looked_for:
+            return "Looking for your training …"
         return "Reset; Undo brings back what was shown" if state.can_undo_reset else "Ready"
 
     def _train(self, *events: Any) -> None:
