@@ -353,7 +353,9 @@ def test_however_many_pages_there_are_the_folder_is_looked_at_every_few_seconds(
 
 def test_a_message_shows_a_path_as_it_is_and_leaves(page, monkeypatch):
     page.messages.tell("no folder /a_b_c/*.png [x](y) here")
-    shown = pmui.Alert(page.messages.panel.object)._process_param_change({"object": page.messages.panel.object})
+    shown = pmui.Alert(page.messages.panel.object)._process_param_change(
+        {"object": page.messages.panel.object}
+    )
     assert "/a_b_c/*.png [x](y)" in html.unescape(html.unescape(shown["object"]))
     page.messages.follow()
     assert page.messages.panel.visible
@@ -372,7 +374,8 @@ def test_a_message_leaves_when_what_it_complains_of_is_mended(page):
 
 
 @pytest.mark.parametrize(
-    ("method", "idle"), [("traditional", ["α", "β", "λ", "Bounds"]), ("sgt", ["α", "β", "Bounds"]), ("smoot", [])]
+    ("method", "idle"),
+    [("traditional", ["α", "β", "λ", "Bounds"]), ("sgt", ["α", "β", "Bounds"]), ("smoot", [])],
 )
 def test_settings_that_do_nothing_are_grey_and_the_page_says_why(page, method, idle):
     page.state.train.config.method = method

@@ -326,7 +326,11 @@ class TrainingConfig(param.Parameterized):
             why |= dict.fromkeys(_MOVING, "SGT keeps the same k for all images.")
         elif self.k_rule == "magnitude":
             names = (*_MOVING, "k_init")
-            why |= {name: "The magnitude rule has its own start, speed and bounds." for name in names if name != "k_rule"}
+            why |= {
+                name: "The magnitude rule has its own start, speed and bounds."
+                for name in names
+                if name != "k_rule"
+            }
         return why
 
     def check(self) -> None:

@@ -110,7 +110,13 @@ class ExplorerPage:
             state.train,
             self._training_moved,
             before=[self.changes.catch_up, self._come_back, self._follow_kept_runs],
-            after=[self.measuring.follow, self.messages.follow, self._follow_compared, self._show_place, self._show_details],
+            after=[
+                self.measuring.follow,
+                self.messages.follow,
+                self._follow_compared,
+                self._show_place,
+                self._show_details,
+            ],
             afterwards=self._follow_location,
         )
         state.param.watch(lambda event: self._show_tab(), "tab")
@@ -164,7 +170,9 @@ class ExplorerPage:
         if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
             Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
-        if "mine/" in runs and pn.state.curdoc is not None:  # the browser says which page it comes from
+        if (
+            "mine/" in runs and not self.browser.before and pn.state.curdoc is not None
+        ):  # the browser says which page it comes from
             self._awaited.add("mine")
         self._open_asked()
 

@@ -25,7 +25,9 @@ def differences(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """
     models = [run.description["model"].get("name") for run in runs]
     told = [_settings(run) for run in runs]
-    names = [name for name in setting_names() if len({repr(one.get(name)) for one in told if name in one}) > 1]
+    names = [
+        name for name in setting_names() if len({repr(one.get(name)) for one in told if name in one}) > 1
+    ]
     if len(set(map(str, models))) > 1:
         return [{"model": model, **_chosen(one, names)} for model, one in zip(models, told, strict=True)]
     return [_chosen(one, names) for one in told]

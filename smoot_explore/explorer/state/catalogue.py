@@ -161,7 +161,9 @@ class Catalogue:
         if key not in self._own:
             raise ValueError("only a run trained on this page can be kept; train one first")
         if not _NAME.fullmatch(name):
-            raise ValueError(f"a name is letters, digits, spaces and . _ - + = ( ), 60 at most; given {name!r}")
+            raise ValueError(
+                f"a name is letters, digits, spaces and . _ - + = ( ), 60 at most; given {name!r}"
+            )
         target = self._settings.runs / name
         if target.exists():
             raise ValueError(f"there is a run {name!r} already; choose another name")

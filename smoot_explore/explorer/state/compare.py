@@ -65,7 +65,9 @@ class CompareState(param.Parameterized):
         for name in ("fill", "attribution"):
             self.param[name].objects = list(names(name))
         self.opened_runs: list[OpenedRun] = []
-        self._earlier: dict[str, OpenedRun] = {}  # by key: the run as it was measured before its newest epochs
+        self._earlier: dict[
+            str, OpenedRun
+        ] = {}  # by key: the run as it was measured before its newest epochs
 
     def show(self, opened_runs: Sequence[OpenedRun]) -> None:
         """Compare these runs; a run with new epochs keeps its last curves until those of the new ones are there."""
@@ -142,7 +144,11 @@ class CompareState(param.Parameterized):
         numbers = columns(results.isel(protocol=order), ["fill"])
         heads = [
             " ".join([column.quantity, *map(in_words, column.of)])
-            + (f" ({column.unit}{' of the test images' if column.quantity == 'class II' else ''})" if column.unit else "")
+            + (
+                f" ({column.unit}{' of the test images' if column.quantity == 'class II' else ''})"
+                if column.unit
+                else ""
+            )
             for column in numbers
         ]
         labels = [opened.label for opened in self.opened_runs]
@@ -154,7 +160,9 @@ class CompareState(param.Parameterized):
         data = [_data_name(opened) for opened in self.opened_runs]
         trained = [f"{opened.run.description['data']['n_train']:,}" for opened in self.opened_runs]
         cells = zip(labels, methods, data, trained, told, *(column.cells for column in numbers), strict=True)
-        return ["run", "method", "data", "training images", "differs in", *heads], [list(row) for row in cells]
+        return ["run", "method", "data", "training images", "differs in", *heads], [
+            list(row) for row in cells
+        ]
 
     def note(self) -> str:
         """What the numbers of the table depend on, as plain text."""

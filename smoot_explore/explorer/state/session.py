@@ -60,7 +60,10 @@ class SessionState(param.Parameterized):
         self.settings = settings
         self._given = settings, engine, models, runs, measuring
         self._measuring = measuring or engine
-        self._before: tuple[object, str] = (None, "")  # the training that was followed last, and what was looked at then
+        self._before: tuple[object, str] = (
+            None,
+            "",
+        )  # the training that was followed last, and what was looked at then
         self.train = TrainState(settings, engine, models)
         self.image = ImageState()
         self.images = ImagesState()
@@ -68,7 +71,9 @@ class SessionState(param.Parameterized):
         self.compare = CompareState()
         self.sweep = SweepState()
         self.measurement: Measurement | None = None
-        self._outdated: tuple[Path, int] | None = None  # run and number of epochs that the compared one lacked last
+        self._outdated: tuple[Path, int] | None = (
+            None  # run and number of epochs that the compared one lacked last
+        )
         self._measures_now: tuple[OpenedRun, Measured] | None = None
         self.catalogue = Catalogue(settings, self._offer, runs, models)
         self.catalogue.follow()
@@ -171,7 +176,11 @@ class SessionState(param.Parameterized):
 
     def _measures(self, opened: OpenedRun, what: Measured) -> bool:
         """Whether it is this that was begun last."""
-        return self._measures_now is not None and self._measures_now[0] is opened and self._measures_now[1] == what
+        return (
+            self._measures_now is not None
+            and self._measures_now[0] is opened
+            and self._measures_now[1] == what
+        )
 
     def _lacking(self, tab: str) -> tuple[OpenedRun, Measured] | None:
         """What is still to be measured for a tab, and of which run."""

@@ -12,8 +12,8 @@ from smoot_explore.engine.background import FILES, MAPS
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text
-from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.download import download
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.export import compare_page, table_html
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import (

@@ -46,7 +46,9 @@ class Sidebar:
         ]
         self.folder = pn.Column(control(state, "folder"), control(state, "image_size"), visible=False)
         self.live = [*(control(config, name) for name in _LIVE), bounds_control(config)]
-        self.names = dict(zip(self.live, [*_LIVE, "k_min"], strict=True))  # the settings of the widgets that may idle
+        self.names = dict(
+            zip(self.live, [*_LIVE, "k_min"], strict=True)
+        )  # the settings of the widgets that may idle
         self.why_idle = small_text("", margin=(0, 10), visible=False)
         self.fixed += self.folder
         self.more = pn.Column(sizing_mode="stretch_width")  # filled when it is opened
