@@ -18,7 +18,7 @@ from smoot_explore.core.probe import AccuracyDropProbe
 from smoot_explore.engine import trainings
 from smoot_explore.engine.engine import FRUITLESS, Engine
 from smoot_explore.engine.recipe import Prepared
-from smoot_explore.engine.training_work import Ready, StepReport
+from smoot_explore.engine.training_work import TELLING_STEPS, Ready, StepReport
 from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.watching import WatchReport
 from smoot_explore.runs.run import Run
@@ -138,12 +138,22 @@ def test_a_training_of_the_engine_equals_a_plain_one_and_is_on_disk(make, data, 
 
 def test_the_first_step_which_prepares_much_says_nothing_about_the_time_that_is_left(make, monkeypatch):
     monkeypatch.setattr("smoot_explore.engine.training_work.REPORT_SECONDS", 0)
+    monkeypatch.setattr("smoot_explore.engine.training_work.TELLING_STEPS", 1)
     training = make()
     finish(training)
     first, *others = [r.seconds_left for r in training.reports() if isinstance(r, StepReport)]
     assert np.isnan(first)
     assert all(0 <= left <= 5 * training.seconds for left in others)
     assert others[0] > 0
+
+
+def test_nothing_is_said_of_the_time_left_before_enough_steps(make, monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.training_work.REPORT_SECONDS", 0)
+    training = make(epochs=4)
+    finish(training)
+    told = {r.record.step: r.seconds_left for r in training.reports() if isinstance(r, StepReport)}
+    assert all(np.isnan(left) == (step < 1 + TELLING_STEPS) for step, left in told.items())
+    assert {np.isnan(left) for left in told.values()} == {True, False}
 
 
 def test_who_waits_for_a_worker_to_start_waits_for_no_other_training(make):

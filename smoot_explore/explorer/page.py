@@ -187,7 +187,9 @@ class ExplorerPage:
         if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
             Coalescer(self.state.catalogue.shared.look, self._looked, FILES, schedule).ask()
-        if "mine/" in runs and pn.state.curdoc is not None:  # the browser says which page it comes from
+        if (
+            "mine/" in runs and not self.browser.before and pn.state.curdoc is not None
+        ):  # the browser says which page it comes from
             self._awaited.add("mine")
         self._open_asked()
 

@@ -97,6 +97,8 @@ class Address:
             return
         owner, parameter = place
         value = _parsed(owner.param[parameter], text)
+        if parameter == "image_id" and value < 0:
+            raise ValueError("numbers of images begin at 0")
         if name == "label" or name in IMAGES or position:  # which ones there are depends on the run
             self._show_run()
         if isinstance(owner, PicksImage) and parameter == "image_id":
@@ -140,7 +142,7 @@ def _holds(parameter: param.Parameter, value: Any) -> str:
     names = parameter.names if isinstance(parameter, param.Selector) else {}
     told = {key: label for label, key in (names or {}).items()}
     if isinstance(value, list):
-        text = ", ".join(str(told.get(one, one)) for one in value) or "none"
+        text = "; ".join(str(told.get(one, one)) for one in value) or "none"
     else:
         text = "the page's own choice" if value is None else str(told.get(value, value)) or "nothing"
     return f"It stays as it was: {text}."
@@ -149,7 +151,7 @@ def _holds(parameter: param.Parameter, value: Any) -> str:
 def _accepted(parameter: param.Parameter) -> str:
     """What a parameter takes, for people."""
     if isinstance(parameter, param.Selector):
-        return f"choose one of {', '.join(filter(None, map(str, parameter.names or parameter.objects)))}"
+        return f"choose one of: {'; '.join(filter(None, map(str, parameter.names or parameter.objects)))}"
     if isinstance(parameter, param.Number):  # param.Integer is one too
         low, high = parameter.bounds or (None, None)
         kind = "a whole number" if isinstance(parameter, param.Integer) else "a number"

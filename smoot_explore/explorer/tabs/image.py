@@ -273,6 +273,6 @@ def verdict(curve: Curve, explained: str) -> str:
             f"above that of the clean image ({start:.2f}) by more than 0.01."
         )
     return (
-        f"**Class II**, {by}: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of {explained} "
-        f"rises from {start:.2f} to {top:.2f}."
+        f"**Class II**, {by}: with its {which} {100 * curve.peak_fraction:.0f} % masked, the probability of "
+        f"{explained} rises from {start:.2f} to {top:.2f}."
     )
