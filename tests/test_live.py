@@ -55,6 +55,20 @@ MOVES = {
     "k_trajectories": (
         views.k_trajectories.sketch(FEW, [0, 1], ["I", "II"]), views.k_trajectories.sketch(MANY, [2], ["?"]),
     ),
+    "losses of several trainings": (
+        views.losses.sketch(FEW, others=[None] * 4),
+        views.losses.sketch(MANY, others=[("a", FEW), None, ("b", MANY), None]),
+    ),
+    "accuracies of several trainings": (
+        views.accuracies.sketch(FEW, others=[("a", FEW), *[None] * 3]), views.accuracies.sketch(FEW, others=[None] * 4),
+    ),
+    "k_trajectories of several trainings": (
+        views.k_trajectories.sketch(FEW, others=[None] * 4),
+        views.k_trajectories.sketch(MANY, others=[None, None, None, ("a", FEW.k)]),
+    ),
+    "frozen_and_trained": (
+        views.frozen_and_trained.sketch(FEW.k, picked=0), views.frozen_and_trained.sketch(MANY.k, FEW.k, picked=1),
+    ),
     "single_k": (views.single_k.sketch(FEW.k, ["I"] * 4), views.single_k.sketch(MANY.k, ["II"] * 4)),
     "k_histogram": tuple(views.k_histogram.sketch(r.k.isel(epoch=-1), (20, 80)) for r in (FEW, MANY)),
     "class_scatter": (views.class_scatter.sketch(curves_of(), picked=1), views.class_scatter.sketch(CURVES)),

@@ -217,7 +217,7 @@ class ExplorerPage:
         return {
             "image": lambda: ImageTab(state.image, schedule, measure, tell, megabytes),
             "images": lambda: ImagesTab(state.images, self._open_test_image, measure, schedule),
-            "what-if": lambda: WhatIfTab(state.whatif, schedule),
+            "what-if": lambda: WhatIfTab(state.whatif, state.train, schedule, tell),
             "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
 
@@ -283,13 +283,15 @@ class ExplorerPage:
             self.train.refresh()
         else:
             self.layout.outdate("train")  # drawn when it is seen again
+        if state.tab == "what-if" and "what-if" in self.layout.made:
+            self.layout.made["what-if"].show_training()
         self.sidebar.refresh()
-        key = state.adopt_training()
-        if turned and key is not None and training.training is not None and training.training.ended:
-            if state.run_key == key:
-                self.opening.open_run()
-            if key in state.compared:
-                self._compared_chosen()
+        state.adopt_training()
+        ended = state.ended_keys if turned else []
+        if state.run_key in ended:
+            self.opening.open_run()
+        if set(ended) & set(state.compared):
+            self._compared_chosen()
         if turned and training.status == "failed" and state.tab != "train":
             self.messages.tell(training.problem)
 

@@ -240,7 +240,7 @@ class Run:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the run comes from: ``how`` is "new", "branch", "replay" or "adopted"; see docs/schema.md."""
+        """Where the run comes from: ``how`` is "new", "branch", "weights", "replay", "adopted"; see docs/schema.md."""
         return self.description.get("origin", {"how": "new"})
 
     @property
@@ -759,7 +759,9 @@ class Run:
         """Weights after one of the epochs that are kept."""
         latest = self.path / "model.safetensors"
         if epoch_of(latest) == epoch:
-            return read_tensors(latest)
+            tensors = read_tensors(latest)
+            if epoch_of(latest) == epoch:  # else a training has replaced it meanwhile
+                return tensors
         if epoch == 0:
             return read_tensors(self.path / "initial.safetensors")
         return below(read_tensors(self._checkpoint(epoch)), "model.")

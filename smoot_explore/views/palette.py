@@ -8,6 +8,8 @@ NEUTRAL = "#7a7a7a"  # bounds, diagonals, medians: seen on white and on black
 INK = "#222222"  # on what has a pale colour of its own
 SELECTED = "#CC79A7"
 SERIES = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888", "#B59A00")
+# Of other trainings than the one that a picture is about: at least 4 : 1 on white and on black.
+RIVALS = ("#00875F", "#8E63CE", "#8A7400", "#0A7E94")
 SHADES = ("#3B6FB6", "#6E8FB8", "#9A9A9A", "#CF8A55", "#D55E00")  # from little to much
 METHOD_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
 

@@ -20,6 +20,7 @@ from smoot_explore.explorer.controls import (
     small_text,
 )
 from smoot_explore.explorer.state.train import OWN_FOLDER, TrainState
+from smoot_explore.explorer.tabs.rivals import Rivals
 from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}
@@ -71,6 +72,7 @@ class Sidebar:
             sx={"& .MuiLinearProgress-bar": {"transition": "none"}},
         )  # fmt: skip
         self.status = small_text("", margin=(0, 10), min_height=36)
+        self.rivals = Rivals(state, self._chosen, complain)
         self.objects = [
             pn.Row(*buttons.values(), margin=(6, 7, 0, 7)),
             self.bar,
@@ -81,10 +83,12 @@ class Sidebar:
             self.fixed[3],
             small_text("**These move while it trains**", margin=(8, 10, 0, 10)),
             *self.live,
+            self.rivals.panel,
             accordion,
         ]  # fmt: skip
         config.param.watch(self._patch_chosen, "patch")
         state.param.watch(self._data_chosen, "data_name")
+        state.param.watch(self._hold, "setting_up")
         self._data_chosen()
         self.refresh()
 
@@ -108,9 +112,8 @@ class Sidebar:
         label = "Go on" if state.status == "paused" else "Train"
         if self.buttons["Train"].label != label:
             self.buttons["Train"].label = label
-        for widget in self.fixed:
-            if widget.disabled != state.busy:
-                widget.disabled = state.busy
+        self._hold()
+        self.rivals.refresh()
 
     def _status_text(self) -> str:
         state = self.state
@@ -144,6 +147,17 @@ class Sidebar:
             return "Training failed: see the message on the right"
         return "Ready"
 
+    def _hold(self, *events: Any) -> None:
+        """What holds for a whole training cannot be moved meanwhile, unless it is for a rival."""
+        held = self.state.busy and not self.state.setting_up
+        for widget in self.fixed:
+            if widget.disabled != held:
+                widget.disabled = held
+
+    def _chosen(self) -> None:
+        self._cleared()
+        self.refresh()
+
     def _train(self, *events: Any) -> None:
         anew = self.state.status != "paused"
         try:
@@ -171,7 +185,7 @@ class Sidebar:
             more = [control(self.state, "model_name"), *(control(self.state.config, name) for name in _BELOW)]
             more.append(choice(self.state.config, "device", available_devices()))
             for widget in more:
-                widget.disabled = self.state.busy
+                widget.disabled = self.state.busy and not self.state.setting_up
             self.fixed += more
             self.more.objects = more
 
