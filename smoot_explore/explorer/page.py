@@ -276,6 +276,8 @@ class ExplorerPage:
     def _cleared(self) -> None:
         with pn.io.hold():
             self.train.clear()
+        if self.state.train.run is not None and self.state.train.seen is None:  # of a rival that has ended
+            self.train.watch_anew()
 
     def _training_moved(self, turned: bool) -> None:
         state, training = self.state, self.state.train

@@ -177,6 +177,7 @@ def probe_drop(
     method: str | None = None,
     reference: xr.Dataset | None = None,
     others: Others = (),
+    label: str | None = None,
 ) -> Sketch:
     """The accuracy drop while training: the newest in the method's colour, earlier epochs fading behind it.
 
@@ -190,6 +191,8 @@ def probe_drop(
         Masking curves of another model, for a dashed line.
     others
         The newest drops of other trainings, as of `rival_lines`.
+    label
+        What the training is called among them; None says its method.
 
     Examples
     --------
@@ -226,7 +229,9 @@ def probe_drop(
     for name in COLOURS:
         shown = newest if name == method else []
         at: list[_Places] = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
-        words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
+        words = (label if shown and label else METHOD_NAMES[name]) + (
+            f", epoch {shown[0].epoch:.4g}" if shown else ""
+        )
         words += "; grey: epochs before" if shown and told[:-1] else ""
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))

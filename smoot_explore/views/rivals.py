@@ -12,7 +12,7 @@ LINES = len(RIVALS)  # trainings that one picture tells apart
 Others = Sequence[tuple[str, Any] | None]
 
 
-def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]]) -> list[Layer]:
+def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]], what: str = "") -> list[Layer]:
     """A line for each of some other trainings, each in the look of its place.
 
     Parameters
@@ -22,6 +22,8 @@ def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]]) -> list[
         picture that moves has a layer for each place from the beginning: give four of them.
     line
         x and y of a record.
+    what
+        Of the training the line shows.
 
     Raises
     ------
@@ -33,5 +35,5 @@ def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]]) -> list[
     layers = []
     for i, other in enumerate(others, start=1):
         label, (x, y) = ("another training", ([], [])) if other is None else (other[0], line(other[1]))
-        layers.append(curve(f"Rival {i}", x, y, label))
+        layers.append(curve(f"Rival {i}", x, y, f"{label}: {what}" if what else label))
     return layers

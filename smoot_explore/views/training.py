@@ -41,7 +41,9 @@ def losses(
     ['cross-entropy', 'KL before λ']
     """
     lines = {"cross_entropy": ("Cross-entropy", "cross-entropy"), "kl": ("KL", "KL before λ")}
-    layers = rival_lines(others, lambda other: (other.epoch.values, other.cross_entropy.values))
+    layers = rival_lines(
+        others, lambda other: (other.epoch.values, other.cross_entropy.values), "cross-entropy"
+    )
     finite = [0.0]
     for name, (role, words) in lines.items():
         values = record[name].values.astype(float)
@@ -65,7 +67,9 @@ def accuracies(
         "test_accuracy": ("Test images", "test images"),
         "train_accuracy": ("Training images", "training images, during the epoch"),
     }
-    layers = rival_lines(others, lambda other: (other.epoch.values, other.test_accuracy.values))
+    layers = rival_lines(
+        others, lambda other: (other.epoch.values, other.test_accuracy.values), "test images"
+    )
     for name, (role, words) in lines.items():
         at, values = record.epoch.values, record[name].values.astype(float)
         layers += [curve(role, at, values, words), points(role, at, values)]

@@ -101,7 +101,7 @@ def k_trajectories(
         ]
     end = epochs if epochs is not None else at[-1] if len(at) else 0.0
     layers += [
-        *rival_lines(others, _median),
+        *rival_lines(others, _median, "median"),
         curve("Median", at, quantiles.sel(quantile=0.5).values, "median"),
         *_bound_lines(bounds or (), end),
         *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),

@@ -175,6 +175,11 @@ class TrainState(param.Parameterized):
         return labels_of(self.all)
 
     @property
+    def label(self) -> str:
+        """What the chosen training is called."""
+        return self.labels[self.all.index(self.chosen)]
+
+    @property
     def statuses(self) -> list[str]:
         """Of all trainings: what the pages look at to see whether something has turned."""
         return [one.status for one in self.every]

@@ -49,8 +49,9 @@ class Rivals:
         self.remove.disabled = len(state.all) == 1
         kept = [epoch for epoch in state.epochs_kept if epoch < state.config.epochs]
         if self.epoch.options != kept:
+            newest = not self.epoch.options or self.epoch.value == self.epoch.options[-1]
             self.epoch.options = kept
-            if self.epoch.value not in kept:
+            if newest or self.epoch.value not in kept:
                 self.epoch.value = kept[-1] if kept else None
         waits = state.busy and state.status != "paused"
         self.epoch.disabled = self.go_on.disabled = waits or not kept

@@ -121,6 +121,7 @@ class TrainTab:
         classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
         newest = state.others(lambda one: one.history.drops[-1:])
         drops = [other and (other[0], other[1][0]) if other and other[1] else None for other in newest]
+        label = state.label if len(state.all) > 1 else None
         dropped = [part for other in drops for part in other or [None]]
         scores = state.others(lambda one: one.history.accuracies())
         told = [None if other is None else f"{other[0]} {other[1].sizes['epoch']}" for other in scores]
@@ -128,8 +129,8 @@ class TrainTab:
         return {
             "watched": self._strip(),
             "accuracy-drop-while-training": self._kept(
-                "drop", [*history.drops[-1:], len(history.drops), method, reference, *dropped],
-                lambda: views.probe_drop.sketch(history.drops, method, reference, drops),
+                "drop", [*history.drops[-1:], len(history.drops), method, reference, label, *dropped],
+                lambda: views.probe_drop.sketch(history.drops, method, reference, drops, label),
             ),
             "k-range": views.k_trajectories.sketch(
                 history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images",
@@ -210,7 +211,7 @@ class TrainTab:
             return "Choose a method and press **Train**. Every training starts from the same initial weights."
         text = f"{describe(state.started)}."
         if len(state.all) > 1:
-            text = f"**{state.labels[state.all.index(state.chosen)]}** is chosen; {text}"
+            text = f"**{state.label}** is chosen; {text}"
         return text
 
     def watch_anew(self, *events: Any) -> None:

@@ -48,7 +48,7 @@ class WhatIfTab:
         sliders += [bounds_control(state.config), control(state, "epochs")]
         button = {"size": "small", "variant": "outlined", "margin": (4, 4)}
         self.train = pmui.Button(label="Train it for real", on_click=self._train, **button)
-        self.stop = pmui.Button(label="Stop", on_click=self._stop, **button)
+        self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
         self.real = small_text(margin=(0, 10))
         self.plots = pn.Column(
             self.summary,
