@@ -56,6 +56,20 @@ MOVES = {
     "k_trajectories": (
         views.k_trajectories.sketch(FEW, [0, 1], ["I", "II"]), views.k_trajectories.sketch(MANY, [2], ["?"]),
     ),
+    "losses of several trainings": (
+        views.losses.sketch(FEW, others=[None] * 4),
+        views.losses.sketch(MANY, others=[("a", FEW), None, ("b", MANY), None]),
+    ),
+    "accuracies of several trainings": (
+        views.accuracies.sketch(FEW, others=[("a", FEW), *[None] * 3]), views.accuracies.sketch(FEW, others=[None] * 4),
+    ),
+    "k_trajectories of several trainings": (
+        views.k_trajectories.sketch(FEW, others=[None] * 4),
+        views.k_trajectories.sketch(MANY, others=[None, None, None, ("a", FEW.k)]),
+    ),
+    "frozen_and_trained": (
+        views.frozen_and_trained.sketch(FEW.k, picked=0), views.frozen_and_trained.sketch(MANY.k, FEW.k, picked=1),
+    ),
     "single_k": (views.single_k.sketch(FEW.k, ["I"] * 4), views.single_k.sketch(MANY.k, ["II"] * 4)),
     "single_moves": (views.single_moves.sketch(moves_of()), views.single_moves.sketch(moves_of().isel(epoch=[0]))),
     "dataset_map": (views.dataset_map.sketch(dynamics_of()), views.dataset_map.sketch(dynamics_of(), picked=1)),

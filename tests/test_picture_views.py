@@ -173,6 +173,31 @@ CASES = {
          "Class I": ([0, 1, 2, 3, np.nan], [50, *(row[1] for row in K), np.nan]),
          "Class II": ([0, 1, 2, 3, np.nan], [50, *(row[2] for row in K), np.nan])},
     ),
+    "losses of several trainings": (
+        lambda: views.losses(record_of(K), others=[None, ("SGT", record_of(K[:2]))]),
+        {"Cross-entropy": at_epochs("cross_entropy"),
+         "Rival 2": ([1, 2], record_of(K[:2]).cross_entropy.values)},
+    ),
+    "accuracies of several trainings": (
+        lambda: views.accuracies(record_of(K), others=[("SGT", record_of(K[:2]))]),
+        {"Rival 1": ([1, 2], record_of(K[:2]).test_accuracy.values)},
+    ),
+    "k_trajectories of several trainings": (
+        lambda: views.k_trajectories(record_of(K), others=[("SMOOT β 0.5", record_of(K[1:]).k)]),
+        {"Median": ([0, 1, 2, 3], [50, *map(statistics.median, K)]),
+         "Rival 1": ([1, 2], [*map(statistics.median, K[1:])])},
+    ),
+    "probe_drop of several trainings": (
+        lambda: views.probe_drop(DROPS, "sgt", others=[("SMOOT", DROPS[0])]),
+        {"SGT": (100 * LEVELS, 90 - 30 * LEVELS), "Rival 1": (100 * LEVELS, DROPS[0].accuracy)},
+    ),
+    "frozen_and_trained": (
+        lambda: views.frozen_and_trained(record_of(K).k, record_of(K[1:]).k, picked=2),
+        {"Median": ([1, 2, 3], [*map(statistics.median, K)]),
+         "Picked": ([1, 2, 3, np.nan], [*(row[2] for row in K), np.nan]),
+         "Trained": ([1, 2], [*map(statistics.median, K[1:])]),
+         "Trained image": ([1, 2], [row[2] for row in K[1:]])},
+    ),
     "single_k": (
         lambda: views.single_k(record_of(K).k.isel(image=[3])),
         {"Not judged": ([1, 2, 3, np.nan], [*(row[3] for row in K), np.nan])},

@@ -88,6 +88,8 @@ class History:
         k of every image before the first step; None for traditional training, which has none.
     unit
         What k counts: "pixels" or "patches".
+    since
+        The epoch that ``k_start`` is of: 0, or for a branch where it leaves its original.
 
     Examples
     --------
@@ -100,34 +102,39 @@ class History:
     ([0.5, 1.0, 1.5, 2.0], Frozen({'epoch': 5, 'image': 2}))
     """
 
-    def __init__(self, k_start: np.ndarray | None, unit: str = "pixels") -> None:
-        self.unit = unit
+    def __init__(self, k_start: np.ndarray | None, unit: str = "pixels", since: int = 0) -> None:
+        self.unit, self.since = unit, since
         self.guided = k_start is not None
         self.k = k_start  # now, of all images
         self._moments, self._points = Thinned[Moment](MOST_MOMENTS), Thinned[Point](MOST_POINTS)
         if k_start is not None:
-            self._moments.add(Moment(0.0, k_start))
+            self._moments.add(Moment(float(since), k_start))
             self._first = np.quantile(k_start, QUANTILES)
         self.scores: list[Scores] = []
         self.drops: list[DropRecord] = []
         self.changes: list[tuple[float, Change]] = []  # with the epochs at which they took effect
 
     @classmethod
-    def of(cls, record: xr.Dataset) -> History:
-        """The history that a finished run's record holds: its epochs."""
+    def of(cls, record: xr.Dataset, since: int = 0) -> History:
+        """The history that a run's record holds: its epochs, of a branch ``since`` it left its original."""
         start = start_config(record)
         first = np.full(record.sizes["image"], start_k(start, record.attrs["n_pixels"]))
+        if since:
+            first = record.k.sel(epoch=since).values
         history = cls(
-            None if start["method"] == "traditional" else first, record.k.attrs.get("units", "pixels")
+            None if start["method"] == "traditional" else first, record.k.attrs.get("units", "pixels"), since
         )
-        history.changes = recorded_changes(record)
-        history.drops = recorded_drops(record)
+        history.changes = [(at, change) for at, change in recorded_changes(record) if at >= since]
+        history.drops = [drop for drop in recorded_drops(record) if drop.epoch >= since]
         for i, epoch in enumerate(record.epoch.values.tolist()):
+            if epoch < since:
+                continue
             one = record.isel(epoch=i)
             history.k = one.k.values
-            history._remember(float(epoch), one.k.values)
-            history._point(float(epoch), float(one.cross_entropy), float(one.kl), one.k.values)
             history.scores.append(Scores(epoch, float(one.train_accuracy), float(one.test_accuracy)))
+            if epoch > since:
+                history._remember(float(epoch), one.k.values)
+                history._point(float(epoch), float(one.cross_entropy), float(one.kl), one.k.values)
         return history
 
     def add(self, record: StepRecord | EpochRecord | DropRecord) -> None:
@@ -174,7 +181,7 @@ class History:
         """The `QUANTILES` of k over all images, ``(quantile, epoch)``; no epochs for traditional training."""
         spreads, at = list[np.ndarray](), list[float]()
         if self.guided:
-            spreads, at = [self._first], [0.0]
+            spreads, at = [self._first], [float(self.since)]
             for point in self._points:  # only the newest's may be missing, whose k is that of now
                 spread = point.spread
                 if spread is None:

@@ -16,7 +16,9 @@ from smoot_explore.data.images import ImageData, limit_data
 from smoot_explore.engine.makers import ModelMaker, make
 from smoot_explore.engine.shared_data import shared_data
 from smoot_explore.runs.claim import claim_of
-from smoot_explore.runs.run import Run, open_run
+from smoot_explore.runs.run import Keep, Run, create_run, open_run
+
+CHECKPOINT_WEIGHTS = 3  # that a checkpoint takes the room of: the optimiser holds two numbers for each
 
 
 class Prepared(NamedTuple):
@@ -52,6 +54,13 @@ class Recipe:
         For `create_model`, with the seed of the settings.
     maker
         Makes the model in its place; its name is ``model_name``.
+    parent
+        Folder of the run that the new one is a branch of: of the same data and model. It may be in training.
+    epoch
+        From which the branch goes on.
+    checkpoint_megabytes
+        What the checkpoints of a new run may take on the disk: so many epochs can be gone back to, the newest at
+        least. None keeps the newest alone.
     """
 
     path: Path
@@ -62,6 +71,9 @@ class Recipe:
     root: Path | None = None
     image_size: int | None = None
     maker: ModelMaker | None = None
+    parent: Path | None = None
+    epoch: int = 0
+    checkpoint_megabytes: float | None = None
 
     def data(self) -> ImageData:
         """The images, shared with whatever else goes on in this process."""
@@ -87,10 +99,14 @@ class Recipe:
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A new run with these settings, or the run that the folder holds.
 
+        A branch is made here, not beside the page: its files may be large.
+
         Raises
         ------
         FileNotFoundError
             As of `claim`: it may have been deleted meanwhile.
+        RunError
+            When the parent is gone, or no longer holds the epoch.
         """
         data = self.data()
         if self.maker is not None:
@@ -99,9 +115,12 @@ class Recipe:
             model = create_model(self.model_name, data, seed=config.seed)
         if not self.path.parent.is_dir():
             raise _unseen(self.path.parent)
+        if self.parent is not None and not (self.path / "config.json").is_file():
+            _branch(open_run(self.parent), self.epoch, self.path, config)
         if (self.path / "config.json").is_file():
             return Prepared(model, data, open_run(self.path, model=model, data=data))
-        return Prepared(model, data, Run.create(self.path, config, model, data))
+        keep = _as_many_as_fit(model, self.checkpoint_megabytes)
+        return Prepared(model, data, Run.create(self.path, config, model, data, keep))
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,58 @@ class OnDisk:
 
 
 @dataclass(frozen=True)
+class FromWeights:
+    """A new run that begins with the weights of another one, whose folder is only read: a published one too.
+
+    It begins anew in all else: the optimiser, and k where the settings have it start.
+
+    Parameters
+    ----------
+    path
+        Folder of the new run, or of one that was begun so.
+    source
+        Folder of the other one, absolute; it says which data.
+    epoch
+        After which its weights are taken.
+    root
+        As for `load_data`.
+    maker
+        Makes the model, where that is one of the operator's own.
+    checkpoint_megabytes
+        As of a `Recipe`.
+    """
+
+    path: Path
+    source: Path
+    epoch: int
+    root: Path | None = None
+    maker: ModelMaker | None = None
+    checkpoint_megabytes: float | None = None
+
+    @property
+    def claim(self) -> Path:
+        """As of a `Recipe`."""
+        if not self.path.parent.is_dir():
+            raise _unseen(self.path.parent)
+        return claim_of(self.path)
+
+    def prepare(self, config: TrainingConfig) -> Prepared:
+        """A new run with these settings, or the run that the folder holds; ``RunError`` where the source is gone."""
+        source = open_run(self.source)
+        data, own = source.load_data(self.root), None
+        if self.maker is not None:
+            own = make(str(source.description["model"]["maker"]), self.maker, data, config.seed)
+        model = source.model_at(self.epoch, own)
+        if (self.path / "config.json").is_file():
+            return Prepared(model, data, open_run(self.path, model=model, data=data))
+        origin = {
+            "how": "weights", "run": source.name, "created": source.description["created"], "epoch": self.epoch,
+        }  # fmt: skip
+        keep = _as_many_as_fit(model, self.checkpoint_megabytes)
+        return Prepared(model, data, create_run(self.path, config, model, data, keep, origin))
+
+
+@dataclass(frozen=True)
 class AtHand:
     """A model and data as they are here. No run is written: when a worker is lost, another begins anew."""
 
@@ -145,6 +216,21 @@ class AtHand:
     def prepare(self, config: TrainingConfig) -> Prepared:
         """A copy of the model: another attempt begins with the same weights."""
         return Prepared(copy.deepcopy(self.model), self.data, None)
+
+
+def _as_many_as_fit(model: nn.Module, megabytes: float | None) -> Keep:
+    """How many checkpoints of a model take so much room; one at least, and the newest alone for None."""
+    if megabytes is None:
+        return "last"
+    one = CHECKPOINT_WEIGHTS * sum(weight.nbytes for weight in model.state_dict().values())
+    return max(1, int(1e6 * megabytes / one))
+
+
+def _branch(parent: Run, epoch: int, path: Path, config: TrainingConfig) -> None:
+    """A branch with the live values of the settings, as far as they are others than the parent's at the epoch."""
+    step = parent.journal["epochs"][epoch - 1]["step"] if 0 < epoch <= parent.epochs else 0
+    before, live = parent.live_at(step)._asdict(), config.live_values()._asdict()
+    parent.branch(epoch, path, **{name: value for name, value in live.items() if value != before[name]})
 
 
 def _unseen(folder: Path) -> FileNotFoundError:

@@ -126,16 +126,6 @@ class Training(Generic[Made]):
             else:
                 self._engine.stop(self._job, Stop())
 
-    def follow(self, config: TrainingConfig) -> None:
-        """Take the live values from other settings from now on, which are the same so far."""
-        with self._lock:
-            if self._watcher is not None:
-                self.config.param.unwatch(self._watcher)
-                self._watcher = (
-                    None if self.ended else config.param.watch(self._moved, list(LiveValues._fields))
-                )
-            self.config = config
-
     def watch(self, chooser: Chooser) -> None:
         """Look at the training images that ``chooser`` names, after the next step or at once in a pause."""
         with self._lock:

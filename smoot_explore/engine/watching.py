@@ -30,12 +30,14 @@ class WatchReport:
 
 
 def choose(watch: str, model: nn.Module, train: Split, k: np.ndarray, n_judged: int = N_JUDGED) -> np.ndarray:
-    """Positions of the images to watch among the training images; one of `WATCH`.
+    """Positions of the images to watch among the training images; one of `WATCH`, or nothing for none.
 
     By class, half of them are the images of class II that rise most among the first ``n_judged``, as far as there
     are any; the others come from class I, a label each.
     """
     n = min(N_WATCHED, len(train))
+    if not watch:
+        return np.empty(0, int)
     if watch == "k rose most":
         return np.argsort(-k, kind="stable")[:n]
     if watch == "k fell most":

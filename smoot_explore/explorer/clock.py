@@ -45,7 +45,7 @@ class Clock:
         self._document, self._training, self._draw_training = document, training, draw_training
         self._before, self._after, self._afterwards = before, after, afterwards
         self._seen_time = time.monotonic()
-        self._status = ""
+        self._statuses = list[str]()
         self._news = False
         self._next_drawing = 0.0
 
@@ -73,10 +73,10 @@ class Clock:
     def _follow_training(self, now: float) -> bool:
         """Draw what is new of the training, in its time; gives whether it was drawn."""
         self._news = self._training.poll() or self._news
-        turned = self._training.status != self._status
+        turned = self._training.statuses != self._statuses
         draws = self._news and (turned or now >= self._next_drawing)
         if draws:
-            self._news, self._status = False, self._training.status
+            self._news, self._statuses = False, self._training.statuses
             self._draw_training(turned)
         return draws
 
@@ -87,9 +87,9 @@ class Clock:
         return session is None or session.connection_count > 0
 
     def _give_up_when_alone(self) -> None:
-        """Stop the training of a page that has no browser, should its session live on all the same."""
+        """Stop the trainings of a page that has no browser, should its session live on all the same."""
         now = time.monotonic()
         if self.has_browser():
             self._seen_time = now
-        elif now - self._seen_time > ALONE_SECONDS and self._training.busy:
-            self._training.stop()
+        elif now - self._seen_time > ALONE_SECONDS:
+            self._training.stop_all()

@@ -85,7 +85,9 @@ class Layout:
             return
         place = self._places[tab]
         with pn.io.hold():
-            head, *body = list(place.objects) or [self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)]
+            head, *body = list(place.objects) or [
+                self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)
+            ]
             if ready:
                 if tab not in self.made:
                     self.made[tab] = self.make(tab)

@@ -266,7 +266,7 @@ class ExplorerPage:
             "images": lambda: ImagesTab(
                 state.images, self._open_test_image, self._open_image_trained_on, measure, schedule, tell
             ),
-            "what-if": lambda: WhatIfTab(state.whatif, schedule, tell),
+            "what-if": lambda: WhatIfTab(state.whatif, state.train, schedule, tell),
             "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
         }
 
@@ -334,6 +334,8 @@ class ExplorerPage:
         self.keeping.show(self.state.adopt_training())
         with pn.io.hold():
             self.train.clear()
+        if self.state.train.run is not None and self.state.train.seen is None:  # of a rival that has ended
+            self.train.watch_anew()
 
     def _training_moved(self, turned: bool) -> None:
         state, training = self.state, self.state.train
@@ -341,14 +343,18 @@ class ExplorerPage:
             self.train.refresh()
         else:
             self.layout.outdate("train")  # drawn when it is seen again
+        if state.tab == "what-if" and "what-if" in self.layout.made:
+            self.layout.made["what-if"].show_training()
         self.sidebar.refresh()
-        key = state.adopt_training()
-        self.keeping.show(key)
-        if turned and key is not None and training.training is not None and training.training.ended:
-            if state.run_key == key:
-                self.opening.open_run()
-            else:
-                state.look_at_trained()
+        state.note_training()
+        self.keeping.show(state.adopt_training())
+        ended = state.ended_keys if turned else []
+        if state.run_key in ended:
+            self.opening.open_run()
+        elif ended and not training.busy:
+            state.look_at_trained()
+        if set(ended) & set(state.compared):
+            self._compared_chosen()
         if turned and training.status == "failed" and state.tab != "train":
             self.messages.tell(training.problem)
 

@@ -82,7 +82,7 @@ class Visits:
             if visit.state.has_trained:
                 kept = visit.state.apart()  # the other is held by all that its page has drawn
                 self._visits[page] = _Visit(kept, lambda: False)
-                self._later(TRAINS_ON_SECONDS, page, kept, kept.train.stop)
+                self._later(TRAINS_ON_SECONDS, page, kept, kept.train.stop_all)
                 self._later(KEPT_SECONDS, page, kept, lambda: self._end(page))
         visit.state.close()
 

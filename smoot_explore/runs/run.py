@@ -258,7 +258,7 @@ class Run:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where the run comes from: ``how`` is "new", "branch", "replay" or "adopted"; see docs/schema.md."""
+        """Where the run comes from: ``how`` is "new", "branch", "weights", "replay", "adopted"; see docs/schema.md."""
         return self.description.get("origin", {"how": "new"})
 
     @property
@@ -794,7 +794,9 @@ class Run:
         """Weights after one of the epochs that are kept."""
         latest = self.path / "model.safetensors"
         if epoch_of(latest) == epoch:
-            return read_tensors(latest)
+            tensors = read_tensors(latest)
+            if epoch_of(latest) == epoch:  # else a training has replaced it meanwhile
+                return tensors
         initial = self.path / "initial.safetensors"
         if epoch == 0 and initial.is_file():
             return read_tensors(initial)

@@ -61,3 +61,4 @@ from .trajectories import (
 from .trajectories import (
     single_k as single_k,
 )
+from .what_if import frozen_and_trained as frozen_and_trained

@@ -17,6 +17,7 @@ from smoot_explore.errors import unknown_name
 from smoot_explore.schema import start_config
 from smoot_explore.views.classes import known_classes, start_and_rise
 from smoot_explore.views.palette import CLASS_COLOURS, COLOURS, METHOD_NAMES, SERIES, in_words
+from smoot_explore.views.rivals import Others, rival_lines
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, points, wrapped
 from smoot_explore.views.view import axis, frames, view
 
@@ -177,6 +178,8 @@ def probe_drop(
     drops: Sequence[DropRecord] | xr.Dataset,
     method: str | None = None,
     reference: xr.Dataset | None = None,
+    others: Others = (),
+    label: str | None = None,
 ) -> Sketch:
     """The accuracy drop while training: the newest in the method's colour, earlier epochs fading behind it.
 
@@ -188,6 +191,10 @@ def probe_drop(
         The training method, for the colour; None takes that of the record. A list of drops does not know it.
     reference
         Masking curves of another model, for a dashed line.
+    others
+        The newest drops of other trainings, as of `rival_lines`.
+    label
+        What the training is called among them; None says its method.
 
     Examples
     --------
@@ -207,6 +214,13 @@ def probe_drop(
             places += [*(100 * drop.masked_fraction), np.nan]
             heights += [*drop.accuracy, np.nan]
         layers.append(curve(f"Faded {age}", places, heights))
+    layers += rival_lines(
+        [
+            other and (f"{other[0]}, epoch {other[1].epoch:.4g}, AUC {other[1].auc:.1f} %", other[1])
+            for other in others
+        ],
+        lambda drop: (100 * drop.masked_fraction, drop.accuracy),
+    )
     # Two lines from the beginning: a figure on a page keeps the room of its first title.
     newest, title = told[-1:], "Accuracy drop: not measured yet\n(after some epochs, on pause, in the end)"
     for drop in newest:
@@ -217,7 +231,9 @@ def probe_drop(
     for name in COLOURS:
         shown = newest if name == method else []
         at: list[_Places] = [(100 * drop.masked_fraction, drop.accuracy) for drop in shown] or [_NOTHING]
-        words = METHOD_NAMES[name] + (f", epoch {shown[0].epoch:.4g}" if shown else "")
+        words = (label if shown and label else METHOD_NAMES[name]) + (
+            f", epoch {shown[0].epoch:.4g}" if shown else ""
+        )
         words += "; grey: epochs before" if shown and told[:-1] else ""
         layers.append(curve(METHOD_NAMES[name], *at[0], words))
     layers.append(_reference(reference))

@@ -26,6 +26,7 @@ from smoot_explore.views.palette import (
     INK,
     METHOD_NAMES,
     NEUTRAL,
+    RIVALS,
     SELECTED,
     SERIES,
     SHADES,
@@ -45,7 +46,8 @@ _NAMED = ("Probabilities", "Amounts")  # bars with their names
 _BARE = ("Parallel coordinates",)  # pictures that draw their axes themselves
 _EACH_EPOCH = ("Sweep curves",)  # with values at whole epochs alone
 _LEGEND, _LETTER = 7.5, 4.4  # points: of the legend's texts on paper, and how wide a letter of them is
-_DASHES = {"solid": "-", "dashed": "--", "dotted": ":"}
+_DASHES = {"solid": "-", "dashed": "--", "dotted": ":", "dotdash": "-."}
+_OF_RIVALS = ("solid", "dashed", "dotdash", "dotted")
 _MARKERS = {"circle": "o", "star": "*"}
 _AXIS_LABELS: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()  # of Matplotlib's axes
 
@@ -69,6 +71,10 @@ ROLES: dict[str, Role] = {
     **{METHOD_NAMES[method]: Role(colour, 2.5) for method, colour in COLOURS.items()},
     **{f"Series {i}": Role(colour, 2.5) for i, colour in enumerate(SERIES, start=1)},
     **{f"Shade {i}": Role(colour, 1.5, hover=False) for i, colour in enumerate(SHADES, start=1)},
+    **{
+        f"Rival {i}": Role(*look)
+        for i, look in enumerate(zip(RIVALS, itertools.repeat(2.0), _OF_RIVALS), start=1)
+    },
     **{f"Class {name}": Role(colour) for name, colour in CLASS_COLOURS.items()},
     "Not judged": Role(UNKNOWN_CLASS_COLOUR),
     # These lie on each other: what holds more of the images is drawn first, and looks paler.
@@ -79,6 +85,8 @@ ROLES: dict[str, Role] = {
     "Every image": Role(COLOURS["smoot"], 1, opacity=0.3, hover=False),
     "Median": Role(NEUTRAL, 2, ink=True),
     "Mean": Role(NEUTRAL, 2.5, ink=True),
+    "Trained": Role(RIVALS[1], 2.5),
+    "Trained image": Role(SELECTED, 2.5, "dashed"),
     "K": Role(COLOURS["smoot"], opacity=0.8),
     "Amount": Role(SERIES[1], opacity=0.85),
     "Chosen": Role(NEUTRAL, opacity=0.9, brush="xbox_select"),

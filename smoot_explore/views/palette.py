@@ -9,6 +9,8 @@ NEUTRAL = "#7A7A7A"  # bounds, diagonals, medians
 INK = "#222222"  # on what has a pale colour of its own
 SELECTED = "#C9689F"
 SERIES = ("#D55E00", "#1A7EC2", "#00875F", "#C9689F", "#BB8500", "#3D94C8", "#7A7A7A", "#7A6A00")
+# Of other trainings than the one that a picture is about: at least 4 : 1 on white and on black.
+RIVALS = ("#00875F", "#8E63CE", "#8A7400", "#0A7E94")
 SHADES = ("#2F6CB5", "#5E84B4", "#848484", "#B8733B", "#D55E00")  # from little to much
 METHOD_NAMES = {"traditional": "traditional", "sgt": "SGT", "smoot": "SMOOT"}
 

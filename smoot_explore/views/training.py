@@ -10,14 +10,17 @@ import xarray as xr
 from smoot_explore.core.bounds import recorded_changes
 from smoot_explore.core.records import Change
 from smoot_explore.views.flags import flags
-from smoot_explore.views.sketch import Axis, Layer, Sketch, curve, points
+from smoot_explore.views.rivals import Others, rival_lines
+from smoot_explore.views.sketch import Axis, Sketch, curve, points
 from smoot_explore.views.view import axis, view
 
 Changes = Sequence[tuple[float, Change]]
 
 
 @view(drawn={"epoch"}, uses={"cross_entropy", "kl"})
-def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None) -> Sketch:
+def losses(
+    record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None, others: Others = ()
+) -> Sketch:
     """Cross-entropy and KL term against the epoch, with flags where a setting was moved.
 
     Parameters
@@ -28,6 +31,8 @@ def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | N
         Live changes with the epochs at which they took effect; by default those of the record.
     epochs
         Where the axis ends; None ends it with the data.
+    others
+        Other trainings, as of `rival_lines`, with records like the first: their cross-entropy.
 
     Examples
     --------
@@ -36,7 +41,10 @@ def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | N
     ['cross-entropy', 'KL before λ']
     """
     lines = {"cross_entropy": ("Cross-entropy", "cross-entropy"), "kl": ("KL", "KL before λ")}
-    layers, finite = list[Layer](), [0.0]
+    layers = rival_lines(
+        others, lambda other: (other.epoch.values, other.cross_entropy.values), "cross-entropy"
+    )
+    finite = [0.0]
     for name, (role, words) in lines.items():
         values = record[name].values.astype(float)
         layers.append(curve(role, record.epoch.values, values, words))
@@ -48,13 +56,20 @@ def losses(record: xr.Dataset, changes: Changes | None = None, epochs: float | N
 
 
 @view(drawn={"epoch"}, uses={"train_accuracy", "test_accuracy"})
-def accuracies(record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None) -> Sketch:
-    """Accuracy on test and training images after each epoch. The parameters are those of `losses`."""
+def accuracies(
+    record: xr.Dataset, changes: Changes | None = None, epochs: float | None = None, others: Others = ()
+) -> Sketch:
+    """Accuracy on test and training images after each epoch. The parameters are those of `losses`.
+
+    Of other trainings it is the accuracy on test images.
+    """
     lines = {
         "test_accuracy": ("Test images", "test images"),
         "train_accuracy": ("Training images", "training images, during the epoch"),
     }
-    layers = list[Layer]()
+    layers = rival_lines(
+        others, lambda other: (other.epoch.values, other.test_accuracy.values), "test images"
+    )
     for name, (role, words) in lines.items():
         at, values = record.epoch.values, record[name].values.astype(float)
         layers += [curve(role, at, values, words), points(role, at, values)]

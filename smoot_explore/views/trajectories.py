@@ -14,6 +14,7 @@ from smoot_explore.core.records import Change
 from smoot_explore.core.rules import start_k
 from smoot_explore.schema import start_config
 from smoot_explore.views.flags import flags
+from smoot_explore.views.rivals import Others, rival_lines
 from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, points, upright
 from smoot_explore.views.view import axis, view
 
@@ -49,6 +50,7 @@ def k_trajectories(
     every_image: bool = False,
     n_pixels: int | None = None,
     label: str | None = None,
+    others: Others = (),
 ) -> Sketch:
     """k of all images as bands, and of chosen ones as lines, coloured by their class.
 
@@ -72,6 +74,8 @@ def k_trajectories(
         Where the axis of k ends; None ends it with the data.
     label
         The title; by default the number of images.
+    others
+        Other trainings, as of `rival_lines`, with k or its `k_quantiles`: their medians.
 
     Examples
     --------
@@ -97,6 +101,7 @@ def k_trajectories(
         ]
     end = epochs if epochs is not None else at[-1] if len(at) else 0.0
     layers += [
+        *rival_lines(others, _median, "median"),
         curve("Median", at, quantiles.sel(quantile=0.5).values, "median"),
         *_bound_lines(bounds or (), end),
         *flags(changes or (), float(np.nanmax(quantiles.values, initial=1.0))),
@@ -244,6 +249,11 @@ def k_spread(record: xr.Dataset, n_images: int = 40, seed: int = 0) -> Any:
         ],
         label=f"k of {n:,} training images, bounds {told} of {n_pixels} {_k_axis(k).unit}",
     )
+
+
+def _median(k: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    quantiles = k if "quantile" in k.dims else k_quantiles(k)
+    return k.epoch.values.astype(float), quantiles.sel(quantile=0.5).values
 
 
 def _k_axis(k: xr.DataArray, range: tuple[float | None, float | None] = (None, None)) -> Axis:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -117,13 +117,15 @@ class Catalogue:
         """The key of a run trained on this page; None before it was added."""
         return next((key for key, own in self._own.items() if own.run.path == run.path), None)
 
-    def add(self, run: Run, data: ImageData) -> str:
-        """Offer a run trained on this page; its key."""
+    def add(self, run: Run, data: ImageData, in_use: Collection[Path] = ()) -> str:
+        """Offer a run trained on this page; its key. Of too many the oldest are forgotten, but those ``in_use``."""
         self._trained += 1
         key = f"mine/{self._trained}"
         method = METHOD_NAMES[run.start_config["method"]]
         self._own[key] = _Own(f"{method}, trained here ({self._trained})", run, data)
         for old in list(self._own)[:-MOST_OWN_RUNS]:  # models and data are large
+            if self._own[old].run.path in in_use:
+                continue
             forgotten = self._own.pop(old)
             self._own_opened.pop(old, None)
             # Silently: what cannot be deleted goes with the session's folder.

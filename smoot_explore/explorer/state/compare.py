@@ -134,13 +134,13 @@ class CompareState(param.Parameterized):
 
     def _curves(self, opened: OpenedRun, fill: str) -> xr.Dataset | None:
         """Those of a run, less a random order where that is asked for; None where they are not measured."""
-        curves = self._measured(opened, fill, self.attribution)
+        curves = self._standing(opened, fill, self.attribution)
         if curves is None or not self.less_random:
             return curves
-        random = self._measured(opened, fill, RANDOM)
+        random = self._standing(opened, fill, RANDOM)
         return None if random is None else less_random(curves, random)
 
-    def _measured(self, opened: OpenedRun, fill: str, attribution: str) -> xr.Dataset | None:
+    def _standing(self, opened: OpenedRun, fill: str, attribution: str) -> xr.Dataset | None:
         """Of a run that has got an epoch meanwhile, those of before stand until the new ones are there."""
         curves = opened.curves(fill, attribution)
         if curves is None and opened.key in self._earlier:

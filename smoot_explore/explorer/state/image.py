@@ -305,7 +305,7 @@ class ImageState(PicksImage):
         explained = int(one.labels[0])
         return View(
             _title(q, one, seen), one.images.numpy(), seen, opened.data.class_names, explained, k, curve,
-            opened.epoch, opened.k_of(q.image) if q.half == HALVES[1] else None,
+            opened.epoch, opened.k_of(q.position) if q.half == HALVES[1] else None,
         )  # fmt: skip
 
     def _opened(self) -> OpenedRun:

@@ -92,7 +92,6 @@ class SessionState(param.Parameterized):
         if given:
             self.run_key = given[0]
         self.address = Address(self._in_the_address(), (self, "compared"), self._show_labels)
-        self.train.param.watch(lambda event: self.note_training(), "status")
 
     def show_run(self) -> OpenedRun:
         """Open the chosen run, at the chosen epoch, in the tabs that look at one."""
@@ -151,15 +150,24 @@ class SessionState(param.Parameterized):
             self.message = " ".join(complaints)
 
     def adopt_training(self) -> str | None:
-        """Offer the run in training (or trained) to the other tabs, once it has an epoch; its key."""
-        run, data = self.train.run, self.train.data
-        if run is None or data is None or not self.train.history.scores:
-            return None
-        key = self.catalogue.key_of(run)
-        if key is None:
-            key = self.catalogue.add(run, data)
-            self.compared = [*self.compared, key]
-        return key
+        """Offer the runs in training (or trained) to the other tabs, once they have an epoch; the chosen one's key."""
+        keys = list[str | None]()
+        in_use = {one.run.path for one in self.train.every if one.run is not None}
+        for one in [*self.train.every, self.train.chosen]:
+            key = None
+            if one.run is not None and one.data is not None and one.history.scores:
+                key = self.catalogue.key_of(one.run)
+                if key is None:
+                    key = self.catalogue.add(one.run, one.data, in_use)
+                    self.compared = [*self.compared, key]
+            keys.append(key)
+        return keys[-1]
+
+    @property
+    def ended_keys(self) -> list[str]:
+        """The runs of trainings that have ended."""
+        runs = [one.run for one in self.train.every if one.run is not None and not one.busy]
+        return [key for run in runs if (key := self.catalogue.key_of(run)) is not None]
 
     def note_training(self) -> None:
         """Remember what the visitor looks at as a training begins."""
@@ -230,7 +238,7 @@ class SessionState(param.Parameterized):
     @property
     def has_trained(self) -> bool:
         """Whether something is or was trained here."""
-        return self.train.training is not None or self.catalogue.has_own
+        return any(one.training for one in self.train.every) or self.catalogue.has_own
 
     def apart(self) -> SessionState:
         """A state that no page watches; it takes over what was trained here."""

@@ -1,4 +1,4 @@
-"""State of the Train tab: settings, orders, and what the training has told so far."""
+"""State of the Train tab: what to train, the trainings over the same axes, and the orders to them."""
 
 from __future__ import annotations
 
@@ -7,54 +7,65 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import param
 import xarray as xr
 from torch import nn
 
-from smoot_explore.core.bounds import Bounds, counted_bounds, moving_bounds
-from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.bounds import Bounds
+from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.history import History
-from smoot_explore.core.probe import drop_of
-from smoot_explore.core.records import Change, DropRecord, EpochRecord
-from smoot_explore.core.rules import k_unit, most_k, start_k
-from smoot_explore.core.training import count_steps
+from smoot_explore.core.records import Change
 from smoot_explore.data.images import ImageData
 from smoot_explore.engine.background import DATA
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
-from smoot_explore.engine.recipe import Recipe
-from smoot_explore.engine.training_work import Ready, StepReport
+from smoot_explore.engine.recipe import FromWeights, Preparation, Recipe
 from smoot_explore.engine.trainings import Training
 from smoot_explore.engine.watching import N_JUDGED, N_WATCHED, WATCH, WatchReport, choose, classes_of, look
 from smoot_explore.explorer.data_access import allowed_folder, installed_datasets
 from smoot_explore.explorer.opened_runs import OpenedRun, check_weights
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.move import KMove, k_move
-from smoot_explore.runs.run import Run, bundled_reference, open_run
-from smoot_explore.views.flags import marked
+from smoot_explore.explorer.state.one_training import OneTraining, labels_of
+from smoot_explore.runs.run import Run, open_run
+from smoot_explore.views.rivals import LINES
 
 OWN_FOLDER = "a folder of images"
 DELETE_SECONDS = 10  # after which a run that nobody wants is deleted, ended or not
 TEST_IMAGES = 1000  # on which the accuracy is measured after each epoch
-
-
+# Of one run, so that a branch can go on from any of its epochs: all of them in a class's trainings of the paper's CNN
+# (14 MB each), the newest alone of a large model. A page holds eight runs, a server thirty pages.
+CHECKPOINT_MEGABYTES = 200
 _CHOICES = ("data_name", "folder", "image_size", "train_images", "model_name", "watch", "explained")
-_OF_A_TRAINING = (
-    "training", "run", "data", "started", "changes", "history", "seen", "seconds_left", "images_per_second", "step",
-    "steps_per_epoch", "status", "preview", "_loading",
-)  # fmt: skip
+
+T = TypeVar("T")
+
+
+class _OfChosen(Generic[T]):
+    """An attribute of the chosen training, as the state's own."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, state: Any, owner: Any = None) -> T:
+        return self if state is None else getattr(state.chosen, self._name)  # type: ignore[return-value]
+
+    def __set__(self, state: Any, value: T) -> None:
+        setattr(state.chosen, self._name, value)
 
 
 class TrainState(param.Parameterized):
-    """What to train, the training itself, and its history.
+    """What to train, and the trainings: the chosen one, whose attributes are the state's, and up to three rivals.
 
-    The live settings of ``config`` may be set at any time; the others matter when training starts.
+    The live settings of ``config`` may be set at any time, and move the chosen training; the others matter when a
+    training starts.
     """
 
     data_name = param.Selector(
@@ -99,17 +110,49 @@ class TrainState(param.Parameterized):
         label="Explained image of the strip",
         doc="Which of the watched images is explained below the strip, from the left. Or click it.",
     )
-    status = param.String(
-        default="new", doc="new, queued, preparing, running, paused, stopped, finished or failed."
+    setting_up = param.Boolean(
+        default=False,
+        label="Set up a rival",
+        doc="The sliders wait for the rival that you add next, and leave the training shown alone.",
     )
 
     looked_for = param.Boolean(
         default=False, doc="Whether a training of an earlier page is looked for, which this one goes on with."
     )
 
+    training = _OfChosen[Training[Any] | None]()
+    run = _OfChosen[Run | None]()
+    data = _OfChosen[ImageData | None]()
+    started = _OfChosen[TrainingConfig]()
+    changes = _OfChosen[list[Change]]()
+    history = _OfChosen[History]()
+    preview = _OfChosen[OpenedRun | None]()
+    seen = _OfChosen[WatchReport | None]()
+    seconds_left = _OfChosen[float]()
+    images_per_second = _OfChosen[float]()
+    step = _OfChosen[int]()
+    steps_per_epoch = _OfChosen[int]()
+    status = _OfChosen[str]()
+    busy = _OfChosen[bool]()
+    problem = _OfChosen[str]()
+    place = _OfChosen[int]()
+    lost = _OfChosen[str]()
+    reference = _OfChosen[xr.Dataset | None]()
+    share = _OfChosen[float]()
+    epochs_kept = _OfChosen[list[int]]()
+    flags = _OfChosen[list[tuple[float, Change]]]()
+    bounds = _OfChosen[list[Bounds]]()
+    unit = _OfChosen[str]()
+    most_k = _OfChosen[int]()
+    start_k = _OfChosen[float]()
+    counted_bounds = _OfChosen[list[Bounds]]()
+
     def __init__(
         self, settings: ServerSettings, engine: Engine, models: dict[str, ModelMaker] | None = None
     ) -> None:
+        self.chosen = OneTraining()
+        self.all = [self.chosen]  # in the order in which they began
+        self.for_real: OneTraining | None = None  # What if's, which begins with other weights
         super().__init__()
         self.settings, self.engine, self.models = settings, engine, models or {}
         self.config = TrainingConfig(epochs=10, batch_size=64)
@@ -117,36 +160,70 @@ class TrainState(param.Parameterized):
             self.param.model_name.doc += f" This server's own: {', '.join(self.models)}."
         names = installed_datasets(settings.root)
         self.param.data_name.objects = [*names, *([OWN_FOLDER] if settings.data_folders else [])]
-        self.training: Training[Recipe] | None = None
-        self.run: Run | None = None  # of the training shown
-        self.data: ImageData | None = None  # of the training shown
-        self.started = TrainingConfig()  # the settings as they were when training started
-        self.changes: list[Change] = []
-        self.history = History(None)
-        self.preview: OpenedRun | None = None  # a finished run shown while nothing was trained yet
-        self.seen: WatchReport | None = None
-        self.seconds_left = float("nan")
-        self.images_per_second = float("nan")
-        self.step = self.steps_per_epoch = 0
         self._folder: Path | None = None
         self._numbers = itertools.count(1)  # of its runs: no two have one folder, whenever these are made
-        self._loading: Future[ImageData] | None = None  # the data of the training, for this process
-        self._before_reset: dict[str, Any] | None = None
+        self._before_reset: tuple[list[OneTraining], OneTraining] | None = None
+        self.config.param.watch(self._steer, list(LiveValues._fields))
+        self.param.watch(self._set_up, "setting_up")
+        self._show_only(self.chosen)
+
+    # The trainings
+
+    @property
+    def every(self) -> list[OneTraining]:
+        """All trainings, What if's too."""
+        return [*self.all, *([self.for_real] if self.for_real else [])]
+
+    @property
+    def labels(self) -> list[str]:
+        """What the trainings are called, by what differs."""
+        return labels_of(self.all)
+
+    @property
+    def label(self) -> str:
+        """What the chosen training is called."""
+        return self.labels[self.all.index(self.chosen)]
+
+    @property
+    def statuses(self) -> list[str]:
+        """Of all trainings: what the pages look at to see whether something has turned."""
+        return [one.status for one in self.every]
+
+    def others(self, tell: Callable[[OneTraining], T]) -> list[tuple[str, T] | None]:
+        """What each training but the chosen one tells, with its label, by the line that it has in pictures."""
+        lines: list[tuple[str, T] | None] = [None] * LINES
+        for label, one in zip(self.labels, self.all, strict=True):
+            if one is not self.chosen:
+                lines[one.line - 1] = label, tell(one)
+        return lines
+
+    def choose(self, number: int) -> None:
+        """Have strip, sliders and orders belong to another training, by its place in `all`."""
+        if self.all[number] is not self.chosen:
+            self._choose(self.all[number])
+
+    def remove(self, number: int) -> None:
+        """Stop a training and take it out of the pictures; its run stays."""
+        one = self.all[number]
+        if len(self.all) == 1:
+            self.reset()
+            return
+        one.stop()
+        self.all.remove(one)
+        if one is self.chosen:
+            self._choose(self.all[max(number - 1, 0)])
 
     # Orders
 
-    @property
-    def busy(self) -> bool:
-        """Whether a training waits, runs or pauses."""
-        return self.training is not None and not self.training.ended
-
     def start(self) -> None:
-        """Queue a new training from the same initial weights, or go on with a paused one.
+        """Queue a new training from the same initial weights in the place of the chosen one, or go on after its pause.
+
+        Rivals stay where they can be compared with it.
 
         Raises
         ------
         ValueError
-            For settings that cannot be trained with.
+            For settings that cannot be trained with, or others than those of a rival that still trains.
         RuntimeError
             When too many trainings wait already.
         """
@@ -155,22 +232,112 @@ class TrainState(param.Parameterized):
             return
         if self.busy:
             return
-        self.config.check()
-        source = self._source()  # checked before anything that is shown is cleared
-        if self.model_name != "cnn" and self.model_name not in self.models:
-            self._check_model_name()
-        if self._folder is None:
-            folder = tempfile.mkdtemp(prefix="smoot_explore-", dir=self.settings.work)
-            self._folder = Path(folder).absolute()  # workers may be elsewhere
-        recipe = self._recipe(source, self._folder / f"{self.config.method}-{next(self._numbers)}")
-        training = Training(self.engine, self.config, recipe, self.settings.max_minutes)
-        training.start()
-        self.reset()  # only now: what is shown stays when the training is refused
+        recipe = self._new_recipe()
+        alike = []
+        for one in self.all:
+            if one is self.chosen or not (differences := self._differences(one, recipe)):
+                alike.append(one)
+            elif one.busy:
+                raise _unlike(differences)
+        new = self._begin(recipe, TrainingConfig(**self.config.to_dict()), self.chosen.line)
+        self.all = [new if one is self.chosen else one for one in alike]
         self._before_reset = None
-        self.started = TrainingConfig(**self.config.to_dict())
-        self.training = training
-        self._loading = DATA.submit(recipe.data)
-        self.status = "queued"
+        self._choose(new)
+
+    def add_rival(self) -> None:
+        """Queue a training with the present settings beside those there are, and choose it.
+
+        Raises
+        ------
+        ValueError
+            When there is nothing to compare it with, there are three rivals already, or it would have other data,
+            another model or another seed.
+        RuntimeError
+            When too many trainings wait already.
+        """
+        line = self._free_line("a rival")
+        recipe = self._new_recipe()
+        if differences := self._differences(self.all[0], recipe):
+            raise _unlike(differences)
+        new = self._begin(recipe, TrainingConfig(**self.config.to_dict()), line)
+        self._let_go()
+        self.all.append(new)
+        self._choose(new)
+
+    def branch(self, epoch: int) -> None:
+        """Queue a training that goes on from an epoch of the chosen one with the present live values, and choose it.
+
+        Raises
+        ------
+        ValueError
+            When the training cannot be branched now, does not hold the epoch, or would be over with it.
+        RuntimeError
+            When too many trainings wait already.
+        """
+        line, parent = self._free_line("a branch"), self.chosen
+        if (
+            parent.training is None
+            or parent.run is None
+            or not (parent.status == "paused" or not parent.busy)
+        ):
+            raise ValueError(
+                "a branch goes on from a training that is paused or has ended; press Pause first"
+            )
+        if epoch not in parent.epochs_kept:
+            kept = ", ".join(map(str, parent.epochs_kept))
+            raise ValueError(f"a branch can go on from the epochs {kept}; given {epoch}")
+        if epoch >= self.config.epochs:
+            raise ValueError(
+                f"epoch {epoch} is the last of {self.config.epochs}: nothing is left to train; choose more epochs, or "
+                "an earlier one"
+            )
+        settings = {**parent.started.to_dict(), **self.config.live_values()._asdict()}
+        config = TrainingConfig(**settings | {"epochs": self.config.epochs})
+        config.check()
+        recipe = replace(
+            parent.training.recipe, path=self._new_path("branch"), parent=parent.run.path, epoch=epoch
+        )
+        new = self._begin(recipe, config, line, since=epoch)
+        self._let_go()
+        self.all.append(new)
+        self._choose(new)
+
+    def train_for_real(self, opened: OpenedRun, config: TrainingConfig) -> None:
+        """Queue a training that begins with the weights of a run, in the place of the last one of this kind.
+
+        Raises
+        ------
+        ValueError
+            For a run whose data no worker can load.
+        RuntimeError
+            When too many trainings wait already.
+        """
+        described = opened.run.description
+        if "name" not in described["data"]:
+            raise ValueError(
+                f"the data of {opened.label} were put together by hand: no worker can load them; choose a run on a "
+                "folder of images, or on a data set with a name"
+            )
+        maker = self.models.get(str(described["model"].get("maker")))
+        if described["model"]["name"] is None and maker is None:
+            raise ValueError(
+                f"the model of {opened.label} is a module of its own, which no worker can make; choose another run, or "
+                "have the operator give what makes it: serve --model"
+            )
+        recipe = FromWeights(
+            self._new_path("what-if"),
+            opened.run.path.absolute(),
+            opened.run.epochs,
+            self.settings.root,
+            maker,
+            CHECKPOINT_MEGABYTES,
+        )
+        data = Future[ImageData]()
+        data.set_result(opened.data)
+        new = self._begin(recipe, config, loading=data)
+        if self.for_real is not None:
+            self.for_real.stop()
+        self.for_real = new
 
     def pause(self) -> None:
         """Hold after the step in progress."""
@@ -179,20 +346,23 @@ class TrainState(param.Parameterized):
 
     def stop(self) -> None:
         """End after the step in progress; what was trained stays to be looked at."""
-        if self.training is not None:
-            self.training.stop()
+        self.chosen.stop()
+
+    def stop_all(self) -> None:
+        """End all trainings, What if's too."""
+        for one in self.every:
+            one.stop()
 
     def reset(self) -> None:
-        """Back to the initial weights and empty plots; the sliders stay where they are. `undo_reset` brings it back."""
+        """Back to the initial weights and empty plots, without rivals; the sliders stay where they are.
+
+        `undo_reset` brings back what was shown.
+        """
+        for one in self.all:
+            one.stop()
         shown = self.training is not None or self.preview is not None
-        self._before_reset = {name: getattr(self, name) for name in _OF_A_TRAINING} if shown else None
-        if self.training is not None:
-            self.training.stop()
-        self.training, self.run, self.data, self.seen, self._loading = None, None, None, None, None
-        self.preview, self.history, self.changes = None, History(None), []
-        self.step = self.steps_per_epoch = 0
-        self.seconds_left = self.images_per_second = float("nan")
-        self.status = "new"
+        self._before_reset = (self.all, self.chosen) if shown else None
+        self._show_only(OneTraining())
 
     @property
     def can_undo_reset(self) -> bool:
@@ -202,177 +372,44 @@ class TrainState(param.Parameterized):
     def undo_reset(self) -> None:
         """Show again what the last `reset` took away. A training that it stopped stays stopped."""
         if self._before_reset is not None and self.can_undo_reset:
-            for name, value in self._before_reset.items():
-                setattr(self, name, value)
-            self._before_reset = None
+            (self.all, self.chosen), self._before_reset = self._before_reset, None
 
     def take_over(self, left: TrainState) -> None:
-        """Go on with the training of another state, which is left without one."""
+        """Go on with the trainings of another state, which is left without any."""
         self.param.update(**{name: getattr(left, name) for name in _CHOICES})
         self.config.param.update(**left.config.to_dict())
         self._folder, left._folder, self._numbers = left._folder, None, left._numbers
+        self.for_real, left.for_real = left.for_real, None
         if left.training is not None:
             self.reset()
-            for name in _OF_A_TRAINING:
-                setattr(self, name, getattr(left, name))
-            left.training.follow(self.config)
-            left.training = None
-        left.reset()
+            self.all, self.chosen, self.setting_up = left.all, left.chosen, left.setting_up
+        left._show_only(OneTraining())
         self._before_reset = left._before_reset = None
 
     def close(self) -> None:
         """Stop and free everything; the session is over."""
-        training, folder = self.training, self._folder
-        self.reset()
-        self._before_reset = None
+        going, folder = [one.training for one in self.every if one.training is not None], self._folder
+        self.stop_all()
+        self.for_real = self._before_reset = None
+        self._show_only(OneTraining())
         if folder is None:
             return
-        if training is None or training.ended:
+        if all(training.ended for training in going):
             shutil.rmtree(folder, ignore_errors=True)
-        else:  # it may write once more
-            threading.Thread(target=_delete, args=[folder, training], daemon=True).start()
+        else:  # they may write once more
+            threading.Thread(target=_delete, args=[folder, going], daemon=True).start()
 
-    # What it tells
+    # What they tell
 
     def poll(self) -> bool:
-        """Take over what the training has reported; whether there was something new."""
-        training = self.training
-        if training is None:
-            return False
-        if self._loading is not None and not self._loading.done():
-            before = self.status
-            if training.ended:  # it was stopped meanwhile: that is told at once
-                self.status = training.status
-            return self.status != before
-        reports = training.reports()
-        for report in reports:
-            if isinstance(report, Ready):
-                self._begin(training, report)
-            elif isinstance(report, WatchReport):
-                self.seen = report
-            elif isinstance(report, DropRecord):
-                self.history.add(report)
-            elif isinstance(report, EpochRecord):
-                self.history.add(report)
-                if len(self.history.scores) == 1 and self.watch == WATCH[0]:
-                    self.choose_watched()
-                self.step = report.step
-            elif isinstance(report, StepReport):
-                record = report.record
-                self.step, self.steps_per_epoch = record.step, record.steps_per_epoch
-                self.seconds_left = report.seconds_left
-                self.images_per_second = record.images_per_second
-                self.history.add(record)
-        self.changes += training.changes[len(self.changes) :]  # also those of records that were not reported
-        if training.ended and training.status == "finished":
-            self.seconds_left = 0.0
-        changed = self.status != training.status
-        self.status = training.status
-        return bool(reports) or changed
-
-    def _begin(self, training: Training[Recipe], ready: Ready) -> None:
-        """Take over a run that a worker begins with, or goes on with in the place of one that was lost."""
-        self.run = open_run(training.recipe.path)
-        self.data = self._loading.result() if self._loading is not None else None
-        # Sliders may have moved while it waited: what counts is the start of the run.
-        self.started = TrainingConfig.recorded(ready.start_config)
-        self.steps_per_epoch = ready.steps_per_epoch
-        self.step = ready.epochs * ready.steps_per_epoch
-        self.changes = list(ready.changes)
-        if ready.epochs:
-            # More may be on the disk by now: that is told of next.
-            self.history = History.of(self.run.record().isel(epoch=slice(ready.epochs)))
-        else:
-            self.history = History(self._k_start(self.run.description["data"]["n_train"]), self.unit)
-        self.choose_watched()
-
-    @property
-    def problem(self) -> str:
-        """Why training failed; empty when it did not."""
-        return self.training.problem if self.training is not None else ""
-
-    @property
-    def place(self) -> int:
-        """Place in the queue, from 1; 0 when not waiting."""
-        return self.training.place if self.training is not None else 0
-
-    @property
-    def lost(self) -> str:
-        """What became of a training whose worker process was lost; empty while none was."""
-        if self.training is None or not self.training.lost or self.training.ready is None:
-            return ""
-        if self.training.status == "preparing":
-            done = len(self.history.scores)
-            return f"Its worker process was lost: another goes on {f'after epoch {done}' if done else 'anew'}"
-        return f"Its worker process was lost: another went on after epoch {self.training.ready.epochs}"
-
-    @property
-    def reference(self) -> xr.Dataset | None:
-        """Masking curves of the bundled traditional run, where it is of the same data as the training."""
-        name = self.run.description["data"]["name"] if self.run is not None else None
-        if self.preview is not None:
-            name = self.preview.run.description["data"]["name"]
-        return bundled_reference(name)
-
-    @property
-    def share(self) -> float:
-        """How much of the training is done, 0 … 1."""
-        total = self.steps_per_epoch * self.started.epochs
-        return min(self.step / total, 1.0) if total else 0.0
-
-    @property
-    def flags(self) -> list[tuple[float, Change]]:
-        """The marked changes with the epochs at which they took effect."""
-        changes = [(self.epoch_of(change.step), change) for change in self.changes]
-        return marked(changes, self.steps_per_epoch)
-
-    @property
-    def bounds(self) -> list[Bounds]:
-        """The bounds of k as fractions, at the start and after each live change; empty while nothing is shown."""
-        if self.training is None and self.preview is None:
-            return []
-        moved = [(self.epoch_of(change.step), change) for change in self.changes]
-        return moving_bounds(self.started.k_min, self.started.k_max, moved)
-
-    @property
-    def unit(self) -> str:
-        """What the k of the training shown counts: "pixels" or "patches"."""
-        return k_unit(self.started.to_dict())
-
-    @property
-    def most_k(self) -> int:
-        """How many of them an image has; 0 while nothing is shown."""
-        return 0 if self.data is None else most_k(self.started.to_dict(), self.data.n_pixels)
-
-    @property
-    def start_k(self) -> float:
-        """How many of them are masked at first."""
-        return start_k(self.started.to_dict(), self.most_k)
-
-    @property
-    def counted_bounds(self) -> list[Bounds]:
-        """The bounds of k in its unit; empty where k has none."""
-        if self.data is None or self.started.method != "smoot":
-            return []
-        return counted_bounds(self.bounds, self.most_k)
-
-    def epoch_of(self, step: int) -> float:
-        """A step on the plots' axis."""
-        return (step - 1) / self.steps_per_epoch if self.steps_per_epoch else 0.0
+        """Take over what the trainings have reported; whether there was something new."""
+        return any([one.poll() for one in self.every])  # a list: each is asked
 
     def show_preview(self, opened: OpenedRun, look: bool = True) -> None:
         """Show a finished run until the visitor trains one; ``look`` at its watched images, or do so later."""
         self.reset()
         self._before_reset = None
-        record = opened.run.record()
-        config = TrainingConfig.recorded(opened.run.start_config)
-        self.preview, self.data, self.started = opened, opened.data, config
-        self.changes = opened.run.changes
-        self.steps_per_epoch = count_steps(len(opened.data.train), config.batch_size)
-        self.history = History.of(record)
-        curves = opened.curves("black", "gradient")  # the probe's protocol
-        if curves is not None and not self.history.drops:
-            self.history.drops = [drop_of(curves, record.sizes["epoch"])]
+        self._show_only(OneTraining.of_preview(opened))
         self.seen = self.watch_now() if look else None
 
     def choose_watched(self) -> bool:
@@ -380,12 +417,8 @@ class TrainState(param.Parameterized):
 
         `watch_now` looks at them then.
         """
-        if self.training is None or self.training.ended:
-            return False
-        # Before the first epoch no model has classes worth telling.
-        watch = WATCH[1] if self.watch == WATCH[0] and not self.history.scores else self.watch
-        self.training.watch(partial(choose, watch))
-        return True
+        self.chosen.watch = self.watch
+        return self.chosen.choose_watched()
 
     def watch_now(self) -> WatchReport | None:
         """Choose and look without a worker: at the preview, or after training has ended. Takes up to a second."""
@@ -470,22 +503,105 @@ class TrainState(param.Parameterized):
                 "model", self.model_name, accepted, "Also every name that timm knows: resnet18, …"
             )
 
-    def _recipe(self, source: tuple[str, int | None], path: Path) -> Recipe:
-        (name, image_size), root = source, self.settings.root
+    def _new_recipe(self) -> Recipe:
+        """Of a training as it is set up now; ``ValueError`` where it cannot be trained."""
+        self.config.check()
+        (name, image_size), root = self._source(), self.settings.root
+        if self.model_name != "cnn" and self.model_name not in self.models:
+            self._check_model_name()
         return Recipe(
-            path, name, self.train_images, TEST_IMAGES, self.model_name, root and root.absolute(), image_size,
-            self.models.get(self.model_name),
+            self._new_path(self.config.method), name, self.train_images, TEST_IMAGES, self.model_name,
+            root and root.absolute(), image_size, self.models.get(self.model_name),
+            checkpoint_megabytes=CHECKPOINT_MEGABYTES,
         )  # fmt: skip
 
-    def _k_start(self, n: int) -> np.ndarray | None:
-        """k of n images before the first step; none for traditional training."""
-        if self.started.method == "traditional" or self.data is None:
-            return None
-        return np.full(n, self.start_k)
+    def _new_path(self, kind: str) -> Path:
+        """Of a run of this page, in a folder that is made with the first one."""
+        if self._folder is None:
+            folder = tempfile.mkdtemp(prefix="smoot_explore-", dir=self.settings.work)
+            self._folder = Path(folder).absolute()  # workers may be elsewhere
+        return self._folder / f"{kind}-{next(self._numbers)}"
+
+    def _begin(
+        self,
+        recipe: Preparation,
+        config: TrainingConfig,
+        line: int = 1,
+        since: int = 0,
+        loading: Future[ImageData] | None = None,
+    ) -> OneTraining:
+        """A training that is queued. When it is refused, what is shown stays."""
+        training = Training(self.engine, config, recipe, self.settings.max_minutes)
+        training.start()
+        new = OneTraining(config, line, since)
+        new.follow(training, loading or DATA.submit(recipe.data))  # type: ignore[attr-defined]  # a Recipe then
+        return new
+
+    def _differences(self, one: OneTraining, recipe: Recipe) -> list[str]:
+        """In what a training would differ from one that it is to be compared with, beyond its settings."""
+        if one.training is None:
+            return []
+        theirs = one.training.recipe
+        names = {
+            "data_name": "data",
+            "n_train": "training images",
+            "image_size": "image size",
+            "model_name": "model",
+        }
+        pairs = [(words, getattr(theirs, name), getattr(recipe, name)) for name, words in names.items()]
+        pairs.append(("seed", one.config.seed, self.config.seed))
+        return [f"{words} {theirs} ≠ {own}" for words, theirs, own in pairs if theirs != own]
+
+    def _free_line(self, what: str) -> int:
+        """The number of a line that no training has; ``ValueError`` where ``what`` has no place beside them."""
+        if self.training is None:
+            raise ValueError(f"there is no training yet that {what} could go beside; press Train first")
+        taken = {one.line for one in self.all}
+        if len(taken) == LINES:
+            raise ValueError(
+                f"there are {LINES} trainings already, the most that one picture shows; remove one first"
+            )
+        return min(set(range(1, LINES + 1)) - taken)
+
+    def _let_go(self) -> None:
+        """What the sliders were moved to in a pause is for the training that is begun instead."""
+        if self.status == "paused":
+            self.chosen.config.param.update(**self.chosen.in_force._asdict())
+
+    def _choose(self, one: OneTraining) -> None:
+        """Belong to another training: its settings, and its images watched."""
+        self.chosen.watch = ""  # looking takes time
+        self.chosen.choose_watched()
+        self.chosen = one
+        self.config.param.update(**one.config.to_dict())
+        self.setting_up = False
+        self.choose_watched()
+
+    def _show_only(self, one: OneTraining) -> None:
+        self.all, self.chosen = [one], one
+        self.setting_up = False
+        one.watch = self.watch
+
+    def _steer(self, *events: Any) -> None:
+        """A slider was moved."""
+        if self.busy and not self.setting_up:
+            self.chosen.config.param.update(**self.config.live_values()._asdict())
+
+    def _set_up(self, *events: Any) -> None:
+        """No rival after all: the sliders are again where the training has them."""
+        if not self.setting_up and self.busy:
+            self.config.param.update(**self.chosen.config.to_dict())
 
 
-def _delete(folder: Path, training: Training) -> None:
+def _unlike(differences: Sequence[str]) -> ValueError:
+    return ValueError(
+        "trainings are compared on the same data from the same initial weights, and this one would differ: "
+        f"{', '.join(differences)}. Set that back, or press Reset to begin anew"
+    )
+
+
+def _delete(folder: Path, trainings: Sequence[Training[Any]]) -> None:
     end = time.monotonic() + DELETE_SECONDS
-    while not training.ended and time.monotonic() < end:
+    while not all(training.ended for training in trainings) and time.monotonic() < end:
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)

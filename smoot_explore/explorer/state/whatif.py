@@ -10,7 +10,10 @@ from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.landscape import simulate_k
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.opened_runs import LANDSCAPE, OpenedRun
+from smoot_explore.explorer.state.one_training import OneTraining
 from smoot_explore.explorer.state.picking import ImageIds, PicksImage
+from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.views.palette import symbol
 
 SETTINGS = ("alpha", "beta", "k_init", "k_min", "k_max")
 
@@ -37,6 +40,61 @@ class WhatIfState(PicksImage):
         super().__init__()
         self.config = TrainingConfig(alpha=40)  # α large enough for a movement that is seen in 40 epochs
         self.opened: OpenedRun | None = None
+
+    def train_for_real(self, trainings: TrainState) -> None:
+        """Queue a training with these settings that begins with the weights of the run, as the frozen picture does.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            As of `TrainState.train_for_real`.
+        """
+        if self.opened is None:
+            raise ValueError("there is no run to begin with; choose one above")
+        trainings.train_for_real(self.opened, self._settings_for_real(self.opened))
+
+    def _settings_for_real(self, opened: OpenedRun) -> TrainingConfig:
+        values = {name: getattr(self.config, name) for name in SETTINGS}
+        values["k_min"], values["k_max"] = sorted((values["k_min"], values["k_max"]))
+        values |= {"method": "smoot", "k_rule": "smoot", "epochs": self.epochs}
+        return TrainingConfig.recorded({**opened.run.start_config, **values})
+
+    def of_this_run(self, real: OneTraining | None) -> OneTraining | None:
+        """The training for real, where it is that of the run shown."""
+        if real is None or real.training is None or self.opened is None:
+            return None
+        return real if real.training.recipe.source == self.opened.run.path.absolute() else None
+
+    def trained(self, real: OneTraining | None) -> xr.DataArray | None:
+        """k of the landscape's images in the training for real so far; None without one of this run."""
+        real = self.of_this_run(real)
+        if real is None or real.run is None or self.landscape is None or self.opened is None:
+            return None
+        ids = self.opened.data.train.image_ids.numpy()
+        order = np.argsort(ids, kind="stable")
+        return real.history.k_of(order[np.searchsorted(ids, self.landscape.image_id.values, sorter=order)])
+
+    def describe_real(self, real: OneTraining | None) -> str:
+        """How far the training for real is and with which settings, as Markdown."""
+        frozen = (
+            "Thin lines: the model stays **frozen** as the run left it, and only k moves. A real training moves the "
+            "model too, and with it the map that k moves on."
+        )
+        real = self.of_this_run(real)
+        if real is None:
+            return frozen
+        told = ", ".join(f"{symbol(name)} {getattr(real.config, name):g}" for name in SETTINGS)
+        where = "waits for a worker" if not real.steps_per_epoch else (
+            f"is at epoch {real.step / real.steps_per_epoch:.1f} of {real.started.epochs}"
+        )  # fmt: skip
+        ends = {
+            "finished": f"has trained {real.started.epochs} epochs", "failed": f"has failed: {escaped(real.problem)}",
+            "stopped": f"was stopped after {real.step / max(real.steps_per_epoch, 1):.1f} epochs",
+        }  # fmt: skip
+        return (
+            f"{frozen} **Trained** (violet: median and 90 % of the same images; dashed: the picked one) begins with "
+            f"the same weights and the same k, with {told}; it {ends.get(real.status, where)}."
+        )
 
     def show(self, opened: OpenedRun) -> None:
         """Take another run's landscape."""

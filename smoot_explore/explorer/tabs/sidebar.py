@@ -20,6 +20,7 @@ from smoot_explore.explorer.controls import (
     small_text,
 )
 from smoot_explore.explorer.state.train import OWN_FOLDER, TrainState
+from smoot_explore.explorer.tabs.rivals import Rivals
 from smoot_explore.views.palette import METHOD_NAMES
 
 _ABOVE = {"method", "epochs"}
@@ -75,6 +76,7 @@ class Sidebar:
             sx={"& .MuiLinearProgress-bar": {"transition": "none"}},
         )  # fmt: skip
         self.status = small_text("", margin=(0, 10), min_height=36)
+        self.rivals = Rivals(state, self._chosen, complain)
         self.objects = [
             pn.Row(*buttons.values(), margin=(6, 7, 0, 7)),
             self.bar,
@@ -86,12 +88,14 @@ class Sidebar:
             small_text("**These move while it trains**", margin=(8, 10, 0, 10)),
             *self.live,
             self.why_idle,
+            self.rivals.panel,
             accordion,
         ]  # fmt: skip
         config.param.watch(self._patch_chosen, "patch")
         config.param.watch(self._show_acting, ["method", "optimizer", "k_rule"])
         state.param.watch(self._data_chosen, "data_name")
         state.param.watch(lambda event: self.refresh(), "looked_for")
+        state.param.watch(lambda event: self.refresh(), "setting_up")
         self._data_chosen()
         self.refresh()
 
@@ -120,12 +124,13 @@ class Sidebar:
             if self.buttons[name].label != label:
                 self.buttons[name].label = label
         self._show_acting()
+        self.rivals.refresh()
 
     def _show_acting(self, *events: Any) -> None:
         """Grey what cannot be changed now, and what would do nothing."""
-        idle, busy = self.state.config.idle(), self.state.busy
+        idle, held = self.state.config.idle(), self.state.busy and not self.state.setting_up
         for widget in self.fixed:
-            _disable(widget, busy or self.names.get(widget) in idle)
+            _disable(widget, held or self.names.get(widget) in idle)
         for widget in self.live:
             _disable(widget, self.names[widget] in idle)
         why = " ".join(dict.fromkeys(idle[name] for name in (*_LIVE, "k_min") if name in idle))
@@ -165,6 +170,10 @@ class Sidebar:
         if state.looked_for:
             return "Looking for your training …"
         return "Reset; Undo brings back what was shown" if state.can_undo_reset else "Ready"
+
+    def _chosen(self) -> None:
+        self._cleared()
+        self.refresh()
 
     def _train(self, *events: Any) -> None:
         anew = self.state.status != "paused"

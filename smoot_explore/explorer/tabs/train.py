@@ -126,7 +126,7 @@ class TrainTab:
         """All pictures of the tab by their names."""
         state, history, flags = self.state, self.state.history, self.state.flags
         epochs = float(
-            state.started.epochs if state.preview or state.busy or state.training else state.config.epochs
+            max(one.started.epochs for one in state.all) if state.training else state.config.epochs
         )
         if state.preview is not None and history.scores:
             epochs = history.scores[-1].epoch
@@ -134,25 +134,34 @@ class TrainTab:
         reference = state.reference if state.data is not None else None
         seen = state.seen if method != "traditional" else None
         classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
+        newest = state.others(lambda one: one.history.drops[-1:])
+        drops = [other and (other[0], other[1][0]) if other and other[1] else None for other in newest]
+        label = state.label if len(state.all) > 1 else None
+        dropped = [part for other in drops for part in other or [None]]
+        scores = state.others(lambda one: one.history.accuracies())
+        told = [None if other is None else f"{other[0]} {other[1].sizes['epoch']}" for other in scores]
         watched = history.k_of([] if seen is None or not history.guided else seen.positions)
         return {
             "watched": self._strip(),
             "accuracy-drop-while-training": self._kept(
-                "drop", [*history.drops[-1:], len(history.drops), method, reference],
-                lambda: views.probe_drop.sketch(history.drops, method, reference),
+                "drop", [*history.drops[-1:], len(history.drops), method, reference, label, *dropped],
+                lambda: views.probe_drop.sketch(history.drops, method, reference, drops, label),
             ),
             "k-range": views.k_trajectories.sketch(
-                history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images"
+                history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images",
+                others=state.others(lambda one: one.history.k_quantiles()),
             ),
             "k-watched": views.single_k.sketch(
                 watched, ["?"] * watched.sizes["image"] if classes is None else classes,
                 names=self._watched_names() if watched.size else None, changes=flags, epochs=epochs,
                 framed=state.framed,
             ),
-            "losses": views.losses.sketch(history.steps(), flags, epochs),
+            "losses": views.losses.sketch(
+                history.steps(), flags, epochs, state.others(lambda one: one.history.steps())
+            ),
             "accuracies": self._kept(
-                "accuracies", [*history.scores[-1:], repr(flags), epochs],
-                lambda: views.accuracies.sketch(history.accuracies(), flags, epochs),
+                "accuracies", [*history.scores[-1:], repr(flags), epochs, *told],
+                lambda: views.accuracies.sketch(history.accuracies(), flags, epochs, scores),
             ),
             "k-now": views.k_histogram.sketch(
                 history.k_now(), bounds[-1][1:] if bounds else (), label="k now"
@@ -243,7 +252,10 @@ class TrainTab:
             )  # fmt: skip
         if state.training is None:
             return "Choose a method and press **Train**. Every training starts from the same initial weights."
-        return f"{describe(state.started)}."
+        text = f"{describe(state.started)}."
+        if len(state.all) > 1:
+            text = f"**{state.label}** is chosen; {text}"
+        return text
 
     def watch_anew(self, *events: Any) -> None:
         """Look at the watched images again: others, or the same as the model sees them now."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+import panel_material_ui as pmui
 import xarray as xr
 from holoviews.streams import Tap
 
@@ -15,6 +16,7 @@ from smoot_explore.core.bounds import Bounds
 from smoot_explore.explorer.controls import bounds_control, control, image_field, label_in, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
 from smoot_explore.views.live import Live
 from smoot_explore.views.sketch import Sketch
@@ -28,10 +30,11 @@ class WhatIfTab:
     def __init__(
         self,
         state: WhatIfState,
+        trainings: TrainState,
         schedule: Callable[[Callable[[], None]], object],
         complain: Callable[[str], None],
     ) -> None:
-        self.state = state
+        self.state, self._trainings, self._complain = state, trainings, complain
         tap = gesture(Tap, self._tapped, schedule)
         self.trajectories = Live(self._trajectories(None), "what-if", [tap], height=270)
         self.cobweb = Live(self._cobweb(None), "cobweb", height=270)
@@ -43,6 +46,10 @@ class WhatIfTab:
         sliders = [control(state.config, name) for name in ("alpha", "beta", "k_init")]
         self.alpha = sliders[0]
         sliders += [bounds_control(state.config), control(state, "epochs")]
+        button = {"size": "small", "variant": "outlined", "margin": (4, 4)}
+        self.train = pmui.Button(label="Train it for real", on_click=self._train, **button)
+        self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
+        self.real = small_text(margin=(0, 10))
         self.plots = pn.Column(
             self.summary,
             pn.Row(
@@ -54,11 +61,9 @@ class WhatIfTab:
                 self.settled.pane,
                 pn.Column(
                     pn.Row(image_field(state, complain, width=130), self.picked, sizing_mode="stretch_width"),
-                    small_text(
-                        "Click near a trajectory to pick its image. The model is frozen here: training would "
-                        "also change the map.",
-                        margin=(0, 10),
-                    ),
+                    small_text("Click near a trajectory to pick its image.", margin=(0, 10)),
+                    pn.Row(self.train, self.stop, margin=(4, 6)),
+                    self.real,
                     sizing_mode="stretch_width",
                 ),
                 sizing_mode="stretch_width",
@@ -88,6 +93,26 @@ class WhatIfTab:
         self._k = state.trajectories()
         label_in(self.alpha, state.unit)
         self.trajectories.show(self._trajectories(self._k))
+        self.show_training()
+
+    def show_training(self) -> None:
+        """Draw how far the training for real is."""
+        real = self.state.of_this_run(self._trainings.for_real)
+        self.real.object = self.state.describe_real(real)
+        self.stop.disabled = real is None or not real.busy
+        if self._k is not None and real is not None:
+            self.trajectories.show(self._trajectories(self._k))
+
+    def _train(self, *events: Any) -> None:
+        try:
+            self.state.train_for_real(self._trainings)
+        except (ValueError, RuntimeError, OSError) as error:
+            self._complain(str(error))
+        self.show_training()
+
+    def _stop(self, *events: Any) -> None:
+        if self._trainings.for_real is not None:
+            self._trainings.for_real.stop()
 
     def show_details(self) -> None:
         """Draw what follows from the trajectories. Called by the clock: the picture itself comes first."""
@@ -117,10 +142,9 @@ class WhatIfTab:
         state = self.state
         picked = None if k is None else state.position
         k = _NO_K if k is None else k
-        last = float(k.epoch.values[-1])
-        return views.k_trajectories.sketch(
-            k, picked=picked, bounds=[Bounds(0.0, *state.bounds)], epochs=last, n_pixels=state.n_pixels or 1,
-            every_image=True, label="k of every image",
+        return views.frozen_and_trained.sketch(
+            k, state.trained(self._trainings.for_real), picked=picked, bounds=[Bounds(0.0, *state.bounds)],
+            n_pixels=state.n_pixels or 1,
         )  # fmt: skip
 
     def _settled(self, k: xr.DataArray | None) -> Sketch:
