@@ -884,7 +884,8 @@ def test_nothing_half_written_is_left_when_keeping_fails(session, tmp_path, monk
             return
         if accident == "no space":
             raise OSError(28, "No space left on device")
-        next((target / "checkpoint").iterdir()).unlink()
+        for file in (target / "checkpoint").iterdir():
+            file.unlink()
 
     monkeypatch.setattr(shutil, "copytree", copy)
     message = "the training wrote to the run just now" if accident == "lost file" else "No space left"
@@ -1194,7 +1195,7 @@ def test_a_view_is_what_the_core_computes(image):
     assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
     names = image.opened.data.class_names
-    assert view.title == f"Test image 17: {names[label]}, predicted {names[predicted]}"
+    assert view.title == f"Test image {image.ids.at(17)}: {names[label]}, predicted {names[predicted]}"
     assert view.explained == label
 
 
@@ -1433,6 +1434,7 @@ def test_selected_images_are_shown_and_another_run_forgets_them(session):
     assert session.images.shown.tolist() == [9, 4]
     last = session.images.ids.at(999)
     session.images.pick(last)
+    session.run_key = "bundled/sgt"
     session.show_run()
     assert session.images.selected == []
     assert f"Test image {last}:" in session.images.describe_picked()
@@ -1451,7 +1453,9 @@ def test_a_protocol_that_is_not_measured_shows_nothing_yet(session):
 
 def test_the_map_of_a_run_is_picked_from_and_brushed(session):
     opened = session.show_run()
-    tab = ImagesTab(session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act())
+    tab = ImagesTab(
+        session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act(), pytest.fail
+    )
     state = session.images.dynamics
     assert (state.is_there, state.near(0.1, 0.5, 1.0), state.inside(0, 0, 1, 1)) == (False, None, [])
     session.images.over_epochs = True
@@ -1539,7 +1543,9 @@ def test_without_a_landscape_what_if_says_what_to_do():
 def test_less_a_random_order_is_the_difference_of_two_areas(session):
     session.show_compared()
     state, known = session.compare, session.compare.opened_runs[0]
-    opened = OpenedRun("kept/own", "own", known.run, known.data, known.model)  # the others are for all tests
+    opened = OpenedRun(
+        "kept/own", "own", known.run, known.data, known.model, known.run.epochs
+    )  # the others are for all tests
     opened.take_curves("black", "gradient", known.curves("black", "gradient"))
     state.opened_runs = [opened]
     state.less_random = True
@@ -1574,7 +1580,7 @@ def test_runs_that_differ_in_their_seed_alone_are_one_line_with_a_band(session):
         start_config={**opened.run.start_config, "seed": 99}, description=opened.run.description,
         epochs=opened.run.epochs,
     )  # fmt: skip
-    twin = type(opened)("kept/twin", "twin", other_seed, opened.data, opened.model)
+    twin = type(opened)("kept/twin", "twin", other_seed, opened.data, opened.model, opened.run.epochs)
     curves = opened.curves("black", "gradient")
     twin.take_curves = None
     twin._curves[("black", "gradient")] = curves.assign(correct=~curves.correct)
@@ -1656,7 +1662,7 @@ def test_the_smallest_area_of_a_run_that_begins_low_is_no_merit(session):
     state = session.compare
     assert "AUC is the mean accuracy over all masked shares" in state.note()
     bundled = state.opened_runs[0]
-    poor = OpenedRun("x/1", "poor", bundled.run, bundled.data, bundled.model)
+    poor = OpenedRun("x/1", "poor", bundled.run, bundled.data, bundled.model, bundled.run.epochs)
     curves = bundled.curves("black", "gradient").copy(deep=True)
     curves["correct"] = curves.correct & (curves["image"] % 4 > 0)  # wrong on a quarter of them
     poor.take_curves("black", "gradient", curves)
@@ -1670,7 +1676,7 @@ def test_new_epochs_keep_the_last_curve_until_theirs_is_measured(session):
     session.show_compared()
     state, before = session.compare, session.compare.curves()
     old = state.opened_runs[0]
-    state.show([OpenedRun(old.key, old.label, old.run, old.data, old.model)])
+    state.show([OpenedRun(old.key, old.label, old.run, old.data, old.model, old.run.epochs)])
     assert state.curves() == before
     assert state.missing == state.opened_runs
 
@@ -1694,7 +1700,7 @@ def test_every_compared_run_has_a_colour_of_its_own(session):
     assert session.compare.roles()[bundled[2].label] == "SMOOT"
     many = CompareState()
     for i in range(8):
-        opened = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model)
+        opened = type(bundled[0])(f"x/{i}", f"run {i}", bundled[2].run, bundled[2].data, bundled[2].model, 8)
         many.opened_runs.append(opened)
     assert len(set(many.roles().values())) == len(SERIES)
 
@@ -1747,7 +1753,7 @@ def test_runs_of_other_classes_have_no_maps_beside_these(session):
     """The same shape is not enough: a label stands for another class there."""
     session.show_compared()
     first, second = session.compare.opened_runs[:2]
-    other = type(first)("x", "of others", first.run, second.data, first.model)
+    other = type(first)("x", "of others", first.run, second.data, first.model, first.run.epochs)
     names = ("zero", *first.data.class_names[1:])
     from dataclasses import replace
 

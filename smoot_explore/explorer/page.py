@@ -346,7 +346,6 @@ class ExplorerPage:
         if state.tab == "what-if" and "what-if" in self.layout.made:
             self.layout.made["what-if"].show_training()
         self.sidebar.refresh()
-        state.note_training()
         self.keeping.show(state.adopt_training())
         ended = state.ended_keys if turned else []
         if state.run_key in ended:

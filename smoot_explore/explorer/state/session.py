@@ -70,10 +70,7 @@ class SessionState(param.Parameterized):
         self.settings = settings
         self._given = settings, engine, models, runs, measuring
         self._measuring = measuring or engine
-        self._before: tuple[object, str] = (
-            None,
-            "",
-        )  # the training that was followed last, and what was looked at then
+        self._run_before = ""  # what the visitor looked at when a training began
         self.train = TrainState(settings, engine, models)
         self.image = ImageState()
         self.images = ImagesState()
@@ -91,6 +88,7 @@ class SessionState(param.Parameterized):
         self.compared = given or [key for key in self.catalogue.labels if key.startswith("bundled/")]
         if given:
             self.run_key = given[0]
+        self.train.param.watch(lambda event: setattr(self, "_run_before", self.run_key), "begun")
         self.address = Address(self._in_the_address(), (self, "compared"), self._show_labels)
 
     def show_run(self) -> OpenedRun:
@@ -169,15 +167,10 @@ class SessionState(param.Parameterized):
         runs = [one.run for one in self.train.every if one.run is not None and not one.busy]
         return [key for run in runs if (key := self.catalogue.key_of(run)) is not None]
 
-    def note_training(self) -> None:
-        """Remember what the visitor looks at as a training begins."""
-        if self.train.training is not self._before[0]:
-            self._before = self.train.training, self.run_key
-
     def look_at_trained(self) -> None:
         """Have the other tabs look at the training that has ended, unless another run was chosen meanwhile."""
         key = self.adopt_training()
-        if key is not None and self.run_key == self._before[1]:
+        if key is not None and self.run_key == self._run_before:
             self.run_key = key
 
     def outdates_compared(self) -> bool:

@@ -116,6 +116,7 @@ class TrainState(param.Parameterized):
         doc="The sliders wait for the rival that you add next, and leave the training shown alone.",
     )
 
+    begun = param.Event(doc="A training has been queued.")
     looked_for = param.Boolean(
         default=False, doc="Whether a training of an earlier page is looked for, which this one goes on with."
     )
@@ -535,6 +536,7 @@ class TrainState(param.Parameterized):
         training.start()
         new = OneTraining(config, line, since)
         new.follow(training, loading or DATA.submit(recipe.data))  # type: ignore[attr-defined]  # a Recipe then
+        self.param.trigger("begun")
         return new
 
     def _differences(self, one: OneTraining, recipe: Recipe) -> list[str]:
