@@ -1107,6 +1107,7 @@ def test_a_fresh_page_has_an_empty_address(session):
 )  # fmt: skip
 def test_an_address_that_says_nonsense_changes_nothing_and_is_complained_of(visit, name, text):
     session = visit()
+    session.show_run()
     before = {n: getattr(owner, p) for n, (owner, p) in session.address.parameters.items()}
     compared = list(session.compared)
     (complaint,) = session.address.read({name: text})
