@@ -272,14 +272,14 @@ def test_files_to_download_are_made_beside_the_page(page, monkeypatch, beside):
     monkeypatch.setattr(compare, "compare_page", beside(compare.compare_page))
     page.state.tab = "compare"
     tab = page.layout.made["compare"]
-    for button in (page.rows[0].record, tab.csv, tab.page):
+    for button in (page.run_row.record, tab.csv, tab.page):
         wait_for(button._handle_click, lambda button=button: button.data is not None)
 
 
 def test_a_file_that_cannot_be_made_is_told_of(page, monkeypatch):
     page.state.tab = "image"
     monkeypatch.setattr(page.state.catalogue, "record_file", lambda key: 1 / 0)
-    wait_for(page.rows[0].record._handle_click, lambda: page.messages.panel.object == "division by zero")
+    wait_for(page.run_row.record._handle_click, lambda: page.messages.panel.object == "division by zero")
 
 
 def test_an_uploaded_picture_is_read_and_predicted_beside_the_page(page, monkeypatch, beside):
@@ -334,7 +334,7 @@ def test_a_run_that_one_page_keeps_is_offered_by_the_others_at_their_next_tick(
     shutil.copytree(run.path, tmp_path / "own")  # as if it had been trained here
     one.state.run_key = one.state.catalogue.add(open_run(tmp_path / "own"), one.state.image.opened.data)
     monkeypatch.setattr(shutil, "copytree", beside(shutil.copytree))
-    row = one.rows[0].keeping
+    row = one.run_row.keeping
     row.name.value = "lesson"
     wait_for(row._keep, lambda: kept_keys(one) == ["kept/lesson"])
     two.clock.tick()

@@ -1,4 +1,4 @@
-"""How the page is laid out: its sidebar, and tabs that are made when they are first seen."""
+"""How the page is laid out: header, a sidebar for each tab, and tabs that are made when they are first seen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,24 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from smoot_explore.explorer.grid import NARROW
 from smoot_explore.explorer.state.session import TABS
+from smoot_explore.explorer.theme import LARGE_TEXT, PAGE_SX, SIDEBAR, TEXT, theme
 from smoot_explore.explorer.waiting import BEFORE_DRAWN, waiting_tab
 
-TAB_NAMES = ("Train", "Image", "Images", "What if", "Compare", "Class")
+TAB_NAMES = {
+    "train": "Train", "image": "Image", "images": "Classes", "what-if": "What if", "compare": "Compare",
+    "class": "Class",
+}  # fmt: skip
+# In its place whatever is scrolled; on a narrow page, whose sidebar is closed, along its lower edge.
+_BAR = f"""
+:host {{
+  position: fixed; left: 0; bottom: 0; width: {SIDEBAR}px; z-index: 1250; box-sizing: border-box;
+  background: var(--panel-surface-color); border-top: 1px solid var(--mui-palette-divider, #d9dde2);
+}}
+@media (max-width: {NARROW - 1}px) {{ :host {{ width: 100% }} }}
+"""
+_ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar and the parts of a tab
 
 
 class Layout:
@@ -19,60 +33,75 @@ class Layout:
 
     Parameters
     ----------
-    sidebar
-        What stands in the sidebar.
+    head
+        What stands in the header beside the tabs.
+    bar
+        What is always seen at the foot of the sidebar.
     above
-        What stands above the tabs.
+        What stands above the tabs, such as messages.
     first
-        The tab that is there from the beginning; a tab has a ``panel``, and ``refresh`` draws it.
-    heads
-        What stands above each of the other tabs, made when it is first seen.
+        The tab that is there from the beginning; a tab has a ``panel``, ``controls`` for the sidebar, and ``refresh``
+        draws it.
     makers
         Make the other tabs.
     chosen
         Called with the tab that the visitor chose.
     waits_for
-        Makes a line that says what a tab waits for.
+        Makes the words that stand in a tab whose run is still being opened.
+    dark
+        Whether the page begins in the dark theme.
     """
 
     def __init__(
         self,
-        sidebar: Sequence[Any],
+        head: Sequence[Any],
+        bar: Any,
         above: Sequence[Any],
         first: Any,
-        heads: Mapping[str, Callable[[], Any]],
         makers: Mapping[str, Callable[[], Any]],
         chosen: Callable[[str], None],
         waits_for: Callable[[], Any],
+        dark: bool = False,
     ) -> None:
-        self._heads, self._makers, self._waits_for = heads, makers, waits_for
-        self.made: dict[str, Any] = {TABS[0]: first}
+        self._makers, self._waits_for = makers, waits_for
+        self.made: dict[str, Any] = {}
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
-        self._places = {tab: pn.Column(sizing_mode="stretch_width") for tab in self._names}
-        self._places[TABS[0]].append(first.panel)
-        self._tabs = pmui.Tabs(
-            *((TAB_NAMES[TABS.index(tab)], place) for tab, place in self._places.items()),
-            dynamic=False,
+        self._places = {tab: _column(margin=(12, 16, _ROOM_FOR_BAR, 16)) for tab in self._names}
+        self._controls = {tab: _column(margin=(6, 4, _ROOM_FOR_BAR, 4)) for tab in self._names}
+        self._place(TABS[0], first)
+        self._tabs = pmui.TabMenu(
+            items=[TAB_NAMES[tab] for tab in self._names], active=0, variant="scrollable", margin=(0, 8),
             sizing_mode="stretch_width",
-            sx={
-                "& .MuiTab-root": {"textTransform": "none", "fontSize": "15px", "minHeight": "40px"},
-                "minHeight": "40px",
-            },
-        )
+            sx={"& .MuiTab-root": {"fontSize": "13px", "minHeight": "48px", "minWidth": 0, "padding": "0 12px"}},
+        )  # fmt: skip
         self._tabs.param.watch(lambda event: chosen(self._names[event.new]), "active")
         self.page = pmui.Page(
             title="smoot_explore",
-            sidebar=list(sidebar),
-            sidebar_width=320,
-            main=[pn.Column(*above, self._tabs, sizing_mode="stretch_width", margin=(0, 12))],
+            header=[self._tabs, *head],
+            sidebar=list(self._controls.values()),
+            sidebar_width=SIDEBAR,
+            sidebar_resizable=False,
+            main=[
+                pn.Column(*above, *self._places.values(), sizing_mode="stretch_width", margin=0),
+                pn.Column(bar, stylesheets=[_BAR], margin=0),
+            ],
+            theme_config=theme(),
+            dark_theme=dark,
+            busy_indicator=None,
             raw_css=[BEFORE_DRAWN],
-            theme_config={"typography": {"fontSize": 12}},
-            sx={"& .MuiToolbar-root": {"minHeight": "48px"}},
+            sx=PAGE_SX,
         )
         # The page would be told at each tick that the server is busy, and walk through all its models for that;
         # and the watcher on Panel's own state would keep it in memory for ever.
         self.page.param._update_ref("busy", None)
+        self.projector = False
+        self.show(TABS[0], ready=True)
+
+    def _place(self, tab: str, made: Any) -> None:
+        self.made[tab] = made
+        self._places[tab].objects = [made.panel]
+        self._controls[tab].objects = list(made.controls)
 
     def outdate(self, *tabs: str) -> None:
         """Have tabs drawn anew when they are seen next."""
@@ -80,24 +109,33 @@ class Layout:
 
     def show(self, tab: str, ready: bool) -> None:
         """Bring a tab to the front; it is drawn when it is outdated and ``ready``: what it shows is opened."""
-        self._tabs.active = self._names.index(tab)
-        if tab not in self._stale:
-            return
-        place = self._places[tab]
         with pn.io.hold():
-            head, *body = list(place.objects) or [
-                self._heads[tab]() if tab in self._heads else pn.Spacer(height=0)
-            ]
+            for name in self._names:
+                self._places[name].visible = self._controls[name].visible = name == tab
+            self._tabs.active = self._names.index(tab)
+            if tab not in self._stale:
+                return
             if ready:
                 if tab not in self.made:
-                    self.made[tab] = self.make(tab)
+                    self._place(tab, self.make(tab))
                 self.made[tab].refresh()
                 self._stale.discard(tab)
-                body = [self.made[tab].panel]
-            shown = [head, *(body or [waiting_tab(self._waits_for())])]
-            if shown != list(place.objects):
-                place.objects = shown
+            elif not self._places[tab].objects:
+                self._places[tab].objects = [waiting_tab(self._waits_for())]
 
     def make(self, tab: str) -> Any:
         """A tab of this kind."""
         return self._makers[tab]()
+
+    def project(self) -> None:
+        """Into projector mode, or out of it: larger, the leading picture alone, and no sidebar."""
+        self.projector = not self.projector
+        with pn.io.hold():
+            self.page.theme_config = theme(LARGE_TEXT if self.projector else TEXT)
+            self.page.sidebar_open = not self.projector
+            for tab in self.made.values():
+                tab.panel.css_classes = ["projector"] if self.projector else []
+
+
+def _column(**options: Any) -> pn.Column:
+    return pn.Column(sizing_mode="stretch_width", visible=False, **options)

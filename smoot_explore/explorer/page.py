@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,15 @@ from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
 from smoot_explore.explorer.activity import Activity
+from smoot_explore.explorer.browser import Browser
 from smoot_explore.explorer.changes import Changes
 from smoot_explore.explorer.clock import Clock
 from smoot_explore.explorer.coming_back import ComingBack
 from smoot_explore.explorer.connection import Connection
+from smoot_explore.explorer.guide import Guide
 from smoot_explore.explorer.host import Host
-from smoot_explore.explorer.layout import Layout
+from smoot_explore.explorer.keys import Key, Keys
+from smoot_explore.explorer.layout import TAB_NAMES, Layout
 from smoot_explore.explorer.location import PLACES, Location
 from smoot_explore.explorer.measuring import Measuring
 from smoot_explore.explorer.messages import Messages
@@ -43,6 +46,7 @@ from smoot_explore.explorer.tabs.sidebar import Sidebar
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.explorer.tabs.train import TrainTab
 from smoot_explore.explorer.tabs.whatif import WhatIfTab
+from smoot_explore.explorer.training_bar import TrainingBar
 from smoot_explore.explorer.visits import BrowserTab, Visits
 from smoot_explore.runs.run import Run
 
@@ -100,22 +104,36 @@ class ExplorerPage:
         schedule, tell, say = self.changes.schedule, self.messages.tell, self.activity.say
         self.opening = Opening(state, schedule, say, self._complain, self._run_opened, self._compared_opened)
         self.measuring = Measuring(state, say, tell, self._measured)
+        self.bar = TrainingBar(state.train, self._cleared, tell)
         self.sidebar = Sidebar(state.train, self._cleared, tell)
         self.keeping = Keeping(state, schedule, tell)  # of the training
-        self.sidebar.objects.insert(3, self.keeping.panel)
-        self.train = TrainTab(state.train, self._open_training_image, schedule, tell)
-        self.rows: list[RunRow] = []
-        heads = dict.fromkeys(OF_ONE_RUN, self._run_row) | {"compare": self.activity.line}
+        self.train = TrainTab(
+            state.train,
+            [*self.sidebar.objects, self.keeping.panel],
+            self._open_training_image,
+            schedule,
+            tell,
+        )
+        self.run_row = RunRow(state, self.playing, schedule, tell, self.activity.line(margin=(4, 10)))
+        self.keys = Keys(self._keys())
+        self.visitor = Browser(self.keys.acts)
+        self.guide = Guide(self._begin_with, self._close_guide)
         self.layout = Layout(
-            self.sidebar.objects,
-            [self.browser, self.location.browser, Connection(document), self.messages.panel],
+            [self.run_row.head, self.keys.button],
+            self.bar.panel,
+            [
+                self.browser, self.location.browser, Connection(document), self.visitor, self.keys.window,
+                self.messages.panel, self.guide.panel, self.run_row.panel,
+            ],
             self.train,
-            heads,
             self._tab_makers(),
             self._choose_tab,
             partial(self.activity.line, margin=(14, 10)),
-        )
+            self.visitor.dark,
+        )  # fmt: skip
         self.page = self.layout.page
+        self.page.param.watch(lambda event: setattr(self.visitor, "dark", event.new), "dark_theme")
+        self.visitor.param.watch(lambda event: self.changes.make(self._know_browser), "known")
         self.coming_back = ComingBack(self._visits, self.browser, state, self._taken_over)
         self.clock = Clock(
             document,
@@ -200,7 +218,7 @@ class ExplorerPage:
 
     def _taken_over(self) -> None:
         self._cleared()
-        self.sidebar.refresh()
+        self._refresh_controls()
         self.train.watch_anew()
 
     def _read_address(self, *names: str) -> None:
@@ -235,7 +253,7 @@ class ExplorerPage:
         elif self.state.train.training is None:  # else the visitor was faster
             self.state.train.show_preview(answer, look=False)
             self._cleared()
-            self.sidebar.refresh()
+            self._refresh_controls()
             self.train.watch_anew()
 
     def _run_opened(self) -> None:
@@ -267,13 +285,48 @@ class ExplorerPage:
                 state.images, self._open_test_image, self._open_image_trained_on, measure, schedule, tell
             ),
             "what-if": lambda: WhatIfTab(state.whatif, state.train, schedule, tell),
-            "compare": lambda: CompareTab(state.compare, chooser(), sweeps(), measure, schedule, tell),
+            "compare": lambda: CompareTab(
+                state.compare, chooser(), sweeps(), self.activity.line(), measure, schedule, tell
+            ),
         }
 
-    def _run_row(self) -> Any:
-        line = self.activity.line(margin=(14, 10))
-        self.rows.append(RunRow(self.state, self.playing, self.changes.schedule, self.messages.tell, line))
-        return self.rows[-1].panel
+    # What the browser tells
+
+    def _know_browser(self) -> None:
+        """The browser has told of itself: what the visitor wants, or its system has."""
+        self.page.dark_theme = self.visitor.dark
+        if self.visitor.narrow:
+            self.page.sidebar_open = False
+        self.guide.panel.visible = self.visitor.guide
+
+    def _keys(self) -> list[Key]:
+        tabs = [
+            Key(str(i), f"the tab {TAB_NAMES[tab]}", partial(self._choose_tab, tab))
+            for i, tab in enumerate(self.state.param.tab.objects, start=1)
+        ]
+        return [
+            *tabs,
+            Key("t", "train, or go on", self._train_by_key),
+            Key("p", "pause the training", self.state.train.pause),
+            Key("[", "an epoch earlier", partial(self.playing.step, -1)),
+            Key("]", "an epoch later", partial(self.playing.step, 1)),
+            Key("f", "projector: the leading picture alone, larger", lambda: self.layout.project()),
+        ]
+
+    def _train_by_key(self) -> None:
+        if not self.bar.buttons["Train"].disabled:
+            self.bar.train()
+
+    def _begin_with(self, address: Mapping[str, str]) -> None:
+        """Set the page up for a scenario of the guide."""
+        self._complain(" ".join(self.state.address.read(address)))
+
+    def _close_guide(self) -> None:
+        self.visitor.guide = self.guide.panel.visible = False
+
+    def _refresh_controls(self) -> None:
+        self.bar.refresh()
+        self.sidebar.refresh()
 
     def _choose_tab(self, tab: str) -> None:
         self.state.tab = tab
@@ -284,6 +337,7 @@ class ExplorerPage:
         if tab == "compare" and self._compared_due and "runs" not in self._asked:
             self._compared_due = False
             self.opening.open_compared()
+        self.run_row.head.visible = self.run_row.panel.visible = tab in OF_ONE_RUN
         self.layout.show(tab, ready=tab not in OF_ONE_RUN or self.state.image.opened is not None)
         self.measuring.begin()
 
@@ -345,7 +399,7 @@ class ExplorerPage:
             self.layout.outdate("train")  # drawn when it is seen again
         if state.tab == "what-if" and "what-if" in self.layout.made:
             self.layout.made["what-if"].show_training()
-        self.sidebar.refresh()
+        self._refresh_controls()
         self.keeping.show(state.adopt_training())
         ended = state.ended_keys if turned else []
         if state.run_key in ended:
@@ -371,7 +425,7 @@ class ExplorerPage:
 
     def _show_place(self) -> None:
         if self.state.train.status == "queued":
-            self.sidebar.refresh()
+            self._refresh_controls()
 
     def _show_details(self) -> None:
         if self.state.tab == "what-if" and "what-if" in self.layout.made:

@@ -30,8 +30,8 @@ class Live:
         The figure's own on the page, and that of its files when it is saved.
     streams
         Of HoloViews, without a source: they tell what is tapped or selected.
-    height
-        In pixels; by default that of its looks.
+    aspect
+        Width by height, as wide as there is room up to `looks.WIDEST`; None leaves the height of its looks.
     **options
         Of the pane.
     """
@@ -41,12 +41,12 @@ class Live:
         sketch: Sketch,
         name: str | None = None,
         streams: Sequence[Any] = (),
-        height: int | None = None,
+        aspect: float | None = None,
         **options: Any,
     ) -> None:
         looks.load()
         self.sketch = sketch
-        self.name, self._height = name or sketch.name.lower().replace(" ", "-"), height
+        self.name, self._aspect = name or sketch.name.lower().replace(" ", "-"), aspect
         self._streams = list(streams)
         options = {"sizing_mode": "stretch_width", "margin": 0} | options
         self.pane = _Pane(self._element(), backend="bokeh", linked_axes=False, **options)
@@ -71,8 +71,7 @@ class Live:
             replace(plot, before, sketch)
 
     def _element(self) -> Any:
-        own = {} if self._height is None else {"height": self._height}
-        drawn = _named(self.sketch, self.name, **own)
+        drawn = _named(self.sketch, self.name, self._aspect)
         for stream in self._streams:
             stream.source = drawn
         return drawn
@@ -139,9 +138,9 @@ def figure_of(sketch: Sketch, name: str) -> Any:
     return hv.renderer("bokeh").get_plot(_named(sketch, name)).state
 
 
-def _named(sketch: Sketch, name: str, **options: Any) -> Any:
+def _named(sketch: Sketch, name: str, aspect: float | None = None) -> Any:
     """The element whose figure in Bokeh has this name."""
-    return element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh", **options)
+    return element(sketch).opts(hooks=[looks.finishing(name, aspect)], clone=False, backend="bokeh")
 
 
 def same_layers(one: Sketch, other: Sketch) -> bool:

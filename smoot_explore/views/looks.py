@@ -33,6 +33,7 @@ from smoot_explore.views.palette import (
     UNKNOWN_CLASS_COLOUR,
 )
 
+WIDEST = 760  # pixels of a plot on a page
 PICTURES = "Pictures"  # a grid of pictures, which takes its size from its cells
 _PIXELS_PER_INCH = 75
 _WIDEST = 9.5  # inches on paper
@@ -224,18 +225,20 @@ def _axis_labels(element: Any) -> tuple[str, str]:
     return x, "" if element.group in _NAMED else y
 
 
-def finishing(name: str) -> Callable[[Any, Any], None]:
-    """The hook that finishes a Bokeh figure of this name."""
-    return functools.partial(_finish_bokeh, name=name)
+def finishing(name: str, aspect: float | None = None) -> Callable[[Any, Any], None]:
+    """The hook that finishes a Bokeh figure of this name, with width by height, up to `WIDEST`."""
+    return functools.partial(_finish_bokeh, name=name, aspect=aspect)
 
 
-def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
+def _finish_bokeh(plot: Any, element: Any, name: str | None = None, aspect: float | None = None) -> None:
     """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
     name = name or element.group.lower().replace(" ", "-")
     figure.name = name
+    if aspect is not None:
+        figure.update(sizing_mode="scale_width", aspect_ratio=aspect, height=None, max_width=WIDEST)
     figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
     for part in plot.subplots.values():

@@ -43,6 +43,12 @@ class Playing(param.Parameterized):
         if len(later) <= 1:
             self.on = False
 
+    def step(self, epochs: int) -> None:
+        """So many of the epochs to choose from later, or earlier; as far as there are some."""
+        there, now = self._session.epochs, self._session.epoch_shown
+        if now in there:
+            self._session.epoch_shown = there[min(max(there.index(now) + epochs, 0), len(there) - 1)]
+
     def _turned(self, event: param.parameterized.Event) -> None:
         session = self._session
         if not self.on:

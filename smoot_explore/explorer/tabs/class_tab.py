@@ -12,6 +12,7 @@ from smoot_explore.engine.background import FILES
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.explorer.class_table import class_table
 from smoot_explore.explorer.controls import control
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.class_state import ClassState, points_of
 from smoot_explore.runs.run import Run
 from smoot_explore.views.live import Live
@@ -31,14 +32,11 @@ class ClassTab:
         self._read: Sequence[Run] | None = None  # whose numbers are read, or being read
         self._reading = Coalescer(points_of, self._show_kept, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
-        self.scatter = Live(self._sketch(), "class-board", height=340, max_width=720)
-        self.panel = pn.Column(
-            control(state, "name_here", width=320, sizing_mode=None, max_length=30),
-            self.table,
-            pn.Row(*(control(state, n, width=260, sizing_mode=None) for n in ("across", "quantity"))),
-            self.scatter.pane,
-            sizing_mode="stretch_width",
-        )
+        self.scatter = Live(self._sketch(), "class-board", aspect=2)
+        self.controls = [
+            control(state, "name_here", max_length=30), *(control(state, n) for n in ("across", "quantity"))
+        ]  # fmt: skip
+        self.panel = Grid(part(self.table, span=12, lead=True), part(self.scatter.pane, span=12, wide=8))
         state.param.watch(lambda *e: self._draw(), ["across", "quantity"])
 
     def refresh(self) -> None:

@@ -15,6 +15,7 @@ from smoot_explore.explorer.controls import control, small_text
 from smoot_explore.explorer.download import download
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.export import compare_page, table_html
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.compare import (
     N_COMPARED_IMAGES,
@@ -40,12 +41,13 @@ class CompareTab:
         state: CompareState,
         chooser: Any,
         sweeps: SweepPart,
+        going_on: Any,
         measure: Callable[[], None],
         schedule: Callable[[Callable[[], None]], object],
         complain: Callable[[str], None],
     ) -> None:
         self.state, self.sweeps, self._measure, self._complain = state, sweeps, measure, complain
-        self.drops = Live(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", height=340)
+        self.drops = Live(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", aspect=2)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
@@ -56,24 +58,15 @@ class CompareTab:
         self.page = download(
             "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
         )
-        self.panel = pn.Column(
-            sweeps.panel,
+        self.controls = [
             chooser,
-            pn.Row(
-                *(
-                    control(state, n)
-                    for n in ("fill", "attribution", "scale", "less_random", "seeds_together")
-                ),
-                sizing_mode="stretch_width",
-                margin=(6, 0, 0, 0),
-            ),
-            self.table,
-            self.note,
-            pn.Row(self.csv, self.page),
-            self.drops.pane,
-            self.missing,
-            self.maps.pane,
-            sizing_mode="stretch_width",
+            *(control(state, n) for n in ("fill", "attribution", "scale", "less_random", "seeds_together")),
+        ]
+        self.panel = Grid(
+            sweeps.panel,
+            part(going_on, self.table, self.note, pn.FlexBox(self.csv, self.page), span=12),
+            part(self.drops.pane, span=12, wide=6, lead=True),
+            part(self.missing, self.maps.pane, span=12, wide=6),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
         state.param.watch(lambda *e: self.refresh(), "seeds_together")

@@ -49,9 +49,7 @@ class DynamicsPart:
         self._reading = Coalescer(lambda opened: (opened, opened.run.record()), self._read, FILES, schedule)
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
-        self.map = Live(
-            views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], height=340, max_width=560
-        )
+        self.map = Live(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
         self.gallery = Live(
             self._gallery(), "trained-gallery", [gesture(Tap, self._tapped_picture, schedule)], margin=(0, 10)
         )
@@ -59,7 +57,7 @@ class DynamicsPart:
             "Each point is a training image. Above: easy from the start. Below: never learnt. On the right: the model "
             "changes its mind about it. Draw a box to see images, tap one to pick it."
         )
-        self.picked = text()
+        self.picked = text(sizing_mode=None)
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
             on_click=lambda e: open_image(self.state.image_id),

@@ -19,6 +19,7 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, image_field, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.picture_input import PictureInput
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
@@ -70,12 +71,12 @@ class ImageTab:
             views.picture_grid.sketch([], columns=3, n_rows=1, titled=True, cell=190), "image", margin=(0, 10)
         )
         self.bars = Live(
-            views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", height=240
+            views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", aspect=1.33
         )
-        self.curve = Live(views.masking_curve.sketch(NO_CURVE), "masking-curve", height=240)
-        self.k = Live(views.single_k.sketch(_NO_K, at=np.nan), "k-image", height=200)
+        self.curve = Live(views.masking_curve.sketch(NO_CURVE), "masking-curve", aspect=1.33)
+        self.k = Live(views.single_k.sketch(_NO_K, at=np.nan), "k-image", aspect=2)
         self.told_k = text(margin=(0, 10))
-        self.trajectory = pn.Column(self.told_k, self.k.pane, sizing_mode="stretch_width", visible=False)
+        self.trajectory = part(self.told_k, self.k.pane, span=8, visible=False)
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
@@ -91,44 +92,34 @@ class ImageTab:
             "until you leave.",
         )  # fmt: skip
         self._reading = Coalescer(self._read, self._show_upload, FILES, schedule)
-        filters = [control(state, n, width=w, sizing_mode=None) for n, w in (("half", 140), ("label", 125))]
         self.number = image_field(state, complain, width=94)
+        label = control(state, "label", width=125, sizing_mode=None)
         self._test_filters = [
-            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 70), ("prediction", 88))
+            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 76), ("prediction", 92))
         ]
-        chooser = pn.Column(
-            pn.Row(*filters, margin=0),
-            pn.Row(*self._test_filters, self.number, margin=0),
+        gallery = pn.Column(
+            pn.FlexBox(label, *self._test_filters),
             self.thumbnails.pane,
             pn.Row(self.back, self.count, self.next, margin=0),
-            self.upload,
-            width=310,
+            sizing_mode="stretch_width",
         )
         self._shown: list[int] = []
         self._texts: list[str] = []  # of the thumbnails
         self._thumbnails: list[np.ndarray] = []
         self._curve: Curve | None = None  # the one drawn
         self.slider = control(state, "masked_fraction")
-        self.panel = pn.Row(
-            chooser,
-            pn.Column(
-                self.pictures.pane,
-                self.slider,
-                pn.Row(
-                    *(control(state, n) for n in ("order", "fill", "attribution")),
-                    control(state, "signed", sizing_mode=None, width=110, margin=(14, 10)),
-                    sizing_mode="stretch_width",
-                ),
-                self.verdict,
-                pn.Row(
-                    self.curve.pane,
-                    self.bars.pane,
-                    sizing_mode="stretch_width",
-                ),
-                self.trajectory,
-                sizing_mode="stretch_width",
-            ),
-            sizing_mode="stretch_width",
+        self.controls = [
+            control(state, "half"),
+            self.number,
+            *(control(state, n) for n in ("order", "fill", "attribution", "signed")),
+            self.upload,
+        ]
+        self.panel = Grid(
+            part(gallery, span=4, tall=True, late=True),
+            part(self.verdict, self.pictures.pane, self.slider, span=8, lead=True),
+            part(self.curve.pane, span=4),
+            part(self.bars.pane, span=4),
+            self.trajectory,
         )
         state.param.watch(lambda *e: self._ask(), _OF_THE_PICTURE)
         state.param.watch(self._filtered, ["half", "label", "of_class", "prediction"])

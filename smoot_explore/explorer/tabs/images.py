@@ -15,6 +15,7 @@ from smoot_explore.core.classes import image_class, peak_fraction
 from smoot_explore.explorer.controls import control, image_field, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.images import ClassShare, ImagesState
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.dynamics import DynamicsPart
@@ -56,15 +57,15 @@ class ImagesTab:
             views.class_scatter.sketch(curves),
             "classes",
             [pick, box],
-            height=290,
+            aspect=1.25,
         )
-        self.means = Live(views.class_means.sketch(curves), "mean-curves", [across], height=290)
-        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", [between], height=290)
+        self.means = Live(views.class_means.sketch(curves), "mean-curves", [across], aspect=1.25)
+        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", [between], aspect=1.25)
         self.gallery = Live(self._gallery(), "gallery", [tap], margin=(0, 10))
         self.headline = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.dynamics = DynamicsPart(state.dynamics, open_trained, schedule)
         self.dynamics.panel.visible = False
-        self.picked = text(margin=(4, 10))
+        self.picked = text(margin=(4, 10), sizing_mode=None)
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
             on_click=lambda e: self._open(),
@@ -77,30 +78,17 @@ class ImagesTab:
             on_click=self._select_none,
             visible=False,
         )
-        self.plots = pn.Column(
-            pn.Row(
-                *(live.pane for live in (self.scatter, self.means, self.peaks)),
-                sizing_mode="stretch_width",
-            ),
-            pn.Row(
-                self.picked,
-                image_field(state, complain, width=110),
-                self.open,
-                self.none,
-                sizing_mode="stretch_width",
-            ),
-            self.gallery.pane,
-            sizing_mode="stretch_width",
+        picking = pn.FlexBox(self.picked, image_field(state, complain, width=110), self.open, self.none)
+        self.plots = Grid(
+            part(self.scatter.pane, span=4, lead=True),
+            part(self.means.pane, span=4),
+            part(self.peaks.pane, span=4),
+            part(picking, self.gallery.pane, span=12),
         )
-        self.panel = pn.Column(
-            pn.Row(
-                *(control(state, n) for n in ("fill", "attribution", "tolerance", "over_epochs")),
-                sizing_mode="stretch_width",
-            ),
-            self.headline,
-            self.plots,
-            self.dynamics.panel,
-            sizing_mode="stretch_width",
+        self.controls = [control(state, n) for n in ("fill", "attribution", "tolerance", "over_epochs")]
+        self.panel = Grid(
+            part(self.headline, span=12, lead=True),
+            part(self.plots, self.dynamics.panel, span=12, card=False, lead=True),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution"])
         state.param.watch(lambda *e: self.refresh(), "tolerance")

@@ -16,6 +16,8 @@ from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.keeping import Keeping
 
+_PLAY = "Play through the epochs of the run, or hold."
+
 
 class RunRow:
     """Chooses the run that a tab looks at, and the epoch.
@@ -33,8 +35,12 @@ class RunRow:
     ) -> None:
         self.state = state
         self.epoch = values_slider("Epoch", [0])
-        self.epoch.param.update(width=200, sizing_mode=None, description=state.param.epoch.doc)
-        self.play = pmui.Button(label="Play", size="small", variant="outlined", margin=(8, 4), width=70)
+        self.epoch.param.update(
+            width=150, sizing_mode=None, margin=(0, 10), description=state.param.epoch.doc
+        )
+        self.play = pmui.Button(
+            label="Play", size="small", variant="text", margin=0, width=56, description=_PLAY
+        )
         self.play.on_click(lambda event: playing.param.update(on=not playing.on))
         playing.param.watch(
             lambda event: self.play.param.update(label="Pause" if event.new else "Play"), "on"
@@ -44,11 +50,11 @@ class RunRow:
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
             schedule, lambda text: tell(text, True),
         )  # fmt: skip
-        self.panel = pn.Row(
-            control(state, "run_key", width=260, sizing_mode=None),
-            self.play, self.epoch, self.record, self.keeping.panel, going_on,
-            sizing_mode="stretch_width", margin=(8, 0, 0, 0),
-        )  # fmt: skip
+        run = control(state, "run_key", width=190, sizing_mode=None, margin=(6, 4))
+        self.head = pn.Row(run, self.play, self.epoch, margin=0, align="center")
+        self.panel = pn.FlexBox(
+            going_on, self.record, self.keeping.panel, align_items="center", margin=(4, 16, 0, 16)
+        )
         state.param.watch(self._chosen, "run_key")
         state.param.watch(self._show_epoch, ["epoch", "epochs"])
         self.epoch.param.watch(lambda event: setattr(state, "epoch_shown", event.new), "value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ from smoot_explore.explorer.controls import control, small_text, text
 from smoot_explore.explorer.equation import equation_html
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.past import past_of_k
 from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.explorer.switched import Switched
 from smoot_explore.runs.run import Run, open_run
 from smoot_explore.views.flags import change_text
 from smoot_explore.views.live import Kept, Live
@@ -32,7 +34,7 @@ from smoot_explore.views.pictures import MASKING_ROWS, cell_at
 from smoot_explore.views.pixels import saliency_limit
 from smoot_explore.views.sketch import Sketch
 
-HEIGHT = 270  # of the plots
+ASPECT = 1.6  # of the plots: width by height
 _NO_MOVES = xr.Dataset(
     {name: ("epoch", np.empty(0)) for name in ("before", "k", "step", "delta")}, {"epoch": np.empty(0, int)}
 )
@@ -44,15 +46,17 @@ class TrainTab:
     def __init__(
         self,
         state: TrainState,
+        controls: Sequence[Any],
         open_image: Callable[[int], None],
         schedule: Callable[[Callable[[], None]], object],
         complain: Callable[[str], None],
     ) -> None:
         self.state, self._open_image, self._complain = state, open_image, complain
+        self.controls = controls
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self._looking_back = Coalescer(_moves_of, self._show_past, FILES, schedule)
         self._past: tuple = ()  # what is asked for, or shown
-        self.moves = Live(views.single_moves.sketch(_NO_MOVES), "k-moves", height=HEIGHT)
+        self.moves = Live(views.single_moves.sketch(_NO_MOVES), "k-moves", aspect=ASPECT)
         self.past = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
         self._limit = 0.0  # where the saliency's colours end
         self._limited: WatchReport | None = None  # the look that it was set at
@@ -61,7 +65,7 @@ class TrainTab:
         self.strip = Live(
             sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
         )
-        self.pictures = {name: Live(sketch, name, height=HEIGHT) for name, sketch in sketches.items()}
+        self.pictures = {name: Live(sketch, name, aspect=ASPECT) for name, sketch in sketches.items()}
         self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
         self.moved = small_text(margin=(0, 10))
         self.headline = text(margin=(6, 10, 0, 10))
@@ -78,26 +82,26 @@ class TrainTab:
         state.config.param.watch(
             lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
         )
-        chooser = pn.Column(
-            pn.Row(self.watch, again, margin=0),
-            self.explanation,
-            pn.Row(control(state, "explained", width=190, sizing_mode=None), self.open, margin=0),
-            width=330,
-        )
-        self.panel = pn.Column(
-            self.problem,
-            self.headline,
-            self._row("accuracy-drop-while-training", "k-range", "k-watched"),
-            self.moved,
-            pn.Row(self.strip.pane, chooser, sizing_mode="stretch_width"),
-            pn.Row(self.moves.pane, self.past, sizing_mode="stretch_width"),
-            self._row("losses", "accuracies", "k-now"),
-            sizing_mode="stretch_width",
-        )
+        drop = self.pictures["accuracy-drop-while-training"].pane
+        of = {name: self.pictures[name] for name in ("k-range", "k-watched", "k-now", "losses", "accuracies")}
+        k = Switched("k", {"of all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
+        scores = Switched("Scores", {"accuracy": of["accuracies"], "loss": of["losses"]})
+        explained = control(state, "explained", width=190, sizing_mode=None)
+        self.panel = Grid(
+            part(self.problem, self.headline, span=12, card=False),
+            part(
+                pn.FlexBox(self.watch, again, explained, self.open, align_items="center"), self.strip.pane,
+                span=12, wide=8, lead=True,
+            ),
+            part(self.explanation, span=12, wide=4),
+            part(drop, span=4),
+            part(k.panel, span=4),
+            part(scores.panel, span=4),
+            part(self.moved, span=12, card=False),
+            part(self.past, span=8),
+            part(self.moves.pane, span=4),
+        )  # fmt: skip
         self.clear()
-
-    def _row(self, *names: str) -> pn.Row:
-        return pn.Row(*(self.pictures[name].pane for name in names), sizing_mode="stretch_width")
 
     def clear(self) -> None:
         """Begin anew with what the state holds."""

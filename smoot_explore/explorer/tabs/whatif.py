@@ -16,6 +16,7 @@ from smoot_explore.core.bounds import Bounds
 from smoot_explore.explorer.controls import bounds_control, control, image_field, label_in, small_text, text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
 from smoot_explore.views.live import Live
@@ -36,9 +37,9 @@ class WhatIfTab:
     ) -> None:
         self.state, self._trainings, self._complain = state, trainings, complain
         tap = gesture(Tap, self._tapped, schedule)
-        self.trajectories = Live(self._trajectories(None), "what-if", [tap], height=270)
-        self.cobweb = Live(self._cobweb(None), "cobweb", height=270)
-        self.settled = Live(self._settled(None), "settled", height=200)
+        self.trajectories = Live(self._trajectories(None), "what-if", [tap], aspect=2)
+        self.cobweb = Live(self._cobweb(None), "cobweb", aspect=1.2)
+        self.settled = Live(self._settled(None), "settled", aspect=1.6)
         self._k: xr.DataArray | None = None  # the trajectories drawn
         self._detailed: xr.DataArray | None = None  # those that the details are of
         self.summary = text(margin=(4, 10))
@@ -50,34 +51,20 @@ class WhatIfTab:
         self.train = pmui.Button(label="Train it for real", on_click=self._train, **button)
         self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
         self.real = small_text(margin=(0, 10))
-        self.plots = pn.Column(
-            self.summary,
-            pn.Row(
-                self.trajectories.pane,
-                self.cobweb.pane,
-                sizing_mode="stretch_width",
+        self.plots = Grid(
+            part(self.trajectories.pane, self.summary, span=8, lead=True),
+            part(self.cobweb.pane, span=4),
+            part(self.settled.pane, span=4),
+            part(
+                image_field(state, complain, width=130), self.picked,
+                small_text("Click near a trajectory to pick its image.", margin=(0, 10)),
+                span=4,
             ),
-            pn.Row(
-                self.settled.pane,
-                pn.Column(
-                    pn.Row(image_field(state, complain, width=130), self.picked, sizing_mode="stretch_width"),
-                    small_text("Click near a trajectory to pick its image.", margin=(0, 10)),
-                    pn.Row(self.train, self.stop, margin=(4, 6)),
-                    self.real,
-                    sizing_mode="stretch_width",
-                ),
-                sizing_mode="stretch_width",
-            ),
-            sizing_mode="stretch_width",
-        )
+            part(pn.Row(self.train, self.stop, margin=(4, 6)), self.real, span=4),
+        )  # fmt: skip
         self.waiting = text("The k-landscape of this run is being measured.", visible=False, margin=10)
-        self.panel = pn.Column(
-            pn.Row(*sliders[:3], sizing_mode="stretch_width"),
-            pn.Row(*sliders[3:], sizing_mode="stretch_width"),
-            self.waiting,
-            self.plots,
-            sizing_mode="stretch_width",
-        )
+        self.controls = sliders
+        self.panel = Grid(part(self.waiting, self.plots, span=12, card=False, lead=True))
         state.config.param.watch(self._moved, list(SETTINGS))
         state.param.watch(self._moved, ["epochs", "image_id"])
 

@@ -1,0 +1,70 @@
+"""A grid of twelve columns, whose parts take more of them on a narrow page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+
+COLUMNS = 12
+NARROW, MIDDLE, WIDE = (
+    700,
+    1100,
+    1600,
+)  # pixels of a page: one column, two, twelve, and room for more side by side
+_SPANS = range(1, COLUMNS + 1)
+_STYLE = (
+    f":host {{ display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px; "
+    "align-items: start }"
+    "".join(f".span-{n} {{ grid-column: span {n} }}" for n in _SPANS)
+)
+_STYLE += (
+    f"@media (min-width: {WIDE}px) {{{''.join(f'.wide-{n} {{ grid-column: span {n} }}' for n in _SPANS)}}}"
+)
+_SMALL = "".join(f".span-{n} {{ grid-column: span 6 }}" for n in _SPANS if n < 7)
+_STYLE += f"@media (max-width: {MIDDLE - 1}px) {{{_SMALL}}}"
+_STYLE += f"@media (max-width: {NARROW - 1}px) {{ [class*='span-'] {{ grid-column: 1 / -1 }} }}"
+_STYLE += f"@media (min-width: {MIDDLE}px) {{ .tall {{ grid-row: span 2 }} }}"
+_STYLE += f"@media (max-width: {MIDDLE - 1}px) {{ .late {{ order: 1 }} }}"
+_STYLE += ".card { background: var(--panel-surface-color); border-radius: 8px; padding: 12px 16px; box-sizing: border-box }"
+_STYLE += ":host(.projector) > :not(.lead) { display: none !important }"
+
+
+class Grid(pn.Column):
+    """Parts side by side and below each other; in projector mode, the leading ones alone."""
+
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, sizing_mode="stretch_width", stylesheets=[_STYLE], **options)
+
+
+def part(
+    *objects: Any,
+    span: int,
+    wide: int | None = None,
+    lead: bool = False,
+    card: bool = True,
+    tall: bool = False,
+    late: bool = False,
+    **options: Any,
+) -> pn.Column:
+    """A part of a `Grid`.
+
+    Parameters
+    ----------
+    span
+        Columns that it takes, of twelve; on a page of less than 1,100 pixels half of them where it is less than seven,
+        below 700 all.
+    wide
+        Columns on a page of 1,600 pixels and more; None takes as many.
+    lead
+        Whether it stays in projector mode.
+    card
+        Whether it lies on a card.
+    tall
+        Whether it takes two rows, where there is room.
+    late
+        Whether it comes last on a page of less than 1,100 pixels.
+    """
+    chosen = {"lead": lead, "card": card, "tall": tall, "late": late}
+    classes = [f"span-{span}", f"wide-{wide or span}", *(name for name, is_so in chosen.items() if is_so)]
+    return pn.Column(*objects, css_classes=classes, sizing_mode="stretch_width", **options)

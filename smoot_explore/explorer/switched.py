@@ -1,0 +1,38 @@
+"""Pictures of which one is seen at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from smoot_explore.views.live import Live
+
+
+class Switched:
+    """Pictures in one place, with a button for each.
+
+    Parameters
+    ----------
+    label
+        What the choice is of, for those who cannot see it.
+    pictures
+        By the names on the buttons; the first is seen at first.
+    """
+
+    def __init__(self, label: str, pictures: dict[str, Live]) -> None:
+        self._pictures = pictures
+        names = list(pictures)
+        self.choice = pmui.RadioButtonGroup(
+            options=names, value=names[0], label=label, size="small", margin=(0, 10), sizing_mode=None
+        )
+        self.choice.param.watch(self._chosen, "value")
+        self.panel = pn.Column(
+            self.choice, *(live.pane for live in pictures.values()), sizing_mode="stretch_width"
+        )
+        self._chosen()
+
+    def _chosen(self, *events: Any) -> None:
+        for name, live in self._pictures.items():
+            live.pane.visible = name == self.choice.value

@@ -1,0 +1,52 @@
+"""Colours, type and widths of the page. Colour belongs to the data: controls are ink, in both themes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from smoot_explore.explorer.grid import MIDDLE, NARROW, WIDE
+
+TEXT, LARGE_TEXT = 13, 18  # pixels; the larger in projector mode
+FONT = 'Roboto, "Helvetica Neue", Arial, sans-serif'
+SIDEBAR = 280  # pixels
+_COLOURS = {
+    "light": {"page": "#f4f5f7", "card": "#ffffff", "ink": "#1d2126", "ink2": "#59616b", "line": "#d9dde2"},
+    "dark": {"page": "#121417", "card": "#1c1f24", "ink": "#e9ebee", "ink2": "#a9b0b9", "line": "#343a42"},
+}
+_SLIDER = {"rail": {"height": 2}, "track": {"height": 4}, "thumb": {"width": 14, "height": 14}}
+
+
+def theme(text: int = TEXT) -> dict[str, Any]:
+    """Of Material UI, for light and dark; ``text`` is the size of words in pixels."""
+    return {name: _theme(colours, text) for name, colours in _COLOURS.items()}
+
+
+def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
+    ink = {"main": colours["ink"], "contrastText": colours["card"]}
+    return {
+        "palette": {
+            "primary": ink,
+            "default": ink,
+            "background": {"default": colours["page"], "paper": colours["card"]},
+            "text": {"primary": colours["ink"], "secondary": colours["ink2"]},
+            "divider": colours["line"],
+        },
+        "typography": {"fontSize": text, "fontFamily": FONT, "button": {"textTransform": "none", "fontWeight": 600}},
+        "breakpoints": {"values": {"xs": 0, "sm": NARROW, "md": MIDDLE, "lg": WIDE, "xl": 2200}},
+        "shape": {"borderRadius": 6},
+        "components": {"MuiSlider": {"styleOverrides": _SLIDER}},
+    }  # fmt: skip
+
+
+PAGE_SX: dict[str, Any] = {
+    # The names that Material UI's page looks for before it colours what stands in its header otherwise.
+    ".MuiAppBar-root": {"bgcolor": "primary.contrastText", "color": "primary.main", "boxShadow": "none"},
+    "& .header": {"borderBottom": "1px solid", "borderColor": "divider", "backgroundImage": "none"},
+    "& .header .MuiToolbar-root": {"minHeight": "48px"},
+    "& .main .MuiToolbar-root": {"minHeight": "48px"},
+    "& .sidebar .MuiToolbar-root": {"minHeight": "48px"},
+    "& .header .title": {
+        "fontSize": "16px", "fontWeight": 700, "color": "primary.main", "display": {"xs": "none", "md": "block"},
+    },
+    "& .main": {"backgroundColor": "background.default"},
+}  # fmt: skip
