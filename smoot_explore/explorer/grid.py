@@ -13,21 +13,30 @@ NARROW, MIDDLE, WIDE = (
     1600,
 )  # pixels of a page: one column, two, twelve, and room for more side by side
 _SPANS = range(1, COLUMNS + 1)
-_STYLE = (
-    f":host {{ display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px; "
-    "align-items: start }"
-    "".join(f".span-{n} {{ grid-column: span {n} }}" for n in _SPANS)
-)
-_STYLE += (
-    f"@media (min-width: {WIDE}px) {{{''.join(f'.wide-{n} {{ grid-column: span {n} }}' for n in _SPANS)}}}"
-)
-_SMALL = "".join(f".span-{n} {{ grid-column: span 6 }}" for n in _SPANS if n < 7)
-_STYLE += f"@media (max-width: {MIDDLE - 1}px) {{{_SMALL}}}"
-_STYLE += f"@media (max-width: {NARROW - 1}px) {{ [class*='span-'] {{ grid-column: 1 / -1 }} }}"
-_STYLE += f"@media (min-width: {MIDDLE}px) {{ .tall {{ grid-row: span 2 }} }}"
-_STYLE += f"@media (max-width: {MIDDLE - 1}px) {{ .late {{ order: 1 }} }}"
-_STYLE += ".card { background: var(--panel-surface-color); border-radius: 8px; padding: 12px 16px; box-sizing: border-box }"
-_STYLE += ":host(.projector) > :not(.lead) { display: none !important }"
+
+
+def _spans(name: str) -> str:
+    return "".join(f".{name}-{n} {{ grid-column: span {n} }}" for n in _SPANS)
+
+
+# Bokeh would have a part no higher than the room that it finds, which here depends on the part itself.
+_STYLE = f"""
+:host {{
+  display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px; align-items: start;
+  max-height: none !important;
+}}
+[class*='span-'] {{ max-height: none !important }}
+.card {{ background: var(--panel-surface-color); border-radius: 8px; padding: 12px 16px; box-sizing: border-box }}
+{_spans("span")}
+@media (min-width: {WIDE}px) {{ {_spans("wide")} }}
+@media (min-width: {MIDDLE}px) {{ .tall {{ grid-row: span 2 }} }}
+@media (max-width: {MIDDLE - 1}px) {{
+  {"".join(f".span-{n} {{ grid-column: span 6 }}" for n in _SPANS if n < 7)}
+  .late {{ order: 1 }}
+}}
+@media (max-width: {NARROW - 1}px) {{ [class*='span-'] {{ grid-column: 1 / -1 }} }}
+:host(.projector) > :not(.lead) {{ display: none !important }}
+"""
 
 
 class Grid(pn.Column):

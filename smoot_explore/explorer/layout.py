@@ -67,8 +67,8 @@ class Layout:
         self.made: dict[str, Any] = {}
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
-        self._places = {tab: _column(margin=(12, 16, _ROOM_FOR_BAR, 16)) for tab in self._names}
-        self._controls = {tab: _column(margin=(6, 4, _ROOM_FOR_BAR, 4)) for tab in self._names}
+        self._places = {tab: _column(f"12px 16px {_ROOM_FOR_BAR}px 16px") for tab in self._names}
+        self._controls = {tab: _column(f"8px 6px {_ROOM_FOR_BAR}px 6px") for tab in self._names}
         self._place(TABS[0], first)
         self._tabs = pmui.TabMenu(
             items=[TAB_NAMES[tab] for tab in self._names], active=0, variant="scrollable", margin=(0, 8),
@@ -137,5 +137,6 @@ class Layout:
                 tab.panel.css_classes = ["projector"] if self.projector else []
 
 
-def _column(**options: Any) -> pn.Column:
-    return pn.Column(sizing_mode="stretch_width", visible=False, **options)
+def _column(padding: str) -> pn.Column:
+    styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none"}
+    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles)
