@@ -34,6 +34,7 @@ from smoot_explore import (
     peak_fraction,
     saliency,
     simulate_k,
+    views,
 )
 from smoot_explore.core.adaptation import k_change
 from smoot_explore.core.choices import REGISTERED
@@ -51,6 +52,7 @@ from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
+from smoot_explore.explorer.state.dynamics import seen_of
 from smoot_explore.explorer.state.image import HALVES, PAGE
 from smoot_explore.explorer.state.move import k_move
 from smoot_explore.explorer.state.session import SessionState
@@ -1458,16 +1460,9 @@ def test_the_map_of_a_run_is_picked_from_and_brushed(session):
         session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act(), pytest.fail
     )
     state = session.images.dynamics
-    assert (state.is_there, state.near(0.1, 0.5, 1.0), state.inside(0, 0, 1, 1)) == (False, None, [])
+    assert (state.dynamics, state.near(0.1, 0.5, 1.0), state.inside(0, 0, 1, 1)) == (None, None, [])
     session.images.over_epochs = True
     record = opened.run.record()
-    if "probability" not in record:
-        assert "train it again" in tab.dynamics.picked.object
-        record = record.assign(
-            probability=record.k / 784, correct=record.k > record.k.median(), label=record.label
-        )  # of before November 2026
-        state.show(opened, record)
-        tab.dynamics.draw()
     probability = record.probability.values.astype(float)
     mean, spread = probability.mean(0), probability.std(0)
     assert state.shown[0] == spread.argmax()
@@ -1482,6 +1477,24 @@ def test_the_map_of_a_run_is_picked_from_and_brushed(session):
     assert marked.numbers[1].tolist() == [pytest.approx(mean[17], abs=1e-6)]
     assert state.near(float(spread[17]), float(mean[17]), 0.01) is not None
     assert state.near(0.9, -0.5, 0.01) is None
+
+
+@pytest.mark.parametrize(
+    ("lacks", "told"), [("probability", "train it again"), ("epoch", "was trained elsewhere")]
+)
+def test_a_run_without_a_map_says_why(session, lacks, told):
+    opened = session.show_run()
+    record = opened.run.record()
+    record = record.isel(epoch=slice(0)) if lacks == "epoch" else record.drop_vars(lacks)
+    run = SimpleNamespace(record=lambda: record)
+    state = session.images.dynamics
+    state.show(seen_of(SimpleNamespace(run=run, data=opened.data)))
+    assert state.dynamics is None
+    assert told in state.problem
+    assert state.describe_picked() == ""
+    if lacks == "probability":
+        with pytest.raises(ValueError, match="no probability of each image"):
+            views.dataset_map(record)
 
 
 # What if

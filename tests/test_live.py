@@ -218,6 +218,13 @@ def test_only_the_sources_that_changed_are_sent():
     assert sent == [3]
 
 
+def test_labels_in_a_picture_take_the_colour_of_its_title():
+    plot = built(views.losses.sketch(MANY, [(1.5, Change(4, 2, "beta", 0.9, 0.5))]))
+    (labels,) = (part for part in plot.subplots.values() if part.current_frame.group == "Flag text")
+    copies = plot.state.title.js_property_callbacks["change:text_color"]
+    assert [copy.args["glyph"] for copy in copies] == [labels.handles["glyph"]]
+
+
 def test_a_visitors_zoom_stays_while_the_axes_are_not_asked_to_change():
     before = views.accuracies.sketch(FEW, epochs=5)
     plot = built(before)

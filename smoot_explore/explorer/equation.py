@@ -16,6 +16,7 @@ _ROW = (
     "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:6px 0;font-size:16px;line-height:1.25"
 )
 _TERM = "display:inline-flex;flex-direction:column;align-items:center"
+_TOGETHER = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 _NUMBER = "font-size:13px;font-variant-numeric:tabular-nums"
 
 
@@ -52,8 +53,8 @@ def _rows(move: KMove) -> list[str]:
     else:
         alpha = f"{move.alpha:g}"
         parts = [
-            _term("k", next_k), "←", "clip(", _term("k", k), "+", _term("α", alpha), "·", delta, ",",
-            _term("bounds", bounds), ")",
+            _term("k", next_k), "←", "clip(", _term("k", k), "+", _term("α", alpha), "·", delta,
+            f'<span style="{_TOGETHER}">,{_term("bounds", bounds)})</span>',
         ]  # fmt: skip
         spoken = f"k becomes {next_k}: {k} plus α {alpha} times Δ {signed(move.delta)}, between {bounds}"
         moves = _row(parts, spoken)
@@ -123,7 +124,7 @@ def signed(value: float, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> signed(0.325), signed(-2.0, 1)
-    ('+0.325', '−2.0')
+    >>> signed(0.325), signed(-2.0, 1), signed(-0.01, 1)
+    ('+0.325', '−2.0', '+0.0')
     """
-    return f"{value:+.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")  # no −0

@@ -47,7 +47,7 @@ def past_of_k(moves: xr.Dataset, image: str) -> str:
         words += _held(moves) + _alphas(moves)
     if "correct" in moves:
         words.append(f"It was recognised in {int(moves.correct.sum())} of {_epochs(n)}.")
-    return " ".join(words)
+    return f'<p style="margin:4px 0;font-size:13px;line-height:1.5">{" ".join(words)}</p>'
 
 
 def _epochs(n: int) -> str:

@@ -20,7 +20,29 @@ _CHANGES = Axis("images", "images that change class", None, (0, None))
 _OFTEN = {"Never right": 0.0, "Seldom right": 0.5, "Mostly right": 1 - 1e-9, "Always right": 1.0}
 
 
-@view(drawn={"epoch", "image"}, uses={"probability", "correct"})
+def training_dynamics(record: xr.Dataset) -> xr.Dataset:
+    """How training went for each image: ``mean`` and ``spread`` of its label's probability over the epochs, and the
+    ``right`` share of the epochs in which it was recognised, (image). The spread is the standard deviation.
+
+    Raises
+    ------
+    ValueError
+        When the record does not hold the probability of each image.
+    """
+    if "mean" in record:
+        return record
+    if "probability" not in record:
+        raise ValueError(
+            "the record holds no probability of each image, as those of before November 2026; train the run again"
+        )
+    probability, n = record.probability, record.sizes["epoch"]
+    found = {
+        "mean": probability.mean("epoch"), "spread": probability.std("epoch"), "right": record.correct.mean("epoch"),
+    } if n else {name: probability.sum("epoch") * np.nan for name in ("mean", "spread", "right")}  # fmt: skip
+    return xr.Dataset(found, attrs={"epochs": n})
+
+
+@view(drawn={"image"}, prepare=training_dynamics)
 def dataset_map(
     record: xr.Dataset,
     classes: Sequence[str] | None = None,
@@ -36,20 +58,15 @@ def dataset_map(
     Parameters
     ----------
     record
-        A training record with ``probability`` and ``correct``.
+        A training record with ``probability`` and ``correct``, or its `training_dynamics`.
     classes
         ``"I"`` or ``"II"`` of each image, for the colours; by default how often the image was recognised.
     names
         Told by the pointer; by default the image's number in the full data set.
     selected, picked
         Positions of images to mark.
-
-    Raises
-    ------
-    ValueError
-        When the record does not hold the probability of each image.
     """
-    spread, mean = spread_and_mean(record)
+    spread, mean = record.spread.values, record["mean"].values
     n = len(mean)
     drawn = (
         np.unique(np.linspace(0, n - 1, min(n, MOST_POINTS)).round().astype(int)) if n else np.empty(0, int)
@@ -61,7 +78,7 @@ def dataset_map(
         groups["Not judged"] = ~np.isin(kinds, list(CLASS_COLOURS)), "not judged"
     else:
         # As of all roles, the same layers whatever the numbers are.
-        often = np.searchsorted(list(_OFTEN.values()), right_share(record))
+        often = np.searchsorted(list(_OFTEN.values()), record.right.values)
         groups = {role: (often == i, role.lower()) for i, role in enumerate(_OFTEN)}
     layers = list[Layer]()
     for role, (which, words) in groups.items():
@@ -70,7 +87,7 @@ def dataset_map(
     for role, chosen in (("Selected", list(selected)), ("Picked", [] if picked is None else [picked])):
         layers.append(points(role, spread[chosen], mean[chosen]))
     told = f"n = {n:,}" if len(drawn) == n else f"{len(drawn):,} of {n:,}"
-    epochs = record.sizes.get("epoch", 0)
+    epochs = record.attrs["epochs"]
     title = f"Training images over {epochs} epoch{'s' if epochs != 1 else ''}, {told}"
     return Sketch("Dataset map", title, _SPREAD, _MEAN, tuple(layers))
 
@@ -98,22 +115,3 @@ def class_changes(curves: xr.Dataset, tolerance: float = 0.01) -> Sketch:
         _CHANGES,
         tuple(layers),
     )
-
-
-def spread_and_mean(record: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Of each training image the standard deviation and the mean of its label's probability over the epochs."""
-    if "probability" not in record:
-        raise ValueError(
-            "the record holds no probability of each image, as those of before November 2026; train the run again"
-        )
-    probability = record.probability.transpose("epoch", "image").values
-    if not len(probability):
-        unknown = np.full(probability.shape[1], np.nan)
-        return unknown, unknown
-    return probability.std(0), probability.mean(0)
-
-
-def right_share(record: xr.Dataset) -> np.ndarray:
-    """In which share of the epochs each training image was recognised, ``(image,)``."""
-    correct = record.correct.transpose("epoch", "image").values
-    return correct.mean(0) if len(correct) else np.zeros(correct.shape[1])

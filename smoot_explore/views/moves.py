@@ -33,9 +33,9 @@ def single_moves(
     for role, which, words in (("Rose", to > before, "α·Δ above 0"), ("Fell", to <= before, "α·Δ below 0")):
         sides = at - _WIDTH / 2, np.minimum(before, to), at + _WIDTH / 2, np.maximum(before, to)
         told = {
-            "in epoch": at.astype(int),
-            "Δ": moves.delta.values.round(3),
-            "moved by": (to - before).round(2),
+            "visit": at.astype(int),
+            "delta": moves.delta.values.round(3),
+            "move": (to - before).round(2),
         }
         layers.append(
             boxes(role, [side[which] for side in sides], words, {name: v[which] for name, v in told.items()})

@@ -19,7 +19,7 @@ from smoot_explore.explorer.controls import text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
-from smoot_explore.explorer.state.dynamics import DynamicsState
+from smoot_explore.explorer.state.dynamics import DynamicsState, Seen, seen_of
 from smoot_explore.views.live import Live
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels
@@ -28,12 +28,9 @@ from smoot_explore.views.sketch import Sketch
 _SHOWN, _COLUMNS = 20, 10  # thumbnails
 _REACH = 0.05  # of a tap, in probability
 _NO_MAP = xr.Dataset(
-    {
-        "probability": (("epoch", "image"), np.empty((0, 0))),
-        "correct": (("epoch", "image"), np.empty((0, 0), bool)),
-    },
-    {"image_id": ("image", np.empty(0, int))},
-)
+    {name: ("image", np.empty(0)) for name in ("mean", "spread", "right")},
+    {"image_id": ("image", np.empty(0, int))}, {"epochs": 0},
+)  # fmt: skip
 
 
 class DynamicsPart:
@@ -46,7 +43,7 @@ class DynamicsPart:
         schedule: Callable[[Callable[[], None]], object],
     ) -> None:
         self.state = state
-        self._reading = Coalescer(lambda opened: (opened, opened.run.record()), self._read, FILES, schedule)
+        self._reading = Coalescer(seen_of, self._read, FILES, schedule)
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
         self.map = Live(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
@@ -76,23 +73,25 @@ class DynamicsPart:
         """Draw the map of a run; its record is read beside the page."""
         self._reading.ask(opened)
 
-    def _read(self, answer: tuple[OpenedRun, xr.Dataset] | BaseException) -> None:
+    def _read(self, answer: Seen | BaseException) -> None:
         if isinstance(answer, BaseException):
             self.picked.object = escaped(f"The record of this run cannot be read: {reason(answer)}")
             return
-        self.state.show(*answer)
+        self.state.show(answer)
         self.draw()
 
     def draw(self) -> None:
         """Draw what the state holds."""
         state = self.state
-        there = state.is_there
-        self.open.disabled = not there
+        dynamics = state.dynamics
+        self.open.disabled = dynamics is None
         self.none.visible = bool(state.selected)
         self.picked.object = escaped(state.problem or state.describe_picked())
-        record = state.record if there else _NO_MAP
-        marked = {"selected": state.selected, "picked": state.position} if there else {}
-        self.map.show(views.dataset_map.sketch(record, None, state.names if there else None, **marked))
+        if dynamics is None:
+            self.map.show(views.dataset_map.sketch(_NO_MAP))
+        else:
+            chosen = {"selected": state.selected, "picked": state.position}
+            self.map.show(views.dataset_map.sketch(dynamics, None, state.names, **chosen))
         self._shown = [int(i) for i in state.shown[:_SHOWN]]
         self.gallery.show(self._gallery())
 

@@ -241,10 +241,9 @@ class TrainTab:
         image, moves = answer
         if not self._past:  # meanwhile it was begun anew
             return
+        image = f"{image[:1].lower()}{image[1:]}"  # within a sentence
         self.past.object = past_of_k(moves, image)
-        self.moves.show(
-            views.single_moves.sketch(moves, label=f"What moved k of {image[:1].lower()}{image[1:]}")
-        )
+        self.moves.show(views.single_moves.sketch(moves, label=f"What moved k of {image}"))
 
     def _headline(self) -> str:
         state = self.state
