@@ -37,9 +37,7 @@ class RunRow:
         self.epoch.param.update(width=200, sizing_mode=None, description=state.param.epoch.doc)
         self.play = pmui.Button(label="Play", size="small", variant="outlined", margin=(8, 4), width=70)
         self.play.on_click(lambda event: playing.param.update(on=not playing.on))
-        playing.param.watch(
-            lambda event: self.play.param.update(label="Pause" if event.new else "Play"), "on"
-        )
+        playing.param.watch(lambda event: self.play.param.update(label="Hold" if event.new else "Play"), "on")
         self._storing = Coalescer(self._store, self._stored, FILES, schedule)
         self.name = pmui.TextInput(
             label="Keep it as", width=160, size="small", margin=(4, 6),
