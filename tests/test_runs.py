@@ -732,8 +732,23 @@ def test_the_bundled_runs_open_with_curves_and_landscape_and_weigh_little():
         assert dict(curves.sizes) == {"attribution": 2, "fill": 3, "image": 1000, "masked_fraction": 21}
         assert np.bincount(landscape.label).tolist() == [50] * 10
         assert run.load_model().dense1.weight.dtype == torch.float32
-    files = [file for file in runs[0].path.parent.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 15e6
+    files = [file for file in runs[0].path.parent.parent.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 30e6
+
+
+def test_the_bundled_smoot_run_has_weights_curves_and_a_landscape_of_each_epoch():
+    run = bundled_runs()[-1]
+    assert run.epochs_kept == list(range(9))
+    data, recorded = run.load_data(), run.record().test_accuracy.values
+    for epoch in range(8):
+        curves, landscape = run.curves(epoch=epoch), run.landscape(epoch)
+        assert {(d.attrs["run"], d.attrs["epoch"]) for d in (curves, landscape)} == {("smoot", epoch)}
+        np.testing.assert_array_equal(curves.image_id, run.curves().image_id)
+        np.testing.assert_array_equal(landscape.image_id, run.landscape().image_id)
+        right = 100 * float(curves.correct.isel(fill=0, masked_fraction=0).mean())
+        if epoch:  # of half of the test images
+            assert right == pytest.approx(recorded[epoch - 1], abs=3)
+    assert accuracy(run.model_at(3), data.test) == pytest.approx(recorded[2], abs=0.2)
 
 
 def test_bundled_curves_were_measured_with_the_bundled_weights():

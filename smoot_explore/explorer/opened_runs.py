@@ -267,9 +267,10 @@ class OpenedRun:
             "patch": config.patch, "precision": "float32",
         }  # fmt: skip
         known = None if self._latest is None else self._latest.landscape
-        chosen = balanced(train, LANDSCAPE_IMAGES)
-        if known is not None:  # the same images at all epochs
-            chosen = np.isin(train.image_ids.numpy(), known.image_id.values).nonzero()[0]
+        if known is None:
+            chosen = balanced(train, LANDSCAPE_IMAGES)
+        else:  # the same images at all epochs
+            chosen = np.flatnonzero(np.isin(train.image_ids.numpy(), known.image_id.values))
         split = train[chosen]
         return MeasuringWork(k_landscape, copy.deepcopy(self.model), split, protocol)
 

@@ -85,6 +85,7 @@ class Opening:
             return shown, epoch, upload, error, None
 
     def _show_epoch(self, answer: Any) -> None:
+        shown: OpenedRun
         shown, epoch, upload, opened, foreseen = answer
         state, now = self._state, self._state.image
         if now.opened is not shown or epoch != state.epoch_shown or upload is not now.upload:

@@ -42,9 +42,7 @@ class RunRow:
             label="Play", size="small", variant="text", margin=0, width=56, description=_PLAY
         )
         self.play.on_click(lambda event: playing.param.update(on=not playing.on))
-        playing.param.watch(
-            lambda event: self.play.param.update(label="Pause" if event.new else "Play"), "on"
-        )
+        playing.param.watch(lambda event: self.play.param.update(label="Hold" if event.new else "Play"), "on")
         self.keeping = Keeping(state, schedule, tell)
         self.record = download(
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
