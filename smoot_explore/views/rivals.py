@@ -34,6 +34,7 @@ def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]], what: st
         raise ValueError(f"a picture tells {LINES} other trainings apart, given {len(others)}; draw fewer")
     layers = []
     for i, other in enumerate(others, start=1):
-        label, (x, y) = ("another training", ([], [])) if other is None else (other[0], line(other[1]))
+        # Each has a label of its own from the beginning: a legend would take them for one.
+        label, (x, y) = (f"another training {i}", ([], [])) if other is None else (other[0], line(other[1]))
         layers.append(curve(f"Rival {i}", x, y, f"{label}: {what}" if what else label))
     return layers
