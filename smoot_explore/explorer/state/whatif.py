@@ -42,7 +42,9 @@ class WhatIfState(PicksImage):
         """Take another run's landscape."""
         self.opened = opened
         if opened.landscape is not None and self.image_id not in self.ids:
-            k = self.trajectories().values  # an image that goes far shows more than one that stays
+            fresh = WhatIfState()  # by the first settings: a link to others leads to the same image
+            fresh.opened = opened
+            k = fresh.trajectories().values  # an image that goes far shows more than one that stays
             self.image_id = self.ids.at(int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20]))
 
     @property
