@@ -1197,7 +1197,7 @@ def test_a_view_is_what_the_core_computes(image):
     assert view.curve.peak_fraction == peak_fraction(curves).item()
     label, predicted = int(one.labels[0]), int(expected.clean_probabilities[0].argmax())
     names = image.opened.data.class_names
-    assert view.title == f"Test image {image.ids.at(17)}: {names[label]}, predicted {names[predicted]}"
+    assert view.title == f"Test image {int(one.image_ids[0])}: {names[label]}, predicted {names[predicted]}"
     assert view.explained == label
 
 

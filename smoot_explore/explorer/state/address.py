@@ -33,22 +33,27 @@ class Address:
         """``parameters`` are what an address holds, by their names there, and ``compared`` the list of compared runs.
         ``show_run`` opens the run that is chosen by then: which labels and images there are depends on it."""
         self.parameters, self._compared, self._show_run = parameters, compared, show_run
-        self._defaults: dict[str, Any] = {}
+        self.defaults: dict[str, Any] = {}
         self.remember_defaults()
 
     def write(self, own: bool = False) -> dict[str, str]:
         """What differs from a fresh page; without the visitor's ``own`` runs, which nobody else could open."""
         values = {}
-        own_picture = _value(self.parameters["half"]) == HALVES[2]
+        half = _value(self.parameters["half"])
+        own_picture = half == HALVES[2]
         for name, place in self.parameters.items():
             value = _value(place)
             left_out = (name in ("half", "image_id") and own_picture) or (
                 name == "run" and value.startswith(OWN) and not own
             )
-            if value != self._defaults[name] and not left_out:
+            # Beside other images, the number of the first test image is as good as any other.
+            fresh = value == self.defaults[name] and not (
+                name == "image_id" and half != self.defaults["half"]
+            )
+            if value is not None and not fresh and not left_out:
                 values[name] = f"{value:.12g}" if isinstance(value, float) else str(value)
         compared = [key for key in _value(self._compared) if own or not key.startswith(OWN)]
-        if compared != self._defaults["runs"]:
+        if compared != self.defaults["runs"]:
             values["runs"] = ",".join(compared)
         return values
 
@@ -68,24 +73,24 @@ class Address:
 
     def default(self, name: str) -> str:
         """What an address that does not hold the name stands for."""
-        return str(self._defaults[name])
+        return str(self.defaults[name])
 
     def reset(self, keep: Collection[str]) -> None:
         """Back to a fresh page, but for some names."""
         for name, place in self.parameters.items():
             if name not in keep:
-                setattr(*place, self._defaults[name])
+                setattr(*place, self.defaults[name])
         if "runs" not in keep:
             owner, parameter = self._compared
             offered = owner.param[parameter].objects
-            setattr(owner, parameter, [key for key in self._defaults["runs"] if key in offered])
+            setattr(owner, parameter, [key for key in self.defaults["runs"] if key in offered])
 
     def remember_defaults(self, *names: str) -> None:
         """Take the present values as those that an address need not hold: of some names, or of all."""
         for name in names or self.parameters:
-            self._defaults[name] = _value(self.parameters[name])
+            self.defaults[name] = _value(self.parameters[name])
         if not names:
-            self._defaults["runs"] = list(_value(self._compared))
+            self.defaults["runs"] = list(_value(self._compared))
 
     def _take(self, name: str, text: str) -> None:
         if name == "runs":

@@ -219,6 +219,11 @@ class ImageState(PicksImage):
         return ImageIds(self.split.image_ids, f"{self.half} of {self.opened.label}")
 
     @property
+    def first_pick(self) -> int | None:
+        """As `PicksImage.first_pick`: the first test image."""
+        return None if self.opened is None else int(self.opened.data.test.image_ids[0])
+
+    @property
     def passing(self) -> ImageIds:
         """Those of them that pass the filters."""
         return ImageIds(self.split.image_ids[self.positions()], f"{self.half} that pass the filters")

@@ -86,6 +86,11 @@ class PicksImage(param.Parameterized):
         return self.ids
 
     @property
+    def first_pick(self) -> int | None:
+        """What a fresh page shows of this run; None where that is not known yet."""
+        return self.ids.at(0) if len(self.ids) else None
+
+    @property
     def position(self) -> int:
         """Where the picked image stands among those that can be picked; 0 where none is."""
         ids = self.ids

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import param
@@ -120,25 +119,21 @@ class SessionState(param.Parameterized):
     def show(self, opened: OpenedRun, upload: Split | None = None) -> None:
         """Show a run in the tabs that look at one; ``upload`` as for `ImageState.show`."""
         self.epochs = opened.epochs
-        with self._own_picks():
-            self.image.show(opened, upload)
-            for state in (self.images, self.whatif):
-                state.show(opened)
+        self.image.show(opened, upload)
+        for state in (self.images, self.whatif):
+            state.show(opened)
+        self._tell_first_picks()
 
     def take_measured(self) -> None:
         """Look at what was measured: filters may know more images now, and What if picks one of a new landscape."""
-        with self._own_picks():
-            self.image.settle()
-            if self.whatif.opened is not None:
-                self.whatif.show(self.whatif.opened)
+        self.image.settle()
+        if self.whatif.opened is not None:
+            self.whatif.show(self.whatif.opened)
+        self._tell_first_picks()
 
-    @contextmanager
-    def _own_picks(self) -> Iterator[None]:
-        """Images that the page picks itself in this block are nothing that an address need hold."""
-        free = [name for name in IMAGES if getattr(*self.address.parameters[name]) is None]
-        yield
-        if free:
-            self.address.remember_defaults(*free)
+    def _tell_first_picks(self) -> None:
+        """An image that a fresh page picks itself is nothing that an address need hold."""
+        self.address.defaults |= {name: self.address.parameters[name][0].first_pick for name in IMAGES}
 
     def show_compared(self) -> None:
         """Open the runs to compare; one that cannot be opened is left out, with a message."""

@@ -100,8 +100,17 @@ class WhatIfState(PicksImage):
         """Take another run's landscape."""
         self.opened = opened
         if opened.landscape is not None and self.image_id not in self.ids:
-            k = self.trajectories().values  # an image that goes far shows more than one that stays
-            self.image_id = self.ids.at(int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20]))
+            self.image_id = self.first_pick
+
+    @property
+    def first_pick(self) -> int | None:
+        """As `PicksImage.first_pick`: an image that goes far by the first settings shows more than one that stays."""
+        if self.opened is None or self.opened.landscape is None:
+            return None
+        fresh = WhatIfState()
+        fresh.opened = self.opened
+        k = fresh.trajectories().values
+        return self.ids.at(int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20]))
 
     @property
     def ids(self) -> ImageIds:
