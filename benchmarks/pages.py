@@ -25,7 +25,7 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 ADDRESS = {"masked": 0.05, "whatif_alpha": 10, "whatif_beta": 0.05, "whatif_k_min": 0.02}
 PAUSE_MS = 300  # between a picture and the next move
 SETTLED_MS = 3000  # after which memory is looked at
-TABS = {"Image": "image", "Images": "classes", "What if": "what-if", "Compare": "accuracy-drop"}
+TABS = {"Image": "image", "Classes": "classes", "What if": "what-if", "Compare": "accuracy-drop"}
 
 
 class Slider(NamedTuple):

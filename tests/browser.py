@@ -87,8 +87,8 @@ class Visitor:
     def tab(self, name: str) -> Visitor:
         """Go to a tab and wait for its pictures."""
         figure = {
-            "Train": "losses", "Image": "image", "Images": "classes", "What if": "what-if",
-            "Compare": "accuracy-drop",
+            "Train": "losses", "Image": "image", "Classes": "classes", "What if": "what-if",
+            "Compare": "accuracy-drop", "Class": "class-board",
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()
         self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")

@@ -6,7 +6,7 @@ from pathlib import Path
 from browser import ROOT, Visitor, chromium, serving
 
 IMAGES = ROOT / "docs" / "images"
-TABS = {"Train": "train", "Image": "image", "Images": "images", "What if": "what-if", "Compare": "compare"}
+TABS = {"Train": "train", "Image": "image", "Classes": "images", "What if": "what-if", "Compare": "compare"}
 CLASS_II = 2  # which picture of the gallery of class II is opened
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         visitor.move(visitor.slider("β"), 35, "ArrowLeft")
         visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
         visitor.button("Choose again").click()
-        visitor.tab("Images")
+        visitor.tab("Classes")
         visitor.click_in("gallery", CLASS_II + 0.5, -0.5)
         visitor.button("Open in Image").click()
         visitor.page.wait_for_function("Bokeh.documents[0].get_model_by_name('image') != null")

@@ -339,7 +339,7 @@ def test_pictures_of_square_images_are_square_on_any_screen(visit, width):
     for tab, figures in {
         "Train": ["watched"],
         "Image": ["image", "thumbnails"],
-        "Images": ["gallery"],
+        "Classes": ["gallery"],
     }.items():
         visitor.tab(tab)
         for figure in figures:
@@ -367,7 +367,7 @@ def test_filters_leave_only_images_of_class_ii(visit):
 
 
 def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
-    visitor = visit().tab("Images")
+    visitor = visit().tab("Classes")
     names = visitor.wait_until(lambda: visitor.data("gallery", "Cell").get("text"))
     visitor.page.get_by_role("button", name="Open in Image").locator(
         "visible=true"
@@ -382,7 +382,7 @@ def test_an_image_picked_in_images_is_the_one_that_image_shows(visit):
 
 
 def test_a_point_and_a_box_in_the_scatter_select_images(visit):
-    visitor = visit().tab("Images")
+    visitor = visit().tab("Classes")
     data = visitor.wait_until(lambda: visitor.data("classes", "Class II"))
     highest = int(np.argmax(data["rise"]))
     visitor.click_in("classes", data["start"][highest], data["rise"][highest])
@@ -398,7 +398,7 @@ def test_a_point_and_a_box_in_the_scatter_select_images(visit):
 
 
 def test_boxes_in_the_curves_and_in_the_peaks_select_images_too(visit):
-    visitor = visit().tab("Images")
+    visitor = visit().tab("Classes")
     peaks = visitor.wait_until(lambda: visitor.data("peaks", "Class II"))
     first = peaks["top"][0] + peaks["top"][1]
     visitor.drag_in("peaks", (0.5, 1), (7.4, 2))
@@ -410,7 +410,7 @@ def test_boxes_in_the_curves_and_in_the_peaks_select_images_too(visit):
 
 
 def test_the_tolerance_changes_the_share_of_class_ii(visit):
-    visitor = visit().tab("Images")
+    visitor = visit().tab("Classes")
     share = lambda: re.search(r"([\d.]+) % class II", visitor.text())  # noqa: E731
     before = visitor.wait_until(share).group(1)
     visitor.move(visitor.slider("Tolerance"), 10)
@@ -499,7 +499,7 @@ def test_a_run_without_curves_is_measured_with_progress(visit):
     visitor.wait_until(lambda: "Finished" in visitor.text())
     visitor.button("Open in Image").click()
     visitor.wait_until(lambda: "SMOOT, trained here" in visitor.text())
-    visitor.tab("Images")
+    visitor.tab("Classes")
     visitor.wait_until(lambda: re.search(r"% class II \(\d+ of 500 test images", visitor.text()))
 
 
@@ -526,7 +526,7 @@ def test_back_and_forward_change_the_page_and_a_slider_adds_no_entry(visit):
     visitor.move(visitor.slider("Masked share"), 4)
     visitor.wait_until(lambda: "masked=0.27" in visitor.page.url)
     assert visitor.page.evaluate("history.length") == entries
-    visitor.tab("Images")
+    visitor.tab("Classes")
     visitor.wait_until(lambda: "tab=images" in visitor.page.url)
     assert visitor.page.evaluate("history.length") == entries + 1
     chosen = visitor.page.get_by_role("tab", selected=True)
@@ -534,7 +534,7 @@ def test_back_and_forward_change_the_page_and_a_slider_adds_no_entry(visit):
     visitor.wait_until(lambda: chosen.inner_text() == "Image")
     assert "masked=0.27" in visitor.page.url
     visitor.page.go_forward()
-    visitor.wait_until(lambda: chosen.inner_text() == "Images")
+    visitor.wait_until(lambda: chosen.inner_text() == "Classes")
 
 
 def test_the_arrow_of_the_image_field_leads_to_the_next_that_passes_and_a_wrong_number_is_told_of(visit):
@@ -639,7 +639,7 @@ def test_no_tab_needs_horizontal_scrolling_in_either_theme(visit, scheme):
         visitor.wait_until(
             lambda: sum(map(int, re.findall(r"\d+", visitor.page.evaluate(background))[:3])) < 150
         )
-    for tab in ("Train", "Image", "Images", "What if", "Compare"):
+    for tab in ("Train", "Image", "Classes", "What if", "Compare"):
         visitor.tab(tab)
         visitor.page.wait_for_timeout(500)
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 1280

@@ -618,7 +618,7 @@ def test_the_explained_image_is_the_framed_one_of_the_strip(session):
 def test_the_framed_image_is_told_why_its_k_has_moved(session):
     state = session.train
     state.show_preview(session.catalogue.open("bundled/smoot"))
-    tab = TrainTab(state, lambda position: None, lambda act: act(), lambda problem: None)
+    tab = TrainTab(state, [], lambda position: None, lambda act: act(), lambda problem: None)
     record = state.preview.run.record()
     for chosen in (2, 3):
         state.explained = chosen

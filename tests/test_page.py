@@ -30,6 +30,7 @@ from smoot_explore.explorer.state.class_board import ClassBoard, told_of
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs import compare, image
+from smoot_explore.explorer.training_bar import status_text
 
 
 @pytest.fixture
@@ -392,9 +393,9 @@ def test_a_message_shows_a_path_as_it_is_and_leaves(page, monkeypatch):
 def test_a_message_leaves_when_what_it_complains_of_is_mended(page):
     page.messages.tell("the model 'x' is unknown")
     page.state.train.data_name, page.state.train.train_images = "shapes", 40
-    page.sidebar._train()
+    page.bar.train()
     assert not page.messages.panel.visible
-    page.sidebar._stop()
+    page.state.train.stop()
 
 
 @pytest.mark.parametrize(
@@ -450,9 +451,9 @@ def test_watched_images_that_cannot_be_looked_at_are_told_of(page, monkeypatch):
 def test_a_training_that_goes_on_after_a_pause_is_not_said_to_start(page):
     train = page.state.train
     train.status = "queued"
-    assert page.sidebar._status_text() == "Starting a worker"
+    assert status_text(train) == "Starting a worker"
     train.run = bundled_runs()[0]
-    assert page.sidebar._status_text() == "Waiting for a free worker to go on"
+    assert status_text(train) == "Waiting for a free worker to go on"
 
 
 def test_a_run_that_has_no_maps_in_compare_is_told_of(page, monkeypatch):

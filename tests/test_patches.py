@@ -150,7 +150,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
     card = equation_html(state.move())
     assert "least important patches the probability" in card
     assert "patches</b> a visit" in card
-    tab = TrainTab(state, lambda position: None, lambda act: act(), lambda problem: None)
+    tab = TrainTab(state, [], lambda position: None, lambda act: act(), lambda problem: None)
     sketches = tab._sketches()
     assert sketches["k-range"].y.unit == sketches["k-watched"].y.unit == "patches"
     assert sketches["k-now"].x.unit == "patches"
@@ -159,7 +159,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
     whatif = WhatIfState()
     opened.take_landscape(opened.landscape_work()(Channel(list)))
     whatif.show(opened)
-    page = WhatIfTab(whatif, lambda act: act(), print)
+    page = WhatIfTab(whatif, state, lambda act: act(), print)
     page.refresh()
     page.show_details()
     assert page.alpha.label == "α, speed of k (patches)"

@@ -17,7 +17,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import numpy as np
-from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text, Title
 from holoviews.core.options import Options, Store
 
 from smoot_explore.views.palette import (
@@ -262,6 +262,8 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, aspect: floa
         figure.outline_line_color = None
     elif element.group != PICTURES:
         figure.xaxis.axis_label, figure.yaxis.axis_label = _axis_labels(element)
+        if aspect is not None:  # a page is narrow: the name of the axis stands above it, not beside
+            _name_above(figure)
     if element.group in _EACH_EPOCH:
         figure.xaxis.ticker.min_interval = 1
     if element.group in _NAMED:  # the names of the bars stand left of 0
@@ -286,6 +288,19 @@ def _write_as_the_title(figure: Any, plot: Any) -> None:
         if isinstance(glyph, Text) and part.current_frame.group != "Cell value":
             copy = CustomJS(args={"glyph": glyph}, code="glyph.text_color = cb_obj.text_color")
             figure.title.js_on_change("text_color", copy)
+
+
+def _name_above(figure: Any) -> None:
+    words = figure.yaxis[0].axis_label
+    figure.yaxis.axis_label = None
+    if words:
+        options = {
+            "text_font_size": "11px",
+            "text_font_style": "normal",
+            "text_color": NEUTRAL,
+            "standoff": 2,
+        }
+        figure.add_layout(Title(text=words, **options), "above")
 
 
 def show_legend_of_what_is_drawn(figure: Any) -> None:

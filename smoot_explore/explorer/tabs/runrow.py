@@ -36,7 +36,7 @@ class RunRow:
         self.state = state
         self.epoch = values_slider("Epoch", [0])
         self.epoch.param.update(
-            width=150, sizing_mode=None, margin=(0, 10), description=state.param.epoch.doc
+            width=150, sizing_mode=None, margin=(4, 10, 0, 10), description=state.param.epoch.doc
         )
         self.play = pmui.Button(
             label="Play", size="small", variant="text", margin=0, width=56, description=_PLAY
@@ -48,7 +48,7 @@ class RunRow:
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
             schedule, lambda text: tell(text, True),
         )  # fmt: skip
-        run = control(state, "run_key", width=190, sizing_mode=None, margin=(6, 4))
+        run = control(state, "run_key", width=190, sizing_mode=None, margin=(9, 4, 0, 4))
         self.head = pn.Row(run, self.play, self.epoch, margin=0, align="center")
         self.panel = pn.FlexBox(
             going_on, self.record, self.keeping.panel, align_items="center", margin=(4, 16, 0, 16)

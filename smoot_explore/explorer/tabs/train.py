@@ -34,7 +34,7 @@ from smoot_explore.views.pictures import MASKING_ROWS, cell_at
 from smoot_explore.views.pixels import saliency_limit
 from smoot_explore.views.sketch import Sketch
 
-ASPECT = 1.6  # of the plots: width by height
+ASPECT = 1.2  # of the plots: width by height
 _NO_MOVES = xr.Dataset(
     {name: ("epoch", np.empty(0)) for name in ("before", "k", "step", "delta")}, {"epoch": np.empty(0, int)}
 )
