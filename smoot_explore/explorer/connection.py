@@ -91,4 +91,4 @@ async def take_leave(server: Server) -> None:
 def _say(document: Document) -> None:
     model = document.get_model_by_name(_NAME)
     if model is not None:
-        model.data.stopped = True
+        model.stopped = True

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -114,6 +114,11 @@ class OpenedRun:
                 return
             own = copy.deepcopy(self.model)
         yield own
+
+    @cached_property
+    def record(self) -> xr.Dataset:
+        """What was told while it trained; read once, which takes a page's event loop too long."""
+        return self.run.record()
 
     @property
     def method(self) -> str:

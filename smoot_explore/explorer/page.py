@@ -131,7 +131,7 @@ class ExplorerPage:
         self._read_address("tab")  # last: a tab draws what the others hold
         self._show_tab()
         schedule = self.changes.schedule
-        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, schedule).ask(PREVIEW)
+        Coalescer(self._open_preview, self._show_preview, OPENING, schedule).ask(PREVIEW)
         runs = " ".join(self._asked.get(name, "") for name in ("run", "runs"))
         if "kept/" in runs or "sweep" in self._asked:  # maybe one that came just now
             self._awaited.add("kept")
@@ -175,6 +175,11 @@ class ExplorerPage:
         self._read_address("run", "runs", "sweep")
         self.opening.open_run()
         self._show_tab()
+
+    def _open_preview(self, key: str) -> OpenedRun:
+        opened = self.state.catalogue.open(key)
+        _ = opened.record
+        return opened
 
     def _show_preview(self, answer: OpenedRun | BaseException) -> None:
         if isinstance(answer, BaseException):

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import Future
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from smoot_explore.core.records import Change, DropRecord, EpochRecord
 from smoot_explore.core.rules import k_unit, most_k, start_k
 from smoot_explore.core.training import count_steps
 from smoot_explore.data.images import ImageData
-from smoot_explore.engine.background import DATA
+from smoot_explore.engine.background import DATA, FILES
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.recipe import Recipe
@@ -130,6 +131,7 @@ class TrainState(param.Parameterized):
         self._folder: Path | None = None
         self._numbers = itertools.count(1)  # of its runs: no two have one folder, whenever these are made
         self._loading: Future[ImageData] | None = None  # the data of the training, for this process
+        self.param.watch(self._foresee_model, "model_name")
 
     # Orders
 
@@ -344,7 +346,7 @@ class TrainState(param.Parameterized):
     def show_preview(self, opened: OpenedRun, look: bool = True) -> None:
         """Show a finished run until the visitor trains one; ``look`` at its watched images, or do so later."""
         self.reset()
-        record = opened.run.record()
+        record = opened.record
         config = TrainingConfig.recorded(opened.run.start_config)
         self.preview, self.data, self.started = opened, opened.data, config
         self.changes = opened.run.changes
@@ -425,6 +427,10 @@ class TrainState(param.Parameterized):
         if self.data_name == OWN_FOLDER:
             return str(allowed_folder(self.folder, self.settings)), self.image_size
         return self.data_name, None
+
+    def _foresee_model(self, *events: param.parameterized.Event) -> None:
+        if self.model_name != "cnn" and self.model_name not in self.models:
+            FILES.submit(import_module, "timm")  # takes seconds, for which Train would keep everybody waiting
 
     def _check_model_name(self) -> None:
         import timm
