@@ -51,7 +51,8 @@ class Computer:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
-            self.process.wait()
+        if self.process is not None:
+            self.process.communicate()
 
 
 @pytest.fixture(scope="module")
