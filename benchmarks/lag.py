@@ -48,7 +48,7 @@ class Watch:
                     self.long[f"{self.doing}: {places[0][0] if places else '?'}"].append(seconds)
                 self._seen = Counter()
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
+        asyncio.Handle._run = timed  # type: ignore[assignment, method-assign]
         threading.Thread(target=self._look, daemon=True).start()
 
     def _look(self) -> None:

@@ -175,12 +175,12 @@ def coming_back(known, state, found):
 
 def test_a_page_says_that_it_looks_until_it_has_found_what_was_left(training, new_state):
     there, known, new, found = [True], Visits(), new_state(), []
-    known.begin("a name", training, lambda: there[0])
+    known.begin("before", training, lambda: there[0])
     browser, back = coming_back(known, new, found)
     back.expect()
     back.follow()
     assert new.train.looked_for  # the browser has not said anything yet
-    browser.before = "a name"
+    browser.before = "before"
     back.begin()
     assert new.train.looked_for  # the page before has not gone yet
     there[0] = False
@@ -200,10 +200,10 @@ def test_a_page_looks_no_longer_than_it_takes_to_hear_that_it_is_the_first(new_s
 def test_a_copy_of_a_tab_keeps_its_visitor_waiting_for_a_moment_only(training, new_state, monkeypatch):
     monkeypatch.setattr(coming_back_module, "LOOKS_SECONDS", 0.0)
     there, known, new, found = [True], Visits(), new_state(), []
-    known.begin("a name", training, lambda: there[0])
+    known.begin("before", training, lambda: there[0])
     browser, back = coming_back(known, new, found)
     back.expect()
-    browser.before = "a name"
+    browser.before = "before"
     back.begin()
     assert not new.train.looked_for
     there[0] = False  # the original is closed later

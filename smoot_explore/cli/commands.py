@@ -13,7 +13,7 @@ import param
 from click.core import ParameterSource
 
 import smoot_explore
-from smoot_explore.cli.terminal import INTERRUPTED, stderr
+from smoot_explore.cli.terminal import INTERRUPTED, second_press_ends, stderr
 from smoot_explore.core.choices import ORDERS, REGISTERED, names
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.data.names import DATASETS
@@ -38,7 +38,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with warnings.catch_warnings():
+            with second_press_ends(), warnings.catch_warnings():
                 warnings.showwarning = _tell
                 return super().invoke(ctx)
         except KeyboardInterrupt:

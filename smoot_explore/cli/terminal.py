@@ -48,16 +48,16 @@ def heeded_interrupts() -> Iterator[Callable[[], None]]:
         return
     before = signal.signal(signal.SIGINT, note)
     try:
-        with _second_press_ends():
-            yield heed
+        yield heed
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
-def _second_press_ends() -> Iterator[None]:
+def second_press_ends() -> Iterator[None]:
     """End the process at a second Ctrl+C whatever it computes: Python itself would wait for the end of that step."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun passes on what the terminal has sent already
+    is_rank = "TORCHELASTIC_RUN_ID" in os.environ  # torchrun passes on what the terminal has sent already
+    if is_rank or threading.current_thread() is not threading.main_thread():
         yield
         return
     ours, told = socket.socketpair()

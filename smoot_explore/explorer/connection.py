@@ -29,7 +29,8 @@ class Connection(JSComponent):
     _esm = """
     const EVERY = 1000, PATIENCE = 1700 // milliseconds: together less than 3 seconds until a silence is told
     const STYLE = `position: fixed; inset: 0 0 auto 0; z-index: 3000; padding: 12px 16px; text-align: center;
-        background: #8c1d18; color: #fff; font: 600 15px/1.4 system-ui, sans-serif`
+        background: #8c1d18; color: #fff; font: 600 15px/1.4 system-ui, sans-serif;
+        box-shadow: 0 0 0 300vmax rgb(128 128 128 / 0.5)` // a veil over the page
     const address = location.pathname.replace(/\\/$/, "") + "/metadata"
     const banner = document.createElement("div")
     banner.setAttribute("role", "alert")
@@ -48,10 +49,7 @@ class Connection(JSComponent):
           : "The server does not answer. This page waits and is trying again …"
         if (silent && banner.textContent !== words) banner.textContent = words
         if (silent === banner.isConnected) return
-        for (const part of document.body.children) {
-          part.inert = silent
-          part.style.opacity = silent ? "0.45" : ""
-        }
+        for (const part of document.body.children) part.inert = silent
         silent ? document.body.append(banner) : banner.remove()
       }
       const ask = async () => {
@@ -59,7 +57,7 @@ class Connection(JSComponent):
           try {
             const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })
             if (lost && answer.ok) return location.reload()
-            show(lost || !answer.ok)
+            show(lost || model.stopped || !answer.ok)
           } catch { show(true) }
         }
         setTimeout(ask, EVERY)
@@ -91,4 +89,4 @@ async def take_leave(server: Server) -> None:
 def _say(document: Document) -> None:
     model = document.get_model_by_name(_NAME)
     if model is not None:
-        model.data.stopped = True
+        model.stopped = True

@@ -185,6 +185,10 @@ class OpenedRun:
     def told(self) -> str:
         """The run for people, with the epoch where that is an earlier one."""
         return self.label if self._latest is None else f"{self.label}, epoch {self.epoch}"
+    @cached_property
+    def record(self) -> xr.Dataset:
+        """What was told while it trained; read once, which takes a page's event loop too long."""
+        return self.run.record()
 
     @property
     def method(self) -> str:

@@ -181,7 +181,7 @@ class ExplorerPage:
     # Beginning: the runs are looked for and opened beside the page, which is sent meanwhile
 
     def _begin(self) -> None:
-        Coalescer(self.state.catalogue.open, self._show_preview, OPENING, self.changes.schedule).ask(PREVIEW)
+        Coalescer(self._open_preview, self._show_preview, OPENING, self.changes.schedule).ask(PREVIEW)
         self._read()
 
     def _go(self, asked: dict[str, str]) -> None:
@@ -246,6 +246,11 @@ class ExplorerPage:
         self._read_address("run", "runs", "sweep")
         self.opening.open_run()
         self._show_tab()
+
+    def _open_preview(self, key: str) -> OpenedRun:
+        opened = self.state.catalogue.open(key)
+        _ = opened.record
+        return opened
 
     def _show_preview(self, answer: OpenedRun | BaseException) -> None:
         if isinstance(answer, BaseException):

@@ -96,6 +96,7 @@ def serve(
         settings, port=port, address=address, origins=origins, network=network, models=models, runs=runs,
         unix_socket=unix_socket,
     )  # fmt: skip
+    from smoot_explore.engine.background import settle
     from smoot_explore.explorer.connection import take_leave
 
     loop = server.io_loop
@@ -134,6 +135,7 @@ def serve(
         host.close()
         temporary.cleanup()
         server.stop()
+        settle()
         if unix_socket is not None:
             unix_socket.unlink(missing_ok=True)
         for ending, handler in zip(endings, before, strict=True):
@@ -164,6 +166,8 @@ def create_server(
     from tornado.routing import Matcher
     from tornado.web import ErrorHandler
 
+    from smoot_explore.engine.background import FILES
+    from smoot_explore.explorer.data_access import installed_datasets
     from smoot_explore.explorer.host import Host
     from smoot_explore.explorer.page import build_page
 
@@ -194,6 +198,9 @@ def create_server(
     if unix_socket is not None:
         refused.append((FromElsewhere(), ErrorHandler, {"status_code": 403}))
         place = {"unix_socket": str(unix_socket)}
+    FILES.submit(
+        installed_datasets, settings.root
+    )  # imports torchvision: the first visitor need not wait for it
     host, before = Host(settings), signal.getsignal(signal.SIGINT)
     try:
         server = get_server(

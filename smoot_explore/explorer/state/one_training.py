@@ -60,7 +60,7 @@ class OneTraining:
     @classmethod
     def of_preview(cls, opened: OpenedRun) -> OneTraining:
         """A finished run, shown until the visitor trains one."""
-        record = opened.run.record()
+        record = opened.record
         one = cls(TrainingConfig.recorded(opened.run.start_config))
         one.preview, one.data = opened, opened.data
         one.changes = opened.run.changes

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ from smoot_explore.core.config import LiveValues, TrainingConfig
 from smoot_explore.core.history import History
 from smoot_explore.core.records import Change
 from smoot_explore.data.images import ImageData
-from smoot_explore.engine.background import DATA
+from smoot_explore.engine.background import DATA, FILES
 from smoot_explore.engine.engine import Engine
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.engine.recipe import FromWeights, Preparation, Recipe
@@ -166,6 +167,7 @@ class TrainState(param.Parameterized):
         self._before_reset: tuple[list[OneTraining], OneTraining] | None = None
         self.config.param.watch(self._steer, list(LiveValues._fields))
         self.param.watch(self._set_up, "setting_up")
+        self.param.watch(self._foresee_model, "model_name")
         self._show_only(self.chosen)
 
     # The trainings
@@ -492,6 +494,10 @@ class TrainState(param.Parameterized):
         if self.data_name == OWN_FOLDER:
             return str(allowed_folder(self.folder, self.settings)), self.image_size
         return self.data_name, None
+
+    def _foresee_model(self, *events: param.parameterized.Event) -> None:
+        if self.model_name != "cnn" and self.model_name not in self.models:
+            FILES.submit(import_module, "timm")  # takes seconds, for which Train would keep everybody waiting
 
     def _check_model_name(self) -> None:
         import timm
