@@ -94,6 +94,7 @@ class ImageTab:
             width=310,
         )
         self._shown: list[int] = []
+        self._split: Split | None = None  # that these are of
         self._texts: list[str] = []  # of the thumbnails
         self._thumbnails: list[np.ndarray] = []
         self._curve: Curve | None = None  # the one drawn
@@ -138,11 +139,12 @@ class ImageTab:
         """Draw the page of thumbnails."""
         state = self.state
         chosen, split = state.thumbnails(), state.split
-        self._shown = list(chosen)
-        names = split.class_names
-        self._texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
-        self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
-        self._frame()
+        if list(chosen) != self._shown or split is not self._split:  # another epoch has the same images
+            self._shown, self._split = list(chosen), split
+            names = split.class_names
+            self._texts = [f"{int(i)}: {names[int(split.labels[i])]}" for i in chosen]
+            self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
+            self._frame()
         n, pages = len(state.positions()), state.pages
         page = min(state.page, pages - 1)
         self.count.object = (
