@@ -104,6 +104,7 @@ class ImageTab:
             sizing_mode="stretch_width",
         )
         self._shown: list[int] = []
+        self._split: Split | None = None  # that these are of
         self._texts: list[str] = []  # of the thumbnails
         self._thumbnails: list[np.ndarray] = []
         self._curve: Curve | None = None  # the one drawn
@@ -140,10 +141,11 @@ class ImageTab:
         """Draw the page of thumbnails."""
         state = self.state
         chosen, split = state.thumbnails(), state.split
-        self._shown = chosen.tolist()
-        self._texts = named(split[chosen])
-        self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
-        self._frame()
+        if chosen.tolist() != self._shown or split is not self._split:  # another epoch has the same images
+            self._shown, self._split = chosen.tolist(), split
+            self._texts = named(split[chosen])
+            self._thumbnails = [picture_pixels(split.images[chosen].numpy())] if len(chosen) else []
+            self._frame()
         n, pages = len(state.positions()), state.pages
         page = min(state.page, pages - 1)
         self.count.object = (
