@@ -1171,6 +1171,7 @@ def test_selected_images_are_shown_and_another_run_forgets_them(session):
     session.images.selected = [9, 4]
     assert session.images.shown.tolist() == [9, 4]
     session.images.picked = 10**6
+    session.run_key = "bundled/sgt"
     session.show_run()
     assert session.images.selected == []
     assert "Test image 999" in session.images.describe_picked()
