@@ -1,5 +1,6 @@
 """Draws docs/images/explorer-<tab>-<theme>.png: `make screenshots`."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -15,10 +16,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs, serving("--runs", runs) as address, chromium() as browser:
         visitor = Visitor(browser, address).open("?epochs=8")
         visitor.button("Train").click()
-        visitor.wait_until(
-            lambda: not visitor.data("accuracies", "Test images")["epoch"]
-        )  # what was shown before is gone
-        visitor.wait_until(lambda: len(visitor.data("accuracies", "Test images")["epoch"]) >= 3, 300)
+        visitor.wait_until(lambda: re.search(r"epoch [3-7] of 8, step", visitor.text()), 300)
         visitor.move(visitor.slider("β"), 35, "ArrowLeft")
         visitor.wait_until(lambda: "Finished" in visitor.text(), 300)
         visitor.button("Choose again").click()
