@@ -138,5 +138,5 @@ class Layout:
 
 
 def _column(padding: str) -> pn.Column:
-    styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none"}
+    styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none", "width": "100%"}
     return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles)
