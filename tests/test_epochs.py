@@ -124,7 +124,8 @@ def test_each_epoch_has_what_was_measured_of_it(run, data):
 def test_what_is_measured_of_an_earlier_epoch_says_so(opened):
     engine = Engine(ThreadWorkers())
     assert opened.measure_landscape(engine).what == "k-landscape of my run"
-    assert opened.at(1).measure_curves(engine, "mean", "random").what == "masking curves of my run, epoch 1"
+    what = opened.at(1).measure_curves(engine, "mean", "random").what
+    assert what == "masking curves of my run, epoch 1 (mean fill, random)"
 
 
 def test_k_of_an_image_is_that_of_the_record_after_its_start(opened):
@@ -179,7 +180,7 @@ def test_the_image_tab_shows_the_model_of_the_epoch_and_k_of_training_images(vis
     opened = session.show_run()
     image = session.image
     assert image.view().k is None  # a test image has none
-    image.param.update(half=HALVES[1], image=4)
+    image.open(HALVES[1], image.opened.data.train.image_ids[4].item())
     maps = []
     for epoch in (3, 1):
         session.epoch_shown = epoch

@@ -371,7 +371,7 @@ def test_what_cannot_be_trained_is_refused_and_what_is_shown_stays(session, chan
 def test_the_preview_of_a_run_without_a_probe_has_the_accuracy_drop_of_its_curves(session, monkeypatch):
     opened = session.catalogue.open("bundled/smoot")
     unprobed = opened.run.record().drop_vars(["accuracy_drop", "masked_fraction"])
-    monkeypatch.setattr(opened.run, "record", lambda: unprobed)
+    monkeypatch.setattr(opened, "record", unprobed)
     session.train.show_preview(opened)
     (drop,) = session.train.history.drops
     correct = opened.run.curves().correct.sel(fill="black", attribution="gradient")

@@ -503,16 +503,16 @@ def test_what_is_found_out_after_a_page_has_ended_changes_nothing(monkeypatch):
     assert (len(document.session_callbacks), made) == (1, [])
 
 
-def test_a_tab_whose_run_is_not_open_yet_shows_its_places_and_keeps_its_head(page):
+def test_a_tab_whose_run_is_not_open_yet_shows_its_places(page):
     line = page.activity.line()
     opened, page.state.image.opened = page.state.image.opened, None
     page.state.tab = "images"
-    head, waiting = page.layout._places["images"]
+    (waiting,) = page.layout._places["images"]
     assert waiting.name == "waiting"
     page.activity.say("run", "Opening SMOOT, bundled …")
     assert [waiting[0].object, line.object] == ["Opening SMOOT, bundled …"] * 2
     page.layout.show("images", ready=False)
-    assert list(page.layout._places["images"]) == [head, waiting]
+    assert list(page.layout._places["images"]) == [waiting]
     page.state.image.opened = opened
     page.layout.show("images", ready=True)
-    assert list(page.layout._places["images"]) == [head, page.layout.made["images"].panel]
+    assert list(page.layout._places["images"]) == [page.layout.made["images"].panel]

@@ -126,7 +126,7 @@ class OpenedRun:
         RunError
             When the run does not hold that epoch's weights.
         """
-        latest = self._latest or self
+        latest = self.newest
         if (held := latest.held(epoch)) is not None:
             return held
         with latest.borrowed(quick=False) as model:
@@ -143,7 +143,7 @@ class OpenedRun:
 
     def held(self, epoch: int) -> OpenedRun | None:
         """What `at` gives, where it need not load anything."""
-        latest = self._latest or self
+        latest = self.newest
         if epoch == latest.epoch:
             return latest
         with latest._earlier_lock:
@@ -169,7 +169,7 @@ class OpenedRun:
 
         None where no k moved: traditional training, or none. Reads the disk the first time: not for the event loop.
         """
-        run, latest = self.run, self._latest or self
+        run, latest = self.run, self.newest
         if self.method == "traditional" or not run.epochs:
             return None
         if latest._k is None:
@@ -182,9 +182,15 @@ class OpenedRun:
         return latest._k.isel(image=[position])
 
     @property
+    def newest(self) -> OpenedRun:
+        """The run at its newest epoch."""
+        return self._latest or self
+
+    @property
     def told(self) -> str:
         """The run for people, with the epoch where that is an earlier one."""
         return self.label if self._latest is None else f"{self.label}, epoch {self.epoch}"
+
     @cached_property
     def record(self) -> xr.Dataset:
         """What was told while it trained; read once, which takes a page's event loop too long."""

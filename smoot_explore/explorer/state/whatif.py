@@ -104,11 +104,14 @@ class WhatIfState(PicksImage):
 
     @property
     def first_pick(self) -> int | None:
-        """As `PicksImage.first_pick`: an image that goes far by the first settings shows more than one that stays."""
-        if self.opened is None or self.opened.landscape is None:
+        """As `PicksImage.first_pick`: an image that goes far by the first settings shows more than one that stays.
+
+        The same at all epochs of a run.
+        """
+        if self.opened is None or self.opened.newest.landscape is None:
             return None
         fresh = WhatIfState()
-        fresh.opened = self.opened
+        fresh.opened = self.opened.newest
         k = fresh.trajectories().values
         return self.ids.at(int(np.abs(k[-1] - k[0]).argsort()[-len(k[0]) // 20]))
 
