@@ -1026,7 +1026,7 @@ def test_an_epoch_more_outdates_the_compared_run_once(session):
 OWN = {
     "tab": st.sampled_from(["train", "image", "images", "what-if", "compare"]),
     "run": st.sampled_from(["bundled/smoot", "bundled/sgt", "bundled/traditional"]),
-    "at": st.integers(0, 99),
+    "at": st.integers(0, 8),
     "method": st.sampled_from(["traditional", "sgt", "smoot"]),
     "alpha": st.floats(0, 1e6),
     "beta": st.floats(0, 1),
@@ -1061,6 +1061,7 @@ def test_an_address_leads_a_fresh_page_to_the_same_view(values, runs):
     here, there = (SessionState(ServerSettings(runs="nowhere"), Engine(ThreadWorkers())) for _ in range(2))
     here.run_key = values.get("run", here.run_key)
     here.show_run()
+    values = {name: value for name, value in values.items() if name != "at" or value in here.epochs}
     for name, value in sorted(values.items(), key=lambda item: item[0].endswith("image_id")):
         owner, parameter = here.address.parameters[name]
         if name in IMAGES:  # drawn as a position: ids are those of the run
