@@ -38,7 +38,7 @@ from smoot_explore import (
 )
 from smoot_explore.core.adaptation import k_change
 from smoot_explore.core.choices import REGISTERED
-from smoot_explore.core.classes import less_random
+from smoot_explore.core.classes import class_changes, less_random
 from smoot_explore.core.effect import masking_effect
 from smoot_explore.core.landscape import next_k
 from smoot_explore.core.records import Change, DropRecord
@@ -1549,6 +1549,18 @@ def test_without_a_landscape_what_if_says_what_to_do():
     with pytest.raises(ValueError, match="no k-landscape yet; measure it first"):
         state.trajectories()
     assert (state.n_pixels, state.position) == (0, 0)
+
+
+def test_how_many_images_change_class_is_known_where_a_run_keeps_the_curves_of_its_epochs(session):
+    opened = session.catalogue.open("bundled/smoot")
+    found = class_changes(seen_of(opened).curves)
+    second = {}
+    for epoch in (2, 3):
+        curves = opened.run.curves(epoch=epoch).sel(fill="black").squeeze()
+        second[epoch] = image_class(curves).values == "II"
+    assert int(found.to_second.sel(epoch=3)) == int((second[3] & ~second[2]).sum()) > 0
+    assert int(found.to_first.sel(epoch=3)) == int((second[2] & ~second[3]).sum()) > 0
+    assert seen_of(session.catalogue.open("bundled/sgt")).curves is None
 
 
 # Compare

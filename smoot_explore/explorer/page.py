@@ -96,11 +96,8 @@ class ExplorerPage:
             state.param.tab.objects = [tab for tab in TABS if tab != "class"]
         document = pn.state.curdoc
         self.changes = Changes(document)
-        self.messages, self.activity, self.location = (
-            Messages(),
-            Activity(),
-            Location(state.address, self._go),
-        )
+        self.messages, self.activity = Messages(), Activity()
+        self.location = Location(state.address, self._go)
         schedule, tell, say = self.changes.schedule, self.messages.tell, self.activity.say
         self.opening = Opening(state, schedule, say, self._complain, self._run_opened, self._compared_opened)
         self.measuring = Measuring(state, say, tell, self._measured)
@@ -324,6 +321,9 @@ class ExplorerPage:
 
     def _begin_with(self, address: Mapping[str, str]) -> None:
         """Set the page up for a scenario of the guide."""
+        if self.state.train.busy and address["tab"] == TABS[0]:
+            self._complain("A training is going on. Stop it, then choose this again.")
+            return
         self._complain(" ".join(self.state.address.read(address)))
 
     def _close_guide(self) -> None:

@@ -9,6 +9,7 @@ import param
 import xarray as xr
 
 from smoot_explore.explorer.opened_runs import OpenedRun
+from smoot_explore.runs.run import Run
 from smoot_explore.views.dynamics import training_dynamics
 
 
@@ -19,6 +20,9 @@ class Seen(NamedTuple):
     dynamics: xr.Dataset | None
     names: list[str]
     problem: str = ""
+    curves: xr.Dataset | None = (
+        None  # masking curves of test images after several epochs; None of fewer than two
+    )
 
 
 def seen_of(opened: OpenedRun) -> Seen:
@@ -32,7 +36,24 @@ def seen_of(opened: OpenedRun) -> Seen:
             "the epochs.",
         )  # fmt: skip
     pairs = zip(record.image_id.values.tolist(), record.label.values.tolist(), strict=True)
-    return Seen(opened, training_dynamics(record), [f"{image}: {labels[label]}" for image, label in pairs])
+    names = [f"{image}: {labels[label]}" for image, label in pairs]
+    return Seen(opened, training_dynamics(record), names, curves=_curves_over_epochs(opened.run))
+
+
+def _curves_over_epochs(run: Run) -> xr.Dataset | None:
+    protocol = {"fill": "black", "attribution": "gradient"}
+    found = {}
+    for epoch in run.epochs_kept:
+        if run.has_curves(epoch=epoch):
+            kept = run.curves(epoch=epoch)
+            if all(value in kept[name] for name, value in protocol.items()):
+                chosen = {name: value for name, value in protocol.items() if name in kept.dims}
+                found[epoch] = kept[["probability"]].sel(chosen).drop_vars(protocol)
+    if len(found) < 2:
+        return None
+    return xr.concat(
+        list(found.values()), xr.DataArray(list(found), dims="epoch", name="epoch"), join="inner"
+    )
 
 
 class DynamicsState(param.Parameterized):
@@ -49,10 +70,11 @@ class DynamicsState(param.Parameterized):
         self.problem = ""  # why there is no map
         self.names: list[str] = []  # number in the full data set and label of each training image
         self.dynamics: xr.Dataset | None = None  # of the opened run; None where there is no map
+        self.curves: xr.Dataset | None = None  # as of `Seen`
 
     def show(self, seen: Seen) -> None:
         """Look at the training of a run."""
-        self.opened, self.dynamics, self.names, self.problem = seen
+        self.opened, self.dynamics, self.names, self.problem, self.curves = seen
         self.selected = []
 
     @property

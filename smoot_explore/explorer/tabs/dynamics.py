@@ -18,6 +18,7 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import text
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
+from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.dynamics import DynamicsState, Seen, seen_of
 from smoot_explore.views.live import Live
@@ -31,6 +32,10 @@ _NO_MAP = xr.Dataset(
     {name: ("image", np.empty(0)) for name in ("mean", "spread", "right")},
     {"image_id": ("image", np.empty(0, int))}, {"epochs": 0},
 )  # fmt: skip
+_NO_CURVES = xr.Dataset(
+    {"probability": (("epoch", "image", "masked_fraction"), np.empty((0, 0, 1)))},
+    {"epoch": np.empty(0, int), "masked_fraction": [0.0]},
+)
 
 
 class DynamicsPart:
@@ -47,6 +52,7 @@ class DynamicsPart:
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
         self.map = Live(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
+        self.changes = Live(views.class_changes.sketch(_NO_CURVES), "class-changes", aspect=1.4)
         self.gallery = Live(
             self._gallery(), "trained-gallery", [gesture(Tap, self._tapped_picture, schedule)], margin=(0, 10)
         )
@@ -63,10 +69,12 @@ class DynamicsPart:
             label="Select none", variant="text", size="small", margin=(4, 4), visible=False,
             on_click=lambda e: state.param.update(selected=[]),
         )  # fmt: skip
-        self.panel = pn.Column(
-            self.words, self.map.pane, pn.Row(self.picked, self.open, self.none, sizing_mode="stretch_width"),
-            self.gallery.pane, sizing_mode="stretch_width",
-        )  # fmt: skip
+        self._changing = part(self.changes.pane, span=6, visible=False)
+        self.panel = Grid(
+            part(self.words, self.map.pane, span=6, lead=True),
+            self._changing,
+            part(pn.FlexBox(self.picked, self.open, self.none), self.gallery.pane, span=12),
+        )
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 
     def look(self, opened: OpenedRun) -> None:
@@ -92,6 +100,9 @@ class DynamicsPart:
         else:
             chosen = {"selected": state.selected, "picked": state.position}
             self.map.show(views.dataset_map.sketch(dynamics, None, state.names, **chosen))
+        self._changing.visible = state.curves is not None
+        if state.curves is not None:
+            self.changes.show(views.class_changes.sketch(state.curves))
         self._shown = [int(i) for i in state.shown[:_SHOWN]]
         self.gallery.show(self._gallery())
 
