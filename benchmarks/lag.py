@@ -21,7 +21,7 @@ import numpy as np
 from smoot_explore.explorer.explore import Explorer, explore
 
 LONG_SECONDS, LOOK_SECONDS = 0.02, 0.005
-CLICKS = ("Image", "Classes", "What if", "Compare", "Train")  # tabs
+CLICKS = ("Image", "Classes", "What if", "Compare", "Class", "Train")  # tabs
 _OWN = "/smoot_explore/"
 
 
@@ -100,7 +100,7 @@ def click_through(explorer: Explorer, watch: Watch, rounds: int) -> None:
             watch.doing = "Image, sliders"
             page.get_by_role("tab", name="Image", exact=True).click()
             page.wait_for_timeout(1000)
-            page.get_by_role("slider", name="Masked").first.focus()
+            page.get_by_role("slider", name="Masked share").locator("visible=true").first.focus()
             for _ in range(10):
                 page.keyboard.press("ArrowRight")
                 page.wait_for_timeout(200)

@@ -25,22 +25,23 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 ADDRESS = {"masked": 0.05, "whatif_alpha": 10, "whatif_beta": 0.05, "whatif_k_min": 0.02}
 PAUSE_MS = 300  # between a picture and the next move
 SETTLED_MS = 3000  # after which memory is looked at
-TABS = {"Image": "image", "Classes": "classes", "What if": "what-if", "Compare": "accuracy-drop"}
+TABS = {
+    "Image": "image", "Classes": "classes", "What if": "what-if", "Compare": "accuracy-drop", "Class": "class-board",
+}  # fmt: skip
 
 
 class Slider(NamedTuple):
-    """A slider, and the tab and model whose picture it moves."""
+    """A slider that is seen, and the tab and model whose picture it moves."""
 
     tab: str
     label: str
-    place: int  # among those of this label, from the end: the sidebar has some of them too
 
 
 SLIDERS = {
-    "Image: masked share of the pixels": Slider("Image", "Masked share of the pixels", -1),
-    "What if: α": Slider("What if", "α, speed of k (pixels)", -1),
-    "What if: β": Slider("What if", "β, weight of the label", -1),
-    "What if: lower bound of k": Slider("What if", "Bounds of k (fraction of the pixels)", -2),
+    "Image: masked share of the pixels": Slider("Image", "Masked share of the pixels"),
+    "What if: α": Slider("What if", "α, speed of k (pixels)"),
+    "What if: β": Slider("What if", "β, weight of the label"),
+    "What if: lower bound of k": Slider("What if", "Bounds of k (fraction of the pixels)"),
 }
 
 # Each key press makes a promise, kept when the picture's data have changed and the frame is drawn.
@@ -97,7 +98,7 @@ def sliders(amount: Amount) -> list[Table]:
     tables.append(
         Table(
             "From the slider of β to the step that uses it",
-            "From the same key press on the sidebar's β, in the page that trains, to the worker's taking β over, which "
+            "From the same key press on Train's β, in the page that trains, to the worker's taking β over, which "
             f"the first step that uses it follows; {PAUSE_MS} ms or more between two. Wanted: at most 100 ms (p95).",
             ["", *LATENCY],
             [["β", *latency(seconds)]],
@@ -113,7 +114,7 @@ def moved(page: Any, server: Server, moves: int) -> list[float | None]:
     page.evaluate(
         "addEventListener('keydown', event => window.pressed = performance.timeOrigin + event.timeStamp, true)"
     )
-    page.get_by_role("slider", name=SLIDERS["What if: β"].label, exact=True).first.focus()
+    focus(page, SLIDERS["What if: β"].label)
     seconds: list[float | None] = []
     for i in range(3 + moves):  # the first ones warm up
         before = len(notes(run, "moved"))
@@ -213,7 +214,7 @@ def memory(amount: Amount) -> list[Table]:
             "Memory",
             "MiB: resident (RSS), and with what processes share shared out among them (PSS). The worker processes are "
             "those of trainings and measurements together, with Python's helper processes; they start with the first "
-            f"job. A visit sees all five tabs. In the end the server holds {alive['sessions']} sessions and "
+            f"job. A visit sees all six tabs. In the end the server holds {alive['sessions']} sessions and "
             f"{alive['pages']} pages. One measurement each.",
             ["", "server, RSS", "server, PSS", "workers, RSS", "workers, PSS", "processes"],
             rows,
@@ -313,8 +314,13 @@ def opened(browser: Any, server: Server, **address: Any) -> Any:
 
 
 def press(page: Any, button: str) -> None:
-    """Press a button of the sidebar."""
+    """Press a button of the training bar."""
     page.get_by_role("button", name=button, exact=True).click()
+
+
+def focus(page: Any, slider: str) -> None:
+    """Let the keys move a slider: of those of this label the one that is seen."""
+    page.get_by_role("slider", name=slider, exact=True).locator("visible=true").first.focus()
 
 
 def told(page: Any, words: str) -> None:
@@ -334,7 +340,7 @@ def latencies(page: Any, name: str, moves: int) -> list[float | None]:
     slider = SLIDERS[name]
     show(page, slider.tab)
     page.evaluate(_WATCH, TABS[slider.tab])
-    page.get_by_role("slider", name=slider.label, exact=True).nth(slider.place).focus()
+    focus(page, slider.label)
     seconds = []
     for i in range(3 + moves):  # the first ones warm up
         page.keyboard.press("ArrowRight")

@@ -66,7 +66,7 @@ class Visitor:
 
     def __init__(self, browser: Browser, address: str, **context: Any) -> None:
         self.address = address
-        self.context = browser.new_context(viewport=VIEWPORT, **context)  # type: ignore[arg-type]
+        self.context = browser.new_context(**{"viewport": VIEWPORT} | context)
         self.page: Page = self.context.new_page()
         self.page.set_default_timeout(SECONDS)
         self.outside: list[str] = []

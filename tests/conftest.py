@@ -50,6 +50,50 @@ def linear(data) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, data.n_classes))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; without one the test is skipped, unless the environment asks for one."""
+    from browser import CHROMIUM, chromium
+
+    if CHROMIUM is None:
+        if os.environ.get("SMOOT_EXPLORE_REQUIRE_BROWSER"):
+            pytest.fail("there is no Chromium, and SMOOT_EXPLORE_REQUIRE_BROWSER asks for it", pytrace=False)
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(browser, tmp_path_factory):
+    """Where the explorer is served, with one worker for trainings."""
+    from browser import serving
+
+    with serving("--runs", str(tmp_path_factory.mktemp("runs")), "--max-trainings", "1") as url:
+        yield url
+
+
+@pytest.fixture
+def visit(address, browser):
+    """Opens pages; afterwards none of them has asked anything of another host, or complained in its console."""
+    from browser import Visitor
+
+    visitors = []
+
+    def open_page(query="", prepare=lambda visitor: None, **context):
+        visitors.append(Visitor(browser, address, **context))
+        prepare(visitors[-1])
+        return visitors[-1].open(query)
+
+    yield open_page
+    for visitor in visitors:
+        stop = visitor.page.get_by_role("button", name="Stop", exact=True)
+        if stop.count() and stop.is_enabled():  # else the next test's training waits for this one
+            stop.click()
+        visitor.close()
+    assert [url for visitor in visitors for url in visitor.outside] == []
+    assert [error for visitor in visitors for error in visitor.errors] == []
+
+
 def pytest_collection_modifyitems(items):
     if torch.cuda.is_available():
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from browser import ROOT, Visitor, chromium, serving
 
 IMAGES = ROOT / "docs" / "images"
-TABS = {"Train": "train", "Image": "image", "Classes": "images", "What if": "what-if", "Compare": "compare"}
+TABS = ("Train", "Image", "Classes", "What if", "Compare", "Class")
 CLASS_II = 2  # which picture of the gallery of class II is opened
 
 
@@ -15,6 +15,7 @@ def main() -> None:
     """Train for a minute, move β meanwhile, and take every tab in both themes."""
     with tempfile.TemporaryDirectory() as runs, serving("--runs", runs) as address, chromium() as browser:
         visitor = Visitor(browser, address).open("?epochs=8")
+        visitor.button("Close").click()  # the guide
         visitor.button("Train").click()
         visitor.wait_until(lambda: re.search(r"epoch [3-7] of 8, step", visitor.text()), 300)
         visitor.move(visitor.slider("β"), 35, "ArrowLeft")
@@ -28,12 +29,12 @@ def main() -> None:
         for theme in ("light", "dark"):
             if theme == "dark":
                 visitor.page.get_by_label("Toggle theme").click()
-            for name, file in TABS.items():
-                visitor.tab(name)
+            for tab in TABS:
+                visitor.tab(tab)
                 visitor.page.mouse.move(1279, 400)
                 visitor.page.wait_for_timeout(2500)  # drawn, and no tooltip left
                 visitor.wait_until(lambda: "Measuring the" not in visitor.text(), 300)
-                picture = IMAGES / f"explorer-{file}-{theme}.png"
+                picture = IMAGES / f"explorer-{tab.lower().replace(' ', '-')}-{theme}.png"
                 visitor.page.screenshot(path=picture)
                 print(Path(picture).relative_to(ROOT))
 

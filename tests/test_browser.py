@@ -1,98 +1,17 @@
 """The explorer in a real browser, as its visitors use it."""
 
-import os
 import re
 import urllib.request
 from functools import partial
 
 import numpy as np
 import pytest
-from browser import CHROMIUM, Visitor, chromium, serving
 from PIL import Image
-
-if CHROMIUM is None:
-    if os.environ.get("SMOOT_EXPLORE_REQUIRE_BROWSER"):
-        pytest.fail("there is no Chromium, and SMOOT_EXPLORE_REQUIRE_BROWSER asks for it", pytrace=False)
-    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
+from seen import figures, legend, pictures, status, step, three, title, watched
 
 pytestmark = pytest.mark.flaky(reruns=1)  # told in the summary; why: docs/why.md
 
 SMALL = "?images=500&epochs=3"  # a training of some seconds
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving("--runs", str(tmp_path_factory.mktemp("runs")), "--max-trainings", "1") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def visit(address, browser):
-    """Opens pages; afterwards none of them has asked anything of another host, or complained in its console."""
-    visitors = []
-
-    def open_page(query: str = "", prepare=lambda visitor: None, **context) -> Visitor:
-        visitors.append(Visitor(browser, address, **context))
-        prepare(visitors[-1])
-        return visitors[-1].open(query)
-
-    yield open_page
-    for visitor in visitors:
-        stop = visitor.page.get_by_role("button", name="Stop", exact=True)
-        if stop.count() and stop.is_enabled():  # else the next test's training waits for this one
-            stop.click()
-        visitor.close()
-    assert [url for visitor in visitors for url in visitor.outside] == []
-    assert [error for visitor in visitors for error in visitor.errors] == []
-
-
-def status(visitor: Visitor) -> str:
-    found = re.search(r"epoch \d+ of \d+, step [\d,]+", visitor.text())
-    return found.group() if found else ""
-
-
-def step(visitor: Visitor) -> int:
-    found = re.search(r"step ([\d,]+)", status(visitor))
-    return int(found.group(1).replace(",", "")) if found else 0
-
-
-def sheet(visitor: Visitor, figure: str) -> np.ndarray:
-    """The pixels of a figure of pictures, the upper row first."""
-    data = visitor.data(figure, "Pixels")
-    if not data.get("image"):
-        return np.empty((0, 0))
-    pixels, width, height = np.array(data["image"][0]), data["dw"][0], data["dh"][0]
-    side = round((pixels.size / (width * height)) ** 0.5)  # of a cell
-    return pixels.reshape(-1, round(width) * side)[::-1]
-
-
-def pictures(visitor: Visitor, figure: str, rows: int, columns: int) -> list[list]:
-    """The pixels of each cell in which there is a picture, row by row."""
-    pixels = sheet(visitor, figure)
-    if pixels.size < rows * columns:
-        return []
-    height, width = pixels.shape[0] // rows, pixels.shape[1] // columns
-    cells = [
-        pixels[r * height : (r + 1) * height, c * width : (c + 1) * width]
-        for r in range(rows)
-        for c in range(columns)
-    ]
-    return [cell.tolist() for cell in cells if cell.any()]
-
-
-def watched(visitor: Visitor) -> list[list]:
-    return pictures(visitor, "watched", 3, 8)
-
-
-def three(visitor: Visitor) -> list[list]:
-    """Image, saliency and masked image of the Image tab."""
-    return pictures(visitor, "image", 1, 3)
 
 
 def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
@@ -304,23 +223,6 @@ def test_the_trained_run_can_be_looked_at_kept_and_its_record_downloaded(visit, 
     visitor.wait_until(lambda: "finds it among the runs: smoot-1, kept" in visitor.text())
 
 
-def title(visitor: Visitor, figure: str) -> str:
-    text = visitor.page.evaluate("n => Bokeh.documents[0].get_model_by_name(n)?.title.text ?? ''", figure)
-    return text.replace("\n", " ")
-
-
-def legend(visitor: Visitor, figure: str) -> list[str]:
-    """The labels that a figure's legend shows."""
-    return visitor.page.evaluate(
-        """name => {
-            const figure = Bokeh.documents[0].get_model_by_name(name)
-            const legend = [...figure.above, ...figure.center].find(part => part.type == "Legend")
-            return legend.items.filter(item => item.visible).map(item => item.label.value)
-        }""",
-        figure,
-    )
-
-
 def test_the_masking_slider_changes_picture_bars_and_marker(visit):
     visitor = visit("?tab=image&image=3").tab("Image")
     masked = visitor.wait_until(lambda: three(visitor))[2]
@@ -336,13 +238,13 @@ def test_the_masking_slider_changes_picture_bars_and_marker(visit):
 def test_pictures_of_square_images_are_square_on_any_screen(visit, width):
     visitor = visit()
     visitor.page.set_viewport_size({"width": width, "height": 800})
-    for tab, figures in {
+    for tab, shown in {
         "Train": ["watched"],
         "Image": ["image", "thumbnails"],
         "Classes": ["gallery"],
     }.items():
         visitor.tab(tab)
-        for figure in figures:
+        for figure in shown:
             left, top = visitor.settled(partial(visitor.place_in, figure, 0, 0))
             right, bottom = visitor.settled(partial(visitor.place_in, figure, 1, -1))
             assert right - left == pytest.approx(bottom - top, abs=2)
@@ -418,22 +320,12 @@ def test_the_tolerance_changes_the_share_of_class_ii(visit):
 
 
 def test_every_what_if_slider_redraws_all_trajectories(visit):
-    visitor = visit()
-
-    def sliders(name: str):
-        named = re.compile("^" + re.escape(name))
-        return visitor.page.get_by_role("slider", name=named).locator("visible=true")
-
-    names = ("α", "β", "Initial k", "Bounds of k", "Epochs")
-    visitor.wait_until(lambda: sliders("α").count() == 1)
-    in_sidebar = {name: sliders(name).count() for name in names}
-    visitor.tab("What if")
+    visitor = visit().tab("What if")
     drawn = lambda: visitor.data("what-if", "Every image").get("k")  # noqa: E731
     assert len(visitor.wait_until(drawn)) == 500 * 23
-    for name in names:
-        visitor.wait_until(lambda name=name: sliders(name).count() > in_sidebar[name])
+    for name in ("α", "β", "Initial k", "Bounds of k", "Epochs"):
         before = visitor.settled(drawn)
-        visitor.move(sliders(name).last, 8, "ArrowLeft")
+        visitor.move(visitor.slider(name), 8, "ArrowLeft" if name != "Bounds of k" else "ArrowRight")
         visitor.wait_until(lambda before=before: drawn() != before)
 
 
@@ -467,12 +359,6 @@ def test_compare_shows_three_runs_and_saves_table_and_page(visit, tmp_path):
     page = tmp_path / "page.html"
     download.value.save_as(page)
     assert "Accuracy drop: mean fill" in page.read_text()
-
-
-def figures(visitor: Visitor) -> list[str]:
-    return visitor.page.evaluate(
-        "[...Bokeh.documents[0]._all_models.values()].map(m => m.name).filter(n => n != null)"
-    )
 
 
 def test_the_exported_page_draws_its_figures_without_any_server(visit, browser, tmp_path):
@@ -593,6 +479,7 @@ def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_pa
 
 def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     visitor = visit()
+    visitor.button("loss").click()
 
     def saved(suffix: str) -> bytes:
         name = f"Save as {suffix.upper()}"
@@ -611,11 +498,18 @@ def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     assert b"cross-entropy" in drawing
 
 
-def test_the_keyboard_reaches_every_control_of_the_page(visit):
-    visitor = visit().tab("Image")
+@pytest.mark.parametrize(
+    ("tab", "names"),
+    [
+        ("Train", ("α", "β", "λ", "τ", "Bounds of k", "Epochs", "Train", "Reset")),
+        ("Image", ("Masked share", "Epoch", "Upload", "Play")),
+    ],
+)
+def test_the_keyboard_reaches_every_control_of_the_page(visit, tab, names):
+    visitor = visit().tab(tab)
     visitor.page.locator("body").press("Tab")
     reached = set()
-    for _ in range(70):
+    for _ in range(60):
         visitor.page.keyboard.press("Tab")
         reached.add(
             visitor.page.evaluate(
@@ -625,9 +519,8 @@ def test_the_keyboard_reaches_every_control_of_the_page(visit):
                         || e?.labels?.[0]?.innerText || e?.title || "").trim() }"""
             )
         )
-    for name in ("α", "β", "λ", "τ", "Bounds of k", "Masked share", "Epochs", "Upload"):
+    for name in names:
         assert any(told.startswith(name) for told in reached), (name, reached)
-    assert {"Train", "Reset"} <= reached
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -639,7 +532,7 @@ def test_no_tab_needs_horizontal_scrolling_in_either_theme(visit, scheme):
         visitor.wait_until(
             lambda: sum(map(int, re.findall(r"\d+", visitor.page.evaluate(background))[:3])) < 150
         )
-    for tab in ("Train", "Image", "Classes", "What if", "Compare"):
+    for tab in ("Train", "Image", "Classes", "What if", "Compare", "Class"):
         visitor.tab(tab)
         visitor.page.wait_for_timeout(500)
         assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 1280

@@ -11,11 +11,8 @@ import time
 
 import psutil
 import pytest
-from browser import CHROMIUM, ROOT, Visitor, chromium
+from browser import ROOT, Visitor
 from PIL import Image
-
-if CHROMIUM is None:
-    pytest.skip("needs Chromium: apt-get install chromium", allow_module_level=True)
 
 pytestmark = pytest.mark.flaky(reruns=1)
 
@@ -53,12 +50,6 @@ class Computer:
             self.process.kill()
         if self.process is not None:
             self.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -43,7 +43,12 @@ class Grid(pn.Column):
     """Parts side by side and below each other; in projector mode, the leading ones alone."""
 
     def __init__(self, *parts: Any, **options: Any) -> None:
-        super().__init__(*parts, sizing_mode="stretch_width", stylesheets=[_STYLE], **options)
+        super().__init__(*parts, sizing_mode="stretch_width", **options)
+        self.param.watch(self._style, "visible")
+        self._style()
+
+    def _style(self, *events: Any) -> None:
+        self.stylesheets = [_STYLE] if self.visible else []  # it would outdo the rule by which Bokeh hides it
 
 
 def part(

@@ -16,7 +16,8 @@ from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.keeping import Keeping
 
-_PLAY = "Play through the epochs of the run, or hold."
+_PLAY = {"label": "Play", "description": "Play through the epochs of the run."}
+_HOLD = {"label": "Hold", "description": "Hold at this epoch."}
 
 
 class RunRow:
@@ -38,11 +39,9 @@ class RunRow:
         self.epoch.param.update(
             width=150, sizing_mode=None, margin=(4, 10, 0, 10), description=state.param.epoch.doc
         )
-        self.play = pmui.Button(
-            label="Play", size="small", variant="text", margin=0, width=56, description=_PLAY
-        )
+        self.play = pmui.Button(size="small", variant="text", margin=0, width=56, **_PLAY)
         self.play.on_click(lambda event: playing.param.update(on=not playing.on))
-        playing.param.watch(lambda event: self.play.param.update(label="Hold" if event.new else "Play"), "on")
+        playing.param.watch(lambda event: self.play.param.update(**(_HOLD if event.new else _PLAY)), "on")
         self.keeping = Keeping(state, schedule, tell)
         self.record = download(
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
