@@ -20,7 +20,7 @@ from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.dynamics import DynamicsState, Seen, seen_of
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels
 from smoot_explore.views.sketch import Sketch
@@ -46,8 +46,8 @@ class DynamicsPart:
         self._reading = Coalescer(seen_of, self._read, FILES, schedule)
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
-        self.map = Live(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
-        self.gallery = Live(
+        self.map = Captioned(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
+        self.gallery = Captioned(
             self._gallery(), "trained-gallery", [gesture(Tap, self._tapped_picture, schedule)], margin=(0, 10)
         )
         self.words = text(
@@ -64,8 +64,8 @@ class DynamicsPart:
             on_click=lambda e: state.param.update(selected=[]),
         )  # fmt: skip
         self.panel = pn.Column(
-            self.words, self.map.pane, pn.Row(self.picked, self.open, self.none, sizing_mode="stretch_width"),
-            self.gallery.pane, sizing_mode="stretch_width",
+            self.words, self.map.panel, pn.Row(self.picked, self.open, self.none, sizing_mode="stretch_width"),
+            self.gallery.panel, sizing_mode="stretch_width",
         )  # fmt: skip
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 
