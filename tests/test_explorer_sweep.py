@@ -207,9 +207,9 @@ def test_compare_shows_the_chosen_sweep_and_its_sliders_move_it(visit):
     assert part.map.live.sketch is not before
     page.state.sweep.quantity = "drop_auc"
     assert "drop_auc is no number of each epoch" in part.curves.why.object
-    assert not part.curves.live.pane.visible
+    assert not part.curves.live.visible
     page.state.sweep.quantity = "kl"
-    assert part.curves.live.pane.visible
+    assert part.curves.live.visible
     page.state.sweep.chosen = ""
     assert (part.pictures.visible, page.state.sweep.opened) == (False, None)
 

@@ -11,6 +11,7 @@ import param
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.errors import reason
 from smoot_explore.explorer.state.picking import PicksImage
+from smoot_explore.explorer.theme import SMALL, TEXT
 
 # Panel waits 50 ms for further moves before it tells the server of one; half of the time that a picture has.
 _DEBOUNCE_MILLISECONDS = 5
@@ -142,10 +143,10 @@ def button_group(owner: param.Parameterized, name: str, options: dict[str, Any] 
 
 def text(words: str = "", **options: Any) -> pmui.Typography:
     """Words in the size of the page's text; Markdown."""
-    settings = {"sizing_mode": "stretch_width", "margin": (4, 10), "sx": {"fontSize": "14px"}, **options}
+    settings = {"sizing_mode": "stretch_width", "margin": (4, 10), "sx": {"fontSize": f"{TEXT}px"}, **options}
     return pmui.Typography(words, **settings)
 
 
 def small_text(words: str = "", **options: Any) -> pmui.Typography:
     """Words beside what they explain; Markdown."""
-    return text(words, **{"sx": {"fontSize": "12.5px"}, **options})
+    return text(words, **{"sx": {"fontSize": f"{SMALL}px"}, **options})

@@ -12,8 +12,9 @@ _VERDICTS = {
     "I": "<b>class I</b> (masking its strongest pixels only lowers its probability)",
     "II": "<b>class II</b> (masking some of its strongest pixels raises its probability)",
 }
+_BESIDE = "display:flex;flex-wrap:wrap;gap:0 32px"  # the equations: one line where there is room
 _ROW = (
-    "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:6px 0;font-size:16px;line-height:1.25"
+    "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:4px 0;font-size:16px;line-height:1.25"
 )
 _TERM = "display:inline-flex;flex-direction:column;align-items:center"
 _TOGETHER = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
@@ -35,7 +36,7 @@ def _card(head: str, rows: list[str], end: str) -> str:
 
 
 def _paragraph(words: str) -> str:
-    return f'<p style="margin:4px 0;font-size:13px;line-height:1.45">{words}</p>'
+    return f'<p style="margin:2px 0;font-size:13px;line-height:18px">{words}</p>'
 
 
 def _rows(move: KMove) -> list[str]:
@@ -64,7 +65,7 @@ def _rows(move: KMove) -> list[str]:
         _term(_others(move), signed(move.others), "Δ₂…ₙ"),
     ]  # fmt: skip
     spoken = f"Δ {signed(move.delta)} is β {beta} times {signed(move.first)} plus {rest} times {signed(move.others)}"
-    return [moves, _row(parts, spoken)]
+    return [f'<div style="{_BESIDE}">{moves}{_row(parts, spoken)}</div>']
 
 
 def _row(parts: list[str], spoken: str) -> str:

@@ -22,7 +22,7 @@ def _spans(name: str) -> str:
 # Bokeh would have a part no higher than the room that it finds, which here depends on the part itself.
 _STYLE = f"""
 :host {{
-  display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px; align-items: start;
+  display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px;
   max-height: none !important;
 }}
 [class*='span-'] {{ max-height: none !important }}

@@ -25,7 +25,8 @@ _BAR = f"""
 }}
 @media (max-width: {NARROW - 1}px) {{ :host {{ width: 100% }} }}
 """
-_ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar and the parts of a tab
+_ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar, and on a narrow page below a tab
+_ABOVE_BAR = f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
 
 
 class Layout:
@@ -67,7 +68,7 @@ class Layout:
         self.made: dict[str, Any] = {}
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
-        self._places = {tab: _column(f"12px 16px {_ROOM_FOR_BAR}px 16px") for tab in self._names}
+        self._places = {tab: _column("12px 16px", _ABOVE_BAR) for tab in self._names}
         self._controls = {tab: _column(f"8px 6px {_ROOM_FOR_BAR}px 6px") for tab in self._names}
         self._place(TABS[0], first)
         self._tabs = pmui.TabMenu(
@@ -137,6 +138,6 @@ class Layout:
                 tab.panel.css_classes = ["projector"] if self.projector else []
 
 
-def _column(padding: str) -> pn.Column:
+def _column(padding: str, *stylesheets: str) -> pn.Column:
     styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none", "width": "100%"}
-    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles)
+    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets))

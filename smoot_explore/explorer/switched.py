@@ -7,7 +7,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 
 
 class Switched:
@@ -21,18 +21,21 @@ class Switched:
         By the names on the buttons; the first is seen at first.
     """
 
-    def __init__(self, label: str, pictures: dict[str, Live]) -> None:
+    def __init__(self, label: str, pictures: dict[str, Captioned]) -> None:
         self._pictures = pictures
         names = list(pictures)
         self.choice = pmui.RadioButtonGroup(
-            options=names, value=names[0], label=label, size="small", margin=(0, 10), sizing_mode=None
-        )
+            options=names, value=names[0], label=label, size="small", margin=0, sizing_mode=None,
+            styles={"position": "absolute", "right": "0", "top": "-3px", "z-index": "1"},
+            sx={"& .MuiToggleButton-root, & .MuiButtonBase-root": {"fontSize": "11px", "padding": "2px 7px"}},
+        )  # fmt: skip
         self.choice.param.watch(self._chosen, "value")
         self.panel = pn.Column(
-            self.choice, *(live.pane for live in pictures.values()), sizing_mode="stretch_width"
+            self.choice, *(live.panel for live in pictures.values()), sizing_mode="stretch_width", margin=0,
+            styles={"position": "relative"},
         )
         self._chosen()
 
     def _chosen(self, *events: Any) -> None:
         for name, live in self._pictures.items():
-            live.pane.visible = name == self.choice.value
+            live.visible = name == self.choice.value

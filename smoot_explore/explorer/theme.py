@@ -6,7 +6,7 @@ from typing import Any
 
 from smoot_explore.explorer.grid import MIDDLE, NARROW, WIDE
 
-TEXT, LARGE_TEXT = 13, 18  # pixels; the larger in projector mode
+TEXT, LARGE_TEXT, SMALL = 13, 18, 11  # pixels; the larger in projector mode
 FONT = 'Roboto, "Helvetica Neue", Arial, sans-serif'
 SIDEBAR = 280  # pixels
 _COLOURS = {

@@ -30,8 +30,6 @@ class Live:
         The figure's own on the page, and that of its files when it is saved.
     streams
         Of HoloViews, without a source: they tell what is tapped or selected.
-    aspect
-        Width by height, as wide as there is room up to `looks.WIDEST`; None leaves the height of its looks.
     **options
         Of the pane.
     """
@@ -41,12 +39,11 @@ class Live:
         sketch: Sketch,
         name: str | None = None,
         streams: Sequence[Any] = (),
-        aspect: float | None = None,
         **options: Any,
     ) -> None:
         looks.load()
         self.sketch = sketch
-        self.name, self._aspect = name or sketch.name.lower().replace(" ", "-"), aspect
+        self.name = name or sketch.name.lower().replace(" ", "-")
         self._streams = list(streams)
         options = {"sizing_mode": "stretch_width", "margin": 0} | options
         self.pane = _Pane(self._element(), backend="bokeh", linked_axes=False, **options)
@@ -71,10 +68,14 @@ class Live:
             replace(plot, before, sketch)
 
     def _element(self) -> Any:
-        drawn = _named(self.sketch, self.name, self._aspect)
+        drawn = element(self.sketch).opts(hooks=self._hooks(), clone=False, backend="bokeh")
         for stream in self._streams:
             stream.source = drawn
         return drawn
+
+    def _hooks(self) -> list[Callable[[Any, Any], None]]:
+        """What finishes the figure. They hold nothing of this object: HoloViews keeps them, and so would keep it."""
+        return [looks.finishing(self.name)]
 
 
 class Kept:
@@ -105,6 +106,7 @@ class _Pane(pn.pane.HoloViews):
     """Shows what its `Live` shows now, wherever and however often it is put into a page."""
 
     live: Live | None = None
+    shown = True  # whether its figures are seen when they are built
     object: Any
 
     def _render(self, doc: Any, comm: Any, root: Any) -> Any:
@@ -112,6 +114,7 @@ class _Pane(pn.pane.HoloViews):
             with param.parameterized.discard_events(self):
                 self.object = self.live._element()
         plot = super()._render(doc, comm, root)
+        plot.state.visible = self.shown
         if getattr(doc, "session_context", None) is not None:
             doc.on_session_destroyed(lambda session_context: _forget(plot))
         return plot
@@ -135,12 +138,8 @@ def figure_of(sketch: Sketch, name: str) -> Any:
     import holoviews as hv
 
     looks.load()
-    return hv.renderer("bokeh").get_plot(_named(sketch, name)).state
-
-
-def _named(sketch: Sketch, name: str, aspect: float | None = None) -> Any:
-    """The element whose figure in Bokeh has this name."""
-    return element(sketch).opts(hooks=[looks.finishing(name, aspect)], clone=False, backend="bokeh")
+    named = element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh")
+    return hv.renderer("bokeh").get_plot(named).state
 
 
 def same_layers(one: Sketch, other: Sketch) -> bool:

@@ -17,7 +17,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import numpy as np
-from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text, Title
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text
 from holoviews.core.options import Options, Store
 
 from smoot_explore.views.palette import (
@@ -33,8 +33,8 @@ from smoot_explore.views.palette import (
     UNKNOWN_CLASS_COLOUR,
 )
 
-WIDEST = 760  # pixels of a plot on a page
 PICTURES = "Pictures"  # a grid of pictures, which takes its size from its cells
+CAPTIONED = "captioned"  # the tag of figures whose title and legend stand beside them
 _PIXELS_PER_INCH = 75
 _WIDEST = 9.5  # inches on paper
 _SMALLER = (
@@ -137,7 +137,6 @@ _LEGEND_COLUMNS = {
     "Landscape": 2,
     "Class means": 2,
 }  # on a screen; others have four
-_ROOM_ABOVE = {"Probe": 90}  # pixels, on a screen: for texts that come later, and nothing moves then
 _SVG_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
@@ -225,20 +224,18 @@ def _axis_labels(element: Any) -> tuple[str, str]:
     return x, "" if element.group in _NAMED else y
 
 
-def finishing(name: str, aspect: float | None = None) -> Callable[[Any, Any], None]:
-    """The hook that finishes a Bokeh figure of this name, with width by height, up to `WIDEST`."""
-    return functools.partial(_finish_bokeh, name=name, aspect=aspect)
+def finishing(name: str) -> Callable[[Any, Any], None]:
+    """The hook that finishes a Bokeh figure of this name."""
+    return functools.partial(_finish_bokeh, name=name)
 
 
-def _finish_bokeh(plot: Any, element: Any, name: str | None = None, aspect: float | None = None) -> None:
+def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
     """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
     name = name or element.group.lower().replace(" ", "-")
     figure.name = name
-    if aspect is not None:
-        figure.update(sizing_mode="scale_width", aspect_ratio=aspect, height=None, max_width=WIDEST)
     figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
     for part in plot.subplots.values():
@@ -255,15 +252,11 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, aspect: floa
     figure.toolbar.active_scroll = None
     figure.toolbar.logo = None
     figure.min_border_right = 12
-    if element.group in _ROOM_ABOVE:
-        figure.min_border_top = _ROOM_ABOVE[element.group]
     if element.group in _BARE:
         figure.grid.visible = False
         figure.outline_line_color = None
     elif element.group != PICTURES:
         figure.xaxis.axis_label, figure.yaxis.axis_label = _axis_labels(element)
-        if aspect is not None:  # a page is narrow: the name of the axis stands above it, not beside
-            _name_above(figure)
     if element.group in _EACH_EPOCH:
         figure.xaxis.ticker.min_interval = 1
     if element.group in _NAMED:  # the names of the bars stand left of 0
@@ -290,19 +283,6 @@ def _write_as_the_title(figure: Any, plot: Any) -> None:
             figure.title.js_on_change("text_color", copy)
 
 
-def _name_above(figure: Any) -> None:
-    words = figure.yaxis[0].axis_label
-    figure.yaxis.axis_label = None
-    if words:
-        options = {
-            "text_font_size": "11px",
-            "text_font_style": "normal",
-            "text_color": NEUTRAL,
-            "standoff": 2,
-        }
-        figure.add_layout(Title(text=words, **options), "above")
-
-
 def show_legend_of_what_is_drawn(figure: Any) -> None:
     """A legend names no layer that is empty for now."""
     for legend in figure.legend:
@@ -317,12 +297,12 @@ def show_legend_of_what_is_drawn(figure: Any) -> None:
 def square_cells(figure: Any, width: float, height: float) -> None:
     """Cells stay squares: a grid of so many cells is as wide as there is room, and no wider than pictures are worth
     looking at."""
-    figure.title.visible = bool(figure.title.text)  # an empty one takes room
+    figure.title.visible = bool(figure.title.text) and CAPTIONED not in figure.tags  # an empty one takes room
     figure.sizing_mode = "stretch_width"
     figure.update(height=round(100 * height) + 35, max_width=round(170 * width))
     if has_square_cells(figure):
         return
-    figure.tags = [_SQUARE]
+    figure.tags = [*figure.tags, _SQUARE]
     figure.axis.visible = figure.grid.visible = False
     figure.outline_line_color = None
     figure.min_border = 0

@@ -28,6 +28,21 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def on_light(colour: str) -> str:
+    """A colour of the palette for words on a light page, where a style sheet cannot mix it: as of `text_colour`."""
+    return _mixed(colour, "#1d2126")
+
+
+def on_dark(colour: str) -> str:
+    """A colour of the palette for words on a dark page."""
+    return _mixed(colour, "#e9ebee")
+
+
+def _mixed(colour: str, ink: str) -> str:
+    pairs = [(int(colour[i : i + 2], 16), int(ink[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(0.7 * a + 0.3 * b):02x}" for a, b in pairs)
+
+
 def text_colour(colour: str) -> str:
     """A colour of the palette for words, in CSS: nearer to the page's own, so that it reads at 4.5 in both themes."""
     return f"color-mix(in srgb, {colour} 70%, var(--panel-on-background-color, currentColor))"

@@ -15,7 +15,7 @@ from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.class_state import ClassState, points_of
 from smoot_explore.runs.run import Run
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.sketch import Sketch
 
 
@@ -32,11 +32,11 @@ class ClassTab:
         self._read: Sequence[Run] | None = None  # whose numbers are read, or being read
         self._reading = Coalescer(points_of, self._show_kept, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
-        self.scatter = Live(self._sketch(), "class-board", aspect=2)
+        self.scatter = Captioned(self._sketch(), "class-board", aspect=2)
         self.controls = [
             control(state, "name_here", max_length=30), *(control(state, n) for n in ("across", "quantity"))
         ]  # fmt: skip
-        self.panel = Grid(part(self.table, span=12, lead=True), part(self.scatter.pane, span=12, wide=8))
+        self.panel = Grid(part(self.table, span=12, lead=True), part(self.scatter.panel, span=12, wide=8))
         state.param.watch(lambda *e: self._draw(), ["across", "quantity"])
 
     def refresh(self) -> None:

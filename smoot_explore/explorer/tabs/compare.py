@@ -25,8 +25,8 @@ from smoot_explore.explorer.state.compare import (
 )
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.sweep import SweepPart
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.curves import no_drop
-from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
 from smoot_explore.views.sketch import wrapped
 
@@ -47,12 +47,12 @@ class CompareTab:
         complain: Callable[[str], None],
     ) -> None:
         self.state, self.sweeps, self._measure, self._complain = state, sweeps, measure, complain
-        self.drops = Live(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", aspect=2)
+        self.drops = Captioned(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", aspect=2)
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
-        self.maps = Live(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10))
+        self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10))
         self.missing = small_text(margin=(0, 10), visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(
@@ -65,8 +65,8 @@ class CompareTab:
         self.panel = Grid(
             sweeps.panel,
             part(going_on, self.table, self.note, pn.FlexBox(self.csv, self.page), span=12),
-            part(self.drops.pane, span=12, wide=6, lead=True),
-            part(self.missing, self.maps.pane, span=12, wide=6),
+            part(self.drops.panel, span=12, wide=6, lead=True),
+            part(self.missing, self.maps.panel, span=12, wide=6),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
         state.param.watch(lambda *e: self.refresh(), "seeds_together")

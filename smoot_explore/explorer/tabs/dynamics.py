@@ -21,7 +21,7 @@ from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.state.dynamics import DynamicsState, Seen, seen_of
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels
 from smoot_explore.views.sketch import Sketch
@@ -51,9 +51,9 @@ class DynamicsPart:
         self._reading = Coalescer(seen_of, self._read, FILES, schedule)
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
-        self.map = Live(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
-        self.changes = Live(views.class_changes.sketch(_NO_CURVES), "class-changes", aspect=1.4)
-        self.gallery = Live(
+        self.map = Captioned(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
+        self.changes = Captioned(views.class_changes.sketch(_NO_CURVES), "class-changes", aspect=1.4)
+        self.gallery = Captioned(
             self._gallery(), "trained-gallery", [gesture(Tap, self._tapped_picture, schedule)], margin=(0, 10)
         )
         self.words = text(
@@ -69,11 +69,11 @@ class DynamicsPart:
             label="Select none", variant="text", size="small", margin=(4, 4), visible=False,
             on_click=lambda e: state.param.update(selected=[]),
         )  # fmt: skip
-        self._changing = part(self.changes.pane, span=6, visible=False)
+        self._changing = part(self.changes.panel, span=6, visible=False)
         self.panel = Grid(
-            part(self.words, self.map.pane, span=6, lead=True),
+            part(self.words, self.map.panel, span=6, lead=True),
             self._changing,
-            part(pn.FlexBox(self.picked, self.open, self.none), self.gallery.pane, span=12),
+            part(pn.FlexBox(self.picked, self.open, self.none), self.gallery.panel, span=12),
         )
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 

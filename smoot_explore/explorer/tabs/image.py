@@ -25,8 +25,8 @@ from smoot_explore.explorer.picture_input import PictureInput
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.uploads import ENDINGS, check_size, read_picture, unlike
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.curves import NO_CURVE
-from smoot_explore.views.live import Live
 from smoot_explore.views.palette import in_words
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels
@@ -63,20 +63,20 @@ class ImageTab:
         self._upload_megabytes = upload_megabytes
         self.latest = Coalescer(state.view, self._show, QUICK, schedule)
         tap = gesture(Tap, self._tapped, schedule)
-        self.thumbnails = Live(
+        self.thumbnails = Captioned(
             views.picture_grid.sketch([], columns=COLUMNS, n_rows=PAGE // COLUMNS, label="Pick an image", cell=58),
             "thumbnails", [tap], margin=(0, 5),
         )  # fmt: skip
-        self.pictures = Live(
+        self.pictures = Captioned(
             views.picture_grid.sketch([], columns=3, n_rows=1, titled=True, cell=190), "image", margin=(0, 10)
         )
-        self.bars = Live(
+        self.bars = Captioned(
             views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", aspect=1.33
         )
-        self.curve = Live(views.masking_curve.sketch(NO_CURVE), "masking-curve", aspect=1.33)
-        self.k = Live(views.single_k.sketch(_NO_K, at=np.nan), "k-image", aspect=2)
+        self.curve = Captioned(views.masking_curve.sketch(NO_CURVE), "masking-curve", aspect=1.33)
+        self.k = Captioned(views.single_k.sketch(_NO_K, at=np.nan), "k-image", aspect=2)
         self.told_k = text(margin=(0, 10))
-        self.trajectory = part(self.told_k, self.k.pane, span=8, visible=False)
+        self.trajectory = part(self.told_k, self.k.panel, span=8, visible=False)
         self.verdict = text(margin=(0, 10))
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
@@ -99,7 +99,7 @@ class ImageTab:
         ]
         gallery = pn.Column(
             pn.FlexBox(label, *self._test_filters),
-            self.thumbnails.pane,
+            self.thumbnails.panel,
             pn.Row(self.back, self.count, self.next, margin=0),
             sizing_mode="stretch_width",
         )
@@ -117,9 +117,9 @@ class ImageTab:
         ]
         self.panel = Grid(
             part(gallery, span=4, tall=True, late=True),
-            part(self.verdict, self.pictures.pane, self.slider, span=8, lead=True),
-            part(self.curve.pane, span=4),
-            part(self.bars.pane, span=4),
+            part(self.verdict, self.pictures.panel, self.slider, span=8, lead=True),
+            part(self.curve.panel, span=4),
+            part(self.bars.panel, span=4),
             self.trajectory,
         )
         state.param.watch(lambda *e: self._ask(), _OF_THE_PICTURE)

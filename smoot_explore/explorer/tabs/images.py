@@ -19,9 +19,9 @@ from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.images import ClassShare, ImagesState
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.dynamics import DynamicsPart
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.classes import start_and_rise
 from smoot_explore.views.curves import NO_CURVES
-from smoot_explore.views.live import Live
 from smoot_explore.views.palette import CLASS_COLOURS, text_colour
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels
@@ -53,15 +53,15 @@ class ImagesTab:
         )
         tap = gesture(Tap, self._tapped, schedule)
         curves = NO_CURVES
-        self.scatter = Live(
+        self.scatter = Captioned(
             views.class_scatter.sketch(curves),
             "classes",
             [pick, box],
             aspect=1.25,
         )
-        self.means = Live(views.class_means.sketch(curves), "mean-curves", [across], aspect=1.25)
-        self.peaks = Live(views.class_peaks.sketch(curves), "peaks", [between], aspect=1.25)
-        self.gallery = Live(self._gallery(), "gallery", [tap], margin=(0, 10))
+        self.means = Captioned(views.class_means.sketch(curves), "mean-curves", [across], aspect=1.25)
+        self.peaks = Captioned(views.class_peaks.sketch(curves), "peaks", [between], aspect=1.25)
+        self.gallery = Captioned(self._gallery(), "gallery", [tap], margin=(0, 10))
         self.headline = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.dynamics = DynamicsPart(state.dynamics, open_trained, schedule)
         self.dynamics.panel.visible = False
@@ -80,10 +80,10 @@ class ImagesTab:
         )
         picking = pn.FlexBox(self.picked, image_field(state, complain, width=110), self.open, self.none)
         self.plots = Grid(
-            part(self.scatter.pane, span=4, lead=True),
-            part(self.means.pane, span=4),
-            part(self.peaks.pane, span=4),
-            part(picking, self.gallery.pane, span=12),
+            part(self.scatter.panel, span=4, lead=True),
+            part(self.means.panel, span=4),
+            part(self.peaks.panel, span=4),
+            part(picking, self.gallery.panel, span=12),
         )
         self.controls = [control(state, n) for n in ("fill", "attribution", "tolerance", "over_epochs")]
         self.panel = Grid(

@@ -15,7 +15,7 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, values_slider
 from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.state.sweep import Pictures, SweepState, pictures
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.view import Frames
 
 _MOST_BESIDE = 5  # columns of a map that has the curves beside it
@@ -131,7 +131,7 @@ class _Framed:
     """A picture with a slider for each dimension that it does not draw."""
 
     def __init__(self, name: str) -> None:
-        self.live: Live | None = None
+        self.live: Captioned | None = None
         self.sliders = pn.Row(sizing_mode="stretch_width")
         self.why = small_text(margin=(4, 10), visible=False)
         self.panel = pn.Column(self.sliders, self.why, sizing_mode="stretch_width")
@@ -144,7 +144,7 @@ class _Framed:
             self.why.param.update(object=escaped(frames), visible=True)
             self.sliders.visible = False
             if self.live is not None:
-                self.live.pane.visible = False
+                self.live.visible = False
             return
         if self._frames is None or frames.keys != self._frames.keys:
             self.sliders.objects = [values_slider(*key) for key in frames.keys.items()]
@@ -159,8 +159,8 @@ class _Framed:
         chosen = [slider.value for slider in self.sliders]
         sketch = self._frames.at(**dict(zip(self._frames.keys, chosen, strict=True)))
         if self.live is None:
-            self.live = Live(sketch, self._name)
-            self.panel.append(self.live.pane)
+            self.live = Captioned(sketch, self._name)
+            self.panel.append(self.live.panel)
         else:
             self.live.show(sketch)
-        self.live.pane.visible = True
+        self.live.visible = True

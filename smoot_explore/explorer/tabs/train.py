@@ -27,14 +27,14 @@ from smoot_explore.explorer.past import past_of_k
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.switched import Switched
 from smoot_explore.runs.run import Run, open_run
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.flags import change_text
-from smoot_explore.views.live import Kept, Live
+from smoot_explore.views.live import Kept
 from smoot_explore.views.palette import METHOD_NAMES
 from smoot_explore.views.pictures import MASKING_ROWS, cell_at
 from smoot_explore.views.pixels import saliency_limit
 from smoot_explore.views.sketch import Sketch
 
-ASPECT = 1.2  # of the plots: width by height
 _NO_MOVES = xr.Dataset(
     {name: ("epoch", np.empty(0)) for name in ("before", "k", "step", "delta")}, {"epoch": np.empty(0, int)}
 )
@@ -56,50 +56,55 @@ class TrainTab:
         self._latest = Coalescer(self._look_anew, self._show_anew, QUICK, schedule)
         self._looking_back = Coalescer(_moves_of, self._show_past, FILES, schedule)
         self._past: tuple = ()  # what is asked for, or shown
-        self.moves = Live(views.single_moves.sketch(_NO_MOVES), "k-moves", aspect=ASPECT)
-        self.past = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
+        self.moves = Captioned(views.single_moves.sketch(_NO_MOVES), "k-moves")
+        self.past = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self._limit = 0.0  # where the saliency's colours end
         self._limited: WatchReport | None = None  # the look that it was set at
         self._kept = Kept()
         sketches = self._sketches()
-        self.strip = Live(
-            sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
+        self.strip = Captioned(sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)])
+        self.pictures = {name: Captioned(sketch, name) for name, sketch in sketches.items()}
+        self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
+        self.moved = small_text(margin=0)
+        self.headline = text(margin=(4, 0, 8, 0))
+        self.problem = pmui.Alert("", severity="error", sizing_mode="stretch_width")
+        button = {"size": "small", "margin": (4, 4, 0, 0)}
+        again = pmui.Button(label="Choose again", variant="text", on_click=self.watch_anew, **button)
+        before, after = (
+            pmui.Button(label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button)
+            for label, by in (("‹ Framed", -1), ("Next ›", 1))
         )
-        self.pictures = {name: Live(sketch, name, aspect=ASPECT) for name, sketch in sketches.items()}
-        self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
-        self.moved = small_text(margin=(0, 10))
-        self.headline = text(margin=(6, 10, 0, 10))
-        self.problem = pmui.Alert("", severity="error", visible=False, sizing_mode="stretch_width")
-        self.watch = control(state, "watch", width=190, sizing_mode=None)
-        again = pmui.Button(
-            label="Choose again", variant="text", size="small", margin=(8, 2), on_click=self.watch_anew
-        )
-        self.open = pmui.Button(
-            label="Open in Image", variant="outlined", size="small", margin=(12, 4), on_click=self._open
-        )
+        self.open = pmui.Button(label="Open in Image", variant="outlined", on_click=self._open, **button)
+        beside = pn.Column(
+            self.headline, control(state, "watch", margin=(4, 0)), pn.Row(again, margin=0),
+            pn.Row(before, after, margin=0), pn.Row(self.open, margin=0), sizing_mode="stretch_width", margin=0,
+        )  # fmt: skip
         state.param.watch(self.watch_anew, "watch")
         state.param.watch(self._explain_another, "explained")
         state.config.param.watch(
             lambda *events: self._show_explanation(), ["alpha", "beta", "k_min", "k_max"]
         )
-        drop = self.pictures["accuracy-drop-while-training"].pane
+        drop = self.pictures["accuracy-drop-while-training"].panel
         of = {name: self.pictures[name] for name in ("k-range", "k-watched", "k-now", "losses", "accuracies")}
-        k = Switched("k", {"of all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
+        k = Switched("k", {"all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
         scores = Switched("Scores", {"accuracy": of["accuracies"], "loss": of["losses"]})
-        explained = control(state, "explained", width=190, sizing_mode=None)
+        # Parts that are there only when they have something to tell.
+        self._failed = part(self.problem, span=12, card=False)
+        self._explained = part(self.explanation, span=12, wide=3)
+        self._flagged = part(self.moved, span=12, card=False)
+        self._moved = [part(self.past, span=8), part(self.moves.panel, span=4)]
         self.panel = Grid(
-            part(self.problem, self.headline, span=12, card=False),
+            self._failed,
             part(
-                pn.FlexBox(self.watch, again, explained, self.open, align_items="center"), self.strip.pane,
-                span=12, wide=8, lead=True,
+                Grid(part(self.strip.panel, span=9, card=False), part(beside, span=3, card=False)),
+                span=12, wide=9, lead=True,
             ),
-            part(self.explanation, span=12, wide=4),
             part(drop, span=4),
             part(k.panel, span=4),
             part(scores.panel, span=4),
-            part(self.moved, span=12, card=False),
-            part(self.past, span=8),
-            part(self.moves.pane, span=4),
+            self._flagged,
+            self._explained,
+            *self._moved,
         )  # fmt: skip
         self.clear()
 
@@ -123,8 +128,8 @@ class TrainTab:
             f"**{i}** {change_text(change)} from step {change.step}"
             for i, (_, change) in enumerate(flags, start=1)
         ]
-        self.moved.object = "Flags: " + ("; ".join(moved) or "none, no setting was moved")
-        self.problem.param.update(object=escaped(state.problem), visible=bool(state.problem))
+        self.moved.object, self._flagged.visible = f"Flags: {'; '.join(moved)}", bool(moved)
+        self.problem.object, self._failed.visible = escaped(state.problem), bool(state.problem)
 
     def _sketches(self) -> dict[str, Sketch]:
         """All pictures of the tab by their names."""
@@ -152,7 +157,7 @@ class TrainTab:
                 lambda: views.probe_drop.sketch(history.drops, method, reference, drops, label),
             ),
             "k-range": views.k_trajectories.sketch(
-                history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all training images",
+                history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all images",
                 others=state.others(lambda one: one.history.k_quantiles()),
             ),
             "k-watched": views.single_k.sketch(
@@ -188,13 +193,13 @@ class TrainTab:
 
     def _new_strip(self) -> Sketch:
         state, seen = self.state, self.state.seen
-        label = "The watched images as the model sees them, their number and class, and k at the start → now"
+        label = "Watched training images: their number and class, k at the start → now"
         if state.unit != "pixels":
             label += f" ({state.unit})"
-        room = {"cell": 66, "label": label}
+        room = {"cell": 84, "label": label}
         if seen is None or state.data is None:
             return views.picture_grid.sketch(
-                [], columns=N_WATCHED, n_rows=3, titled=True, footer_lines=3, row_labels=MASKING_ROWS, **room
+                [], columns=N_WATCHED, n_rows=3, titled=True, footer_lines=2, row_labels=MASKING_ROWS, **room
             )
         watched = state.data.train[seen.positions]
         # The scale may widen at once but shrinks slowly: colours then do not flicker from look to look.
@@ -204,7 +209,7 @@ class TrainTab:
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         footers = [
-            (f"image {i}", f"class {c}", f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
+            (f"image {i}" + (f" · {c}" if c != "?" else ""), f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
             for i, c, k in zip(watched.image_ids.tolist(), classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1
@@ -222,6 +227,7 @@ class TrainTab:
         card = equation_html(self.state.move())
         if self.explanation.object != card:
             self.explanation.object = card
+        self._explained.visible = bool(card)
 
     def _look_back(self) -> None:
         """Tell why the framed image's k has moved so far; its record is read beside the page."""
@@ -230,6 +236,7 @@ class TrainTab:
         if state.seen is None or run is None:
             self._past, self.past.object = (), ""
             self.moves.show(views.single_moves.sketch(_NO_MOVES))
+            self._show_moved(False)
         elif asked != self._past:
             self._past = asked
             self._looking_back.ask(run, state.framed_position, state.framed_name)
@@ -243,7 +250,12 @@ class TrainTab:
             return
         image = f"{image[:1].lower()}{image[1:]}"  # within a sentence
         self.past.object = past_of_k(moves, image)
+        self._show_moved(bool(self.past.object))
         self.moves.show(views.single_moves.sketch(moves, label=f"What moved k of {image}"))
+
+    def _show_moved(self, told: bool) -> None:
+        for one in (*self._moved, self.moves):
+            one.visible = told
 
     def _headline(self) -> str:
         state = self.state
@@ -281,6 +293,11 @@ class TrainTab:
         cell = cell_at(x, y, N_WATCHED, 3)
         if cell is not None and self.state.seen is not None:
             self.state.explained = min(cell % N_WATCHED + 1, len(self.state.seen.positions))
+
+    def _step(self, by: int) -> None:
+        """Frame the next of the watched images, or the one before."""
+        if self.state.seen is not None:
+            self.state.explained = (self.state.explained - 1 + by) % len(self.state.seen.positions) + 1
 
     def _open(self, *events: Any) -> None:
         if self.state.seen is not None and self.state.data is not None:

@@ -19,7 +19,7 @@ from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
-from smoot_explore.views.live import Live
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.sketch import Sketch
 
 _NO_K = xr.DataArray(np.empty((1, 0)), {"epoch": [0]}, ("epoch", "image"), "k")
@@ -37,9 +37,9 @@ class WhatIfTab:
     ) -> None:
         self.state, self._trainings, self._complain = state, trainings, complain
         tap = gesture(Tap, self._tapped, schedule)
-        self.trajectories = Live(self._trajectories(None), "what-if", [tap], aspect=2)
-        self.cobweb = Live(self._cobweb(None), "cobweb", aspect=1.2)
-        self.settled = Live(self._settled(None), "settled", aspect=1.6)
+        self.trajectories = Captioned(self._trajectories(None), "what-if", [tap], aspect=2)
+        self.cobweb = Captioned(self._cobweb(None), "cobweb", aspect=1.2)
+        self.settled = Captioned(self._settled(None), "settled", aspect=1.6)
         self._k: xr.DataArray | None = None  # the trajectories drawn
         self._detailed: xr.DataArray | None = None  # those that the details are of
         self.summary = text(margin=(4, 10))
@@ -52,9 +52,9 @@ class WhatIfTab:
         self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
         self.real = small_text(margin=(0, 10))
         self.plots = Grid(
-            part(self.trajectories.pane, self.summary, span=8, lead=True),
-            part(self.cobweb.pane, span=4),
-            part(self.settled.pane, span=4),
+            part(self.trajectories.panel, self.summary, span=8, lead=True),
+            part(self.cobweb.panel, span=4),
+            part(self.settled.panel, span=4),
             part(
                 image_field(state, complain, width=130), self.picked,
                 small_text("Click near a trajectory to pick its image.", margin=(0, 10)),
