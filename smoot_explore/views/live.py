@@ -15,7 +15,7 @@ import param
 from bokeh.models import Range1d
 
 from smoot_explore.views import looks
-from smoot_explore.views.sketch import Layer, Sketch, columns, element, extent
+from smoot_explore.views.sketch import Layer, Sketch, columns, element, extent, said
 
 
 class Live:
@@ -140,7 +140,9 @@ def figure_of(sketch: Sketch, name: str) -> Any:
 
 def _named(sketch: Sketch, name: str, aspect: float | None = None) -> Any:
     """The element whose figure in Bokeh has this name."""
-    return element(sketch).opts(hooks=[looks.finishing(name, aspect)], clone=False, backend="bokeh")
+    return element(sketch).opts(
+        hooks=[looks.finishing(name, aspect, said(sketch))], clone=False, backend="bokeh"
+    )
 
 
 def same_layers(one: Sketch, other: Sketch) -> bool:
@@ -168,6 +170,8 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
             _relabel(figure, part.handles.get("glyph_renderer"), layer.label)
     if figure.title is not None and figure.title.text != sketch.title:
         figure.title.text = sketch.title
+    if before is None or said(before) != said(sketch):
+        figure.html_attributes = {"data-says": said(sketch)}
     looks.show_legend_of_what_is_drawn(figure)
     if sketch.name == looks.PICTURES and before is not None and _sides(before) != _sides(sketch):
         looks.square_cells(figure, *_sides(sketch))

@@ -225,18 +225,22 @@ def _axis_labels(element: Any) -> tuple[str, str]:
     return x, "" if element.group in _NAMED else y
 
 
-def finishing(name: str, aspect: float | None = None) -> Callable[[Any, Any], None]:
-    """The hook that finishes a Bokeh figure of this name, with width by height, up to `WIDEST`."""
-    return functools.partial(_finish_bokeh, name=name, aspect=aspect)
+def finishing(name: str, aspect: float | None = None, says: str = "") -> Callable[[Any, Any], None]:
+    """The hook that finishes a Bokeh figure of this name, with width by height, up to `WIDEST`; ``says`` is what it
+    shows, in words."""
+    return functools.partial(_finish_bokeh, name=name, aspect=aspect, says=says)
 
 
-def _finish_bokeh(plot: Any, element: Any, name: str | None = None, aspect: float | None = None) -> None:
+def _finish_bokeh(
+    plot: Any, element: Any, name: str | None = None, aspect: float | None = None, says: str = ""
+) -> None:
     """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
     name = name or element.group.lower().replace(" ", "-")
     figure.name = name
+    figure.html_attributes = {"data-says": says or name}
     if aspect is not None:
         figure.update(sizing_mode="scale_width", aspect_ratio=aspect, height=None, max_width=WIDEST)
     figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each

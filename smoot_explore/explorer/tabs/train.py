@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
-from holoviews.streams import Tap
+from holoviews.streams import DoubleTap, Tap
 
 from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
@@ -63,7 +63,10 @@ class TrainTab:
         self._kept = Kept()
         sketches = self._sketches()
         self.strip = Live(
-            sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)], margin=(0, 4)
+            sketches.pop("watched"),
+            "watched",
+            [gesture(Tap, self._tapped, schedule), gesture(DoubleTap, self._opened, schedule)],
+            margin=(0, 4),
         )
         self.pictures = {name: Live(sketch, name, aspect=ASPECT) for name, sketch in sketches.items()}
         self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=(0, 10))
@@ -281,6 +284,10 @@ class TrainTab:
         cell = cell_at(x, y, N_WATCHED, 3)
         if cell is not None and self.state.seen is not None:
             self.state.explained = min(cell % N_WATCHED + 1, len(self.state.seen.positions))
+
+    def _opened(self, x: float | None, y: float | None) -> None:
+        if cell_at(x, y, N_WATCHED, 3) is not None:
+            self._open()
 
     def _open(self, *events: Any) -> None:
         if self.state.seen is not None and self.state.data is not None:
