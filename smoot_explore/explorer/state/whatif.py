@@ -42,8 +42,8 @@ class WhatIfState(PicksImage):
         self.opened: OpenedRun | None = None
 
     def train_for_real(self, trainings: TrainState) -> None:
-        """Queue a training with these settings that begins with the weights of the run after the epoch looked at, as the
-        frozen picture does.
+        """Queue a training with these settings that begins with the weights of the run after the epoch looked at, as
+        the frozen picture does.
 
         Raises
         ------
