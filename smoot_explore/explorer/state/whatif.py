@@ -82,7 +82,7 @@ class WhatIfState(PicksImage):
             "model too, and with it the map that k moves on."
         )
         real = self.of_this_run(real)
-        if real is None:
+        if real is None or real.training is None:
             return frozen
         told = ", ".join(f"{symbol(name)} {getattr(real.config, name):g}" for name in SETTINGS)
         where = "waits for a worker" if not real.steps_per_epoch else (
