@@ -1578,6 +1578,8 @@ def test_less_a_random_order_is_the_difference_of_two_areas(session):
     assert state.missing == state.opened_runs
     assert state.lacking[0] == (opened, "black", "random")
     assert state.curves() == {}
+    opened.take_curves("black", "random", None, "out of memory", passing=False)
+    assert state.problems() == {"own": "out of memory"}
     own = opened.curves("black", "gradient")
     random = masking_curves(opened.model, opened.data.test[:40], levels=20, attribution="random")
     own = own.isel(image=slice(40))

@@ -1,3 +1,5 @@
+import io
+import logging
 import os
 import signal
 
@@ -64,3 +66,20 @@ def test_the_workers_of_this_computer_share_its_cores_by_default(monkeypatch):
     finally:
         engine.close()
     assert (job.result, job.problem) == (3, "")
+
+
+def test_dask_writes_nothing_on_the_terminal_while_workers_end_and_writes_afterwards():
+    log, written = logging.getLogger("distributed"), io.StringIO()
+    terminal = logging.StreamHandler(written)
+    client = start_workers(1, threads=1)
+    before = log.level
+    log.addHandler(terminal)
+    log.setLevel(logging.DEBUG)
+    try:
+        close_workers(client)
+        assert written.getvalue() == ""
+        log.info("heard")
+    finally:
+        log.removeHandler(terminal)
+        log.setLevel(before)
+    assert written.getvalue() == "heard\n"

@@ -332,13 +332,16 @@ def test_what_if_is_trained_for_real_from_the_weights_that_were_frozen(session, 
 def test_a_bundled_run_is_trained_on_in_the_folder_of_the_page(session, state, monkeypatch):
     begun = []
     monkeypatch.setattr(state, "_begin", lambda recipe, config, **more: begun.append((recipe, config)))
-    session.run_key = "bundled/sgt"
+    session.run_key = "bundled/smoot"
     opened = session.show_run()
     session.whatif.config.param.update(alpha=40.0, beta=0.7, k_min=0.9, k_max=0.1)
     session.whatif.train_for_real(state)
     ((recipe, config),) = begun
     assert (recipe.source, recipe.epoch) == (opened.run.path.absolute(), opened.run.epochs)
     assert not recipe.path.is_relative_to(opened.run.path.parent)
+    session.whatif.show(opened.at(3))
+    session.whatif.train_for_real(state)
+    assert begun.pop()[0].epoch == 3
     assert (config.method, config.alpha, config.k_min, config.k_max) == ("smoot", 40.0, 0.1, 0.9)
     assert config.epochs == session.whatif.epochs
 

@@ -13,6 +13,7 @@ import signal
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,11 +202,31 @@ def share_of_cores(workers: int) -> int:
 def close_workers(client: Client) -> None:
     """End a client, and the workers that were started with it, whatever these are at: a job survives a kill."""
     cluster = client.cluster
-    client.close()
-    if cluster is not None:
+    if cluster is None:
+        client.close()
+        return
+    with _quiet():
+        client.close()
         cluster.sync(_kill, cluster)  # Dask would wait 4 seconds for a step that takes longer
         cluster.close()
         cluster.scratch()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing of Dask on the terminal: that each worker ends is no news to whoever ends them."""
+    handlers = list(logging.getLogger("distributed").handlers)
+    for handler in handlers:
+        handler.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 async def _kill(cluster: LocalCluster) -> None:

@@ -24,7 +24,6 @@ class Browser(JSComponent):
     """
 
     dark = param.Boolean(doc="Whether the visitor wants the dark theme; at first as the system has it.")
-    narrow = param.Boolean(doc="Whether the page is as narrow as a phone when it opens.")
     guide = param.Boolean(default=True, doc="Whether the guide of the first visit is shown.")
     known = param.Boolean(default=False, doc="Whether the browser has told of itself.")
     keys = param.List(default=[], item_type=str, doc="The keys that the page wants to be told of.")
@@ -36,7 +35,8 @@ class Browser(JSComponent):
     }}
     export function render({{ model }}) {{
       if (!document.cookie.includes("{_DARK}=")) model.dark = matchMedia("(prefers-color-scheme: dark)").matches
-      model.narrow = innerWidth < model.narrow_below
+      const page = Bokeh.documents[0].roots().find((root) => root.class_name === "Page")
+      if (page && innerWidth < model.narrow_below) page.data.sidebar_open = false // it would cover all
       model.known = true
       model.on("dark", () => write("{_DARK}", Number(model.dark)))
       model.on("guide", () => write("{_GUIDE}", Number(model.guide)))

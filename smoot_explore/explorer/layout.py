@@ -8,9 +8,9 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from smoot_explore.explorer.grid import NARROW
+from smoot_explore.explorer.grid import MIDDLE, NARROW
 from smoot_explore.explorer.state.session import TABS
-from smoot_explore.explorer.theme import LARGE_TEXT, PAGE_SX, SIDEBAR, TEXT, theme
+from smoot_explore.explorer.theme import HEAD, LARGE_TEXT, PAGE_SX, SIDEBAR, TEXT, theme
 from smoot_explore.explorer.waiting import BEFORE_DRAWN, waiting_tab
 
 TAB_NAMES = {
@@ -25,6 +25,7 @@ _BAR = f"""
 }}
 @media (max-width: {NARROW - 1}px) {{ :host {{ width: 100% }} }}
 """
+_TABS = f":host {{ min-width: 0 }} @media (min-width: {MIDDLE}px) {{ :host {{ margin-right: {HEAD}px !important }} }}"
 _ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar, and on a narrow page below a tab
 _ABOVE_BAR = f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
 
@@ -73,7 +74,7 @@ class Layout:
         self._place(TABS[0], first)
         self._tabs = pmui.TabMenu(
             items=[TAB_NAMES[tab] for tab in self._names], active=0, variant="scrollable", margin=(0, 8),
-            sizing_mode="stretch_width",
+            sizing_mode="stretch_width", stylesheets=[_TABS],
             sx={"& .MuiTab-root": {"fontSize": "13px", "minHeight": "48px", "minWidth": 0, "padding": "0 12px"}},
         )  # fmt: skip
         self._tabs.param.watch(lambda event: chosen(self._names[event.new]), "active")

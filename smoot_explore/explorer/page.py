@@ -14,6 +14,7 @@ from smoot_explore.engine.background import FILES, OPENING
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.engine.makers import ModelMaker
 from smoot_explore.errors import reason
+from smoot_explore.explorer.access import Access
 from smoot_explore.explorer.activity import Activity
 from smoot_explore.explorer.browser import Browser
 from smoot_explore.explorer.changes import Changes
@@ -90,7 +91,7 @@ class ExplorerPage:
     ) -> None:
         self.state, self._visits = state, visits or Visits()
         self.playing = Playing(state)
-        self.browser = BrowserTab()
+        self.browser, self.access = BrowserTab(), Access()
         self._class = None if board is None else ClassState(board, self.browser.page, state.train)
         if board is None:
             state.param.tab.objects = [tab for tab in TABS if tab != "class"]
@@ -116,11 +117,11 @@ class ExplorerPage:
         self.visitor = Browser(self.keys.acts)
         self.guide = Guide(self._begin_with, self._close_guide)
         self.layout = Layout(
-            [self.run_row.head, self.keys.button],
+            [self.keys.button],
             self.bar.panel,
             [
-                self.browser, self.location.browser, Connection(document), self.visitor, self.keys.window,
-                self.messages.panel, self.guide.panel, self.run_row.panel,
+                self.access, self.browser, self.location.browser, Connection(document), self.visitor, self.keys.window,
+                self.run_row.head, self.messages.panel, self.guide.panel, self.run_row.panel,
             ],
             self.train,
             self._tab_makers(),
@@ -297,8 +298,6 @@ class ExplorerPage:
     def _know_browser(self) -> None:
         """The browser has told of itself: what the visitor wants, or its system has."""
         self.page.dark_theme = self.visitor.dark
-        if self.visitor.narrow:
-            self.page.sidebar_open = False
         self.guide.panel.visible = self.visitor.guide
 
     def _keys(self) -> list[Key]:
@@ -405,6 +404,8 @@ class ExplorerPage:
         if state.tab == "what-if" and "what-if" in self.layout.made:
             self.layout.made["what-if"].show_training()
         self._refresh_controls()
+        if turned:
+            self.access.news = self.bar.status.object
         self.keeping.show(state.adopt_training())
         ended = state.ended_keys if turned else []
         if state.run_key in ended:

@@ -44,7 +44,7 @@ class ServerSettings:
     upload_megabytes
         Largest picture that a visitor may upload, in megabytes (1,000,000 bytes).
     weights_megabytes
-        Largest weights of a visitor's or a kept run that the server itself opens for Image, Images, What if and
+        Largest weights of a visitor's or a kept run that the server itself opens for Image, Classes, What if and
         Compare, in megabytes. Larger models can be trained, since that is a worker's memory.
     work
         Folder for the runs of open pages, until they are kept; None is the system's for temporary files.

@@ -9,11 +9,17 @@ from smoot_explore.explorer.grid import MIDDLE, NARROW, WIDE
 TEXT, LARGE_TEXT, SMALL = 13, 18, 11  # pixels; the larger in projector mode
 FONT = 'Roboto, "Helvetica Neue", Arial, sans-serif'
 SIDEBAR = 280  # pixels
+HEAD, HEAD_RIGHT = 440, 112  # pixels of the header for run and epoch, and right of them
 _COLOURS = {
     "light": {"page": "#f4f5f7", "card": "#ffffff", "ink": "#1d2126", "ink2": "#59616b", "line": "#d9dde2"},
     "dark": {"page": "#121417", "card": "#1c1f24", "ink": "#e9ebee", "ink2": "#a9b0b9", "line": "#343a42"},
 }
-_SLIDER = {"rail": {"height": 2}, "track": {"height": 4}, "thumb": {"width": 14, "height": 14}}
+_RING = {"outline": "2px solid currentColor", "outlineOffset": "-2px"}  # where the keyboard is
+_SLIDER = {
+    "rail": {"height": 2},
+    "track": {"height": 4},
+    "thumb": {"width": 14, "height": 14, "&.Mui-focusVisible": {**_RING, "outlineOffset": "2px"}},
+}
 
 
 def theme(text: int = TEXT) -> dict[str, Any]:
@@ -34,7 +40,12 @@ def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
         "typography": {"fontSize": text, "fontFamily": FONT, "button": {"textTransform": "none", "fontWeight": 600}},
         "breakpoints": {"values": {"xs": 0, "sm": NARROW, "md": MIDDLE, "lg": WIDE, "xl": 2200}},
         "shape": {"borderRadius": 6},
-        "components": {"MuiSlider": {"styleOverrides": _SLIDER}},
+        "components": {
+            "MuiSlider": {"styleOverrides": _SLIDER},
+            "MuiButtonBase": {"styleOverrides": {"root": {"&.Mui-focusVisible": _RING}}},
+            # What explains a control is not its name.
+            "MuiTooltip": {"defaultProps": {"describeChild": True}},
+        },
     }  # fmt: skip
 
 
@@ -43,6 +54,7 @@ PAGE_SX: dict[str, Any] = {
     ".MuiAppBar-root": {"bgcolor": "primary.contrastText", "color": "primary.main", "boxShadow": "none"},
     "& .header": {"borderBottom": "1px solid", "borderColor": "divider", "backgroundImage": "none"},
     "& .header .MuiToolbar-root": {"minHeight": "48px"},
+    "& .header .MuiToolbar-root > .MuiBox-root": {"minWidth": 0},  # the tabs scroll; nothing is pushed out
     "& .main .MuiToolbar-root": {"minHeight": "48px"},
     "& .sidebar .MuiToolbar-root": {"minHeight": "48px"},
     "& .header .title": {

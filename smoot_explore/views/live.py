@@ -15,7 +15,7 @@ import param
 from bokeh.models import Range1d
 
 from smoot_explore.views import looks
-from smoot_explore.views.sketch import Layer, Sketch, columns, element, extent
+from smoot_explore.views.sketch import Layer, Sketch, columns, element, extent, said
 
 
 class Live:
@@ -75,7 +75,7 @@ class Live:
 
     def _hooks(self) -> list[Callable[[Any, Any], None]]:
         """What finishes the figure. They hold nothing of this object: HoloViews keeps them, and so would keep it."""
-        return [looks.finishing(self.name)]
+        return [looks.finishing(self.name, said(self.sketch))]
 
 
 class Kept:
@@ -138,7 +138,9 @@ def figure_of(sketch: Sketch, name: str) -> Any:
     import holoviews as hv
 
     looks.load()
-    named = element(sketch).opts(hooks=[looks.finishing(name)], clone=False, backend="bokeh")
+    named = element(sketch).opts(
+        hooks=[looks.finishing(name, said(sketch))], clone=False, backend="bokeh"
+    )
     return hv.renderer("bokeh").get_plot(named).state
 
 
@@ -167,6 +169,8 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
             _relabel(figure, part.handles.get("glyph_renderer"), layer.label)
     if figure.title is not None and figure.title.text != sketch.title:
         figure.title.text = sketch.title
+    if before is None or said(before) != said(sketch):
+        figure.html_attributes = {"data-says": said(sketch)}
     looks.show_legend_of_what_is_drawn(figure)
     if sketch.name == looks.PICTURES and before is not None and _sides(before) != _sides(sketch):
         looks.square_cells(figure, *_sides(sketch))

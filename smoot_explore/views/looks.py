@@ -224,18 +224,19 @@ def _axis_labels(element: Any) -> tuple[str, str]:
     return x, "" if element.group in _NAMED else y
 
 
-def finishing(name: str) -> Callable[[Any, Any], None]:
-    """The hook that finishes a Bokeh figure of this name."""
-    return functools.partial(_finish_bokeh, name=name)
+def finishing(name: str, says: str = "") -> Callable[[Any, Any], None]:
+    """The hook that finishes a Bokeh figure of this name; ``says`` is what it shows, in words."""
+    return functools.partial(_finish_bokeh, name=name, says=says)
 
 
-def _finish_bokeh(plot: Any, element: Any, name: str | None = None) -> None:
+def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = "") -> None:
     """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
     name = name or element.group.lower().replace(" ", "-")
     figure.name = name
+    figure.html_attributes = {"data-says": says or name}
     figure.output_backend = "canvas"  # WebGL is shared by all pictures of a page, and waits for each
     figure.styles = {"font-size": "12px"}  # the page's theme gives all texts of a figure in parts of it
     for part in plot.subplots.values():

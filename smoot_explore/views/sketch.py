@@ -50,6 +50,16 @@ class Sketch(NamedTuple):
     layers: tuple[Layer, ...]
 
 
+def said(sketch: Sketch) -> str:
+    """What a picture shows, in a sentence, for those who cannot see it."""
+    title = " ".join(sketch.title.split()) or sketch.name
+    drawn = list(
+        dict.fromkeys(layer.label for layer in sketch.layers if layer.label and len(layer.numbers[0]))
+    )
+    axes = "" if sketch.x.label == "x" else f", {sketch.y.label} over {sketch.x.label}"
+    return f"{title}{axes}{': ' if drawn else ''}{', '.join(drawn)}"
+
+
 def curve(role: str, x: Any, y: Any, label: str = "", told: Mapping[str, Any] | None = None) -> Layer:
     """A line; NaN leaves a gap."""
     return Layer("Curve", role, (np.asarray(x), np.asarray(y)), label, told or {})

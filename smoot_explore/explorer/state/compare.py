@@ -105,15 +105,27 @@ class CompareState(param.Parameterized):
         """What is still to be measured: run, fill and attribution method."""
         return [
             (opened, self.fill, attribution)
-            for attribution in dict.fromkeys([self.attribution, *([RANDOM] if self.less_random else [])])
+            for attribution in self._attributions
             for opened in self.opened_runs
             if opened.curves(self.fill, attribution) is None and not opened.problem((self.fill, attribution))
         ]
 
     def problems(self) -> dict[str, str]:
         """Why runs, by label, cannot be measured under the chosen protocol."""
-        key = (self.fill, self.attribution)
-        return {s.label: why for s in self.opened_runs if (why := s.problem(key))}
+        return {
+            s.label: "; ".join(whys)
+            for s in self.opened_runs
+            if (
+                whys := list(
+                    dict.fromkeys(why for a in self._attributions if (why := s.problem((self.fill, a))))
+                )
+            )
+        }
+
+    @property
+    def _attributions(self) -> list[str]:
+        """Those whose curves are needed."""
+        return list(dict.fromkeys([self.attribution, *([RANDOM] if self.less_random else [])]))
 
     def curves(self) -> dict[str, xr.Dataset]:
         """Masking curves by the run's label, of the runs where they are measured."""

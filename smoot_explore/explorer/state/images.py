@@ -1,4 +1,4 @@
-"""State of the Images tab: class I and II over a run's test images."""
+"""State of the Classes tab: class I and II over a run's test images."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class SessionState(param.Parameterized):
         default="bundled/smoot",
         objects={"SMOOT, bundled": "bundled/smoot"},
         label="Run",
-        doc="The trained model that Image, Images and What if look at.",
+        doc="The trained model that Image, Classes and What if look at.",
     )
     epoch = param.Integer(
         default=None,

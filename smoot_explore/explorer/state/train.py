@@ -306,7 +306,8 @@ class TrainState(param.Parameterized):
         self._choose(new)
 
     def train_for_real(self, opened: OpenedRun, config: TrainingConfig) -> None:
-        """Queue a training that begins with the weights of a run, in the place of the last one of this kind.
+        """Queue a training that begins with the weights of a run after the epoch looked at; the last one of this kind
+        goes.
 
         Raises
         ------
@@ -330,7 +331,7 @@ class TrainState(param.Parameterized):
         recipe = FromWeights(
             self._new_path("what-if"),
             opened.run.path.absolute(),
-            opened.run.epochs,
+            opened.epoch,
             self.settings.root,
             maker,
             CHECKPOINT_MEGABYTES,

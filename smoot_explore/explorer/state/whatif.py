@@ -42,7 +42,8 @@ class WhatIfState(PicksImage):
         self.opened: OpenedRun | None = None
 
     def train_for_real(self, trainings: TrainState) -> None:
-        """Queue a training with these settings that begins with the weights of the run, as the frozen picture does.
+        """Queue a training with these settings that begins with the weights of the run after the epoch looked at, as
+        the frozen picture does.
 
         Raises
         ------
@@ -81,7 +82,7 @@ class WhatIfState(PicksImage):
             "model too, and with it the map that k moves on."
         )
         real = self.of_this_run(real)
-        if real is None:
+        if real is None or real.training is None:
             return frozen
         told = ", ".join(f"{symbol(name)} {getattr(real.config, name):g}" for name in SETTINGS)
         where = "waits for a worker" if not real.steps_per_epoch else (
@@ -93,7 +94,8 @@ class WhatIfState(PicksImage):
         }  # fmt: skip
         return (
             f"{frozen} **Trained** (violet: median and 90 % of the same images; dashed: the picked one) begins with "
-            f"the same weights and the same k, with {told}; it {ends.get(real.status, where)}."
+            f"the weights after epoch {real.training.recipe.epoch} and the same k, with {told}; "
+            f"it {ends.get(real.status, where)}."
         )
 
     def show(self, opened: OpenedRun) -> None:

@@ -1,4 +1,4 @@
-"""The Images tab: class I and II over the test images, and the way to each of them."""
+"""The Classes tab: class I and II over the test images, and the way to each of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
-from holoviews.streams import BoundsX, BoundsXY, Tap
+from holoviews.streams import BoundsX, BoundsXY, DoubleTap, Tap
 
 from smoot_explore import views
 from smoot_explore.core.classes import image_class, peak_fraction
@@ -51,7 +51,7 @@ class ImagesTab:
             gesture(BoundsXY, self._curves_boxed, schedule),
             gesture(BoundsX, self._peaks_boxed, schedule),
         )
-        tap = gesture(Tap, self._tapped, schedule)
+        taps = [gesture(Tap, self._tapped, schedule), gesture(DoubleTap, self._opened, schedule)]
         curves = NO_CURVES
         self.scatter = Captioned(
             views.class_scatter.sketch(curves),
@@ -61,7 +61,7 @@ class ImagesTab:
         )
         self.means = Captioned(views.class_means.sketch(curves), "mean-curves", [across], aspect=1.25)
         self.peaks = Captioned(views.class_peaks.sketch(curves), "peaks", [between], aspect=1.25)
-        self.gallery = Captioned(self._gallery(), "gallery", [tap], margin=(0, 10))
+        self.gallery = Captioned(self._gallery(), "gallery", taps, margin=(0, 10))
         self.headline = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.dynamics = DynamicsPart(state.dynamics, open_trained, schedule)
         self.dynamics.panel.visible = False
@@ -205,6 +205,10 @@ class ImagesTab:
         cell = cell_at(x, y, _COLUMNS, _SHOWN // _COLUMNS)
         if cell is not None and cell < len(self._shown):
             self.state.image_id = self.state.ids.at(self._shown[cell])
+
+    def _opened(self, x: float | None, y: float | None) -> None:
+        if cell_at(x, y, _COLUMNS, _SHOWN // _COLUMNS) is not None:
+            self._open()
 
 
 def share_html(share: ClassShare) -> str:

@@ -12,10 +12,25 @@ import panel_material_ui as pmui
 from smoot_explore.engine.background import FILES
 from smoot_explore.explorer.controls import control, values_slider
 from smoot_explore.explorer.download import download
+from smoot_explore.explorer.grid import MIDDLE
 from smoot_explore.explorer.state.playing import Playing
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.tabs.keeping import Keeping
+from smoot_explore.explorer.theme import HEAD_RIGHT
 
+# In the header where it fits beside the tabs, else the first line below.
+_HEAD = f"""
+:host {{
+  width: 100%; align-items: center; padding: 0 12px; box-sizing: border-box; flex-wrap: wrap;
+  background: var(--panel-surface-color);
+}}
+@media (min-width: {MIDDLE}px) {{
+  :host {{
+    position: fixed; top: 0; right: {HEAD_RIGHT}px; width: auto; height: 48px; padding: 0; z-index: 1250;
+    flex-wrap: nowrap;
+  }}
+}}
+"""
 _PLAY = {"label": "Play", "description": "Play through the epochs of the run."}
 _HOLD = {"label": "Hold", "description": "Hold at this epoch."}
 
@@ -48,7 +63,7 @@ class RunRow:
             schedule, lambda text: tell(text, True),
         )  # fmt: skip
         run = control(state, "run_key", width=190, sizing_mode=None, margin=(9, 4, 0, 4))
-        self.head = pn.Row(run, self.play, self.epoch, margin=0, align="center")
+        self.head = pn.Row(run, self.play, self.epoch, margin=0, stylesheets=[_HEAD])
         self.panel = pn.FlexBox(
             going_on, self.record, self.keeping.panel, align_items="center", margin=(4, 16, 0, 16)
         )

@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import xarray as xr
-from holoviews.streams import Tap
+from holoviews.streams import DoubleTap, Tap
 
 from smoot_explore import views
 from smoot_explore.core.config import TrainingConfig
@@ -62,7 +62,8 @@ class TrainTab:
         self._limited: WatchReport | None = None  # the look that it was set at
         self._kept = Kept()
         sketches = self._sketches()
-        self.strip = Captioned(sketches.pop("watched"), "watched", [gesture(Tap, self._tapped, schedule)])
+        taps = [gesture(Tap, self._tapped, schedule), gesture(DoubleTap, self._opened, schedule)]
+        self.strip = Captioned(sketches.pop("watched"), "watched", taps)
         self.pictures = {name: Captioned(sketch, name) for name, sketch in sketches.items()}
         self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self.moved = small_text(margin=0)
@@ -298,6 +299,10 @@ class TrainTab:
         """Frame the next of the watched images, or the one before."""
         if self.state.seen is not None:
             self.state.explained = (self.state.explained - 1 + by) % len(self.state.seen.positions) + 1
+
+    def _opened(self, x: float | None, y: float | None) -> None:
+        if cell_at(x, y, N_WATCHED, 3) is not None:
+            self._open()
 
     def _open(self, *events: Any) -> None:
         if self.state.seen is not None and self.state.data is not None:
