@@ -479,6 +479,7 @@ def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_pa
 
 def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     visitor = visit()
+    visitor.page.set_viewport_size({"width": 1900, "height": 800})  # narrow figures have a menu of them
     visitor.button("loss").click()
 
     def saved(suffix: str) -> bytes:

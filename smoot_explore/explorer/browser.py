@@ -10,8 +10,8 @@ from panel.custom import JSComponent
 
 from smoot_explore.explorer.grid import NARROW
 
-_DARK = "smoot_explore-dark"  # the name of a cookie: the server knows it before it sends the page
-_GUIDE = "smoot_explore-guide"  # likewise
+_DARK, _GUIDE = "smoot_explore-dark", "smoot_explore-guide"
+COOKIES = [_DARK, _GUIDE]  # names of those that the server is to know before it sends the page
 
 
 class Browser(JSComponent):

@@ -167,6 +167,7 @@ def create_server(
     from tornado.web import ErrorHandler
 
     from smoot_explore.engine.background import FILES
+    from smoot_explore.explorer.browser import COOKIES
     from smoot_explore.explorer.data_access import installed_datasets
     from smoot_explore.explorer.host import Host
     from smoot_explore.explorer.page import build_page
@@ -216,7 +217,7 @@ def create_server(
             check_unused_sessions_milliseconds=_CHECK_SESSIONS_MS,
             # The page holds what is included of a request; a proxy's password has no business there.
             exclude_headers=["Authorization", "Cookie"],
-            include_cookies=[],
+            include_cookies=COOKIES,
             # A token made elsewhere opens no session, and joins none.
             sign_sessions=True,
             secret_key=secrets.token_bytes(32),

@@ -119,6 +119,14 @@ class _Pane(pn.pane.HoloViews):
             doc.on_session_destroyed(lambda session_context: _forget(plot))
         return plot
 
+    def _sync_viewable_param(self, *events: Any) -> None:
+        for (
+            _,
+            inner,
+        ) in self._plots.values():  # it would tell the figure of its design, and fail: no figure has one
+            inner._overrides = [name for name in inner._overrides if name != "design"]
+        super()._sync_viewable_param(*events)
+
     def _cleanup(self, root: Any = None) -> None:
         plot, _ = self._plots.get(root.ref["id"], (None, None)) if root else (None, None)
         super()._cleanup(root)

@@ -20,7 +20,9 @@ class Rivals:
     ) -> None:
         self.state, self._changed, self._complain = state, changed, complain
         button = {"size": "small", "variant": "outlined", "margin": (4, 3)}
-        self.shown = pmui.Select(label="Training shown", options={}, size="small", margin=(4, 10))
+        self.shown = pmui.Select(
+            label="Training shown", options={}, size="small", margin=(4, 10), sizing_mode="stretch_width"
+        )
         self.remove = pmui.Button(label="Remove it", on_click=self._remove, **button)
         self.set_up = control(state, "setting_up", label="The sliders set up a rival", sizing_mode=None)
         self.add = pmui.Button(label="Add a rival", on_click=self._add, **button)
