@@ -26,7 +26,9 @@ _BAR = f"""
 @media (max-width: {NARROW - 1}px) {{ :host {{ width: 100% }} }}
 """
 _ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar, and on a narrow page below a tab
-_ABOVE_BAR = f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
+_ABOVE_BAR = (
+    f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
+)
 
 
 class Layout:
@@ -140,4 +142,6 @@ class Layout:
 
 def _column(padding: str, *stylesheets: str) -> pn.Column:
     styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none", "width": "100%"}
-    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets))
+    return pn.Column(
+        sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets)
+    )

@@ -25,8 +25,8 @@ from smoot_explore.explorer.state.compare import (
 )
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.sweep import SweepPart
-from smoot_explore.views.curves import no_drop
 from smoot_explore.views.captioned import Captioned
+from smoot_explore.views.curves import no_drop
 from smoot_explore.views.palette import in_words
 from smoot_explore.views.sketch import wrapped
 
@@ -52,7 +52,9 @@ class CompareTab:
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
-        self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10))
+        self.maps = Captioned(
+            views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10)
+        )
         self.missing = small_text(margin=(0, 10), visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(

@@ -25,8 +25,8 @@ from smoot_explore.explorer.picture_input import PictureInput
 from smoot_explore.explorer.state.image import HALVES, PAGE, Curve, ImageState, View, predicted
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.uploads import ENDINGS, check_size, read_picture, unlike
-from smoot_explore.views.curves import NO_CURVE
 from smoot_explore.views.captioned import Captioned
+from smoot_explore.views.curves import NO_CURVE
 from smoot_explore.views.palette import in_words
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels, saliency_limit, saliency_pixels

@@ -19,9 +19,9 @@ from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.images import ClassShare, ImagesState
 from smoot_explore.explorer.state.picking import named
 from smoot_explore.explorer.tabs.dynamics import DynamicsPart
+from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.classes import start_and_rise
 from smoot_explore.views.curves import NO_CURVES
-from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.palette import CLASS_COLOURS, text_colour
 from smoot_explore.views.pictures import cell_at
 from smoot_explore.views.pixels import picture_pixels

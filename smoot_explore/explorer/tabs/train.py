@@ -27,8 +27,8 @@ from smoot_explore.explorer.past import past_of_k
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.switched import Switched
 from smoot_explore.runs.run import Run, open_run
-from smoot_explore.views.flags import change_text
 from smoot_explore.views.captioned import Captioned
+from smoot_explore.views.flags import change_text
 from smoot_explore.views.live import Kept
 from smoot_explore.views.palette import METHOD_NAMES
 from smoot_explore.views.pictures import MASKING_ROWS, cell_at
@@ -71,7 +71,9 @@ class TrainTab:
         button = {"size": "small", "margin": (4, 4, 0, 0)}
         again = pmui.Button(label="Choose again", variant="text", on_click=self.watch_anew, **button)
         before, after = (
-            pmui.Button(label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button)
+            pmui.Button(
+                label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button
+            )
             for label, by in (("‹ Framed", -1), ("Next ›", 1))
         )
         self.open = pmui.Button(label="Open in Image", variant="outlined", on_click=self._open, **button)
@@ -209,7 +211,10 @@ class TrainTab:
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         footers = [
-            (f"image {i}" + (f" · {c}" if c != "?" else ""), f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
+            (
+                f"image {i}" + (f" · {c}" if c != "?" else ""),
+                f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking",
+            )
             for i, c, k in zip(watched.image_ids.tolist(), classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1
