@@ -27,7 +27,7 @@ APART = 12  # pixels from one name to the next
 LOWEST = 120  # pixels of the narrowest plot's inside
 # Pictures whose lines are named at their ends, with the room for that on their right and the digits of their values.
 _AT_ENDS = {
-    "K trajectories": (96, 0), "K of single images": (96, 0), "Losses": (104, 2), "Accuracies": (84, 1),
+    "K trajectories": (96, 0), "K of single images": (96, 0), "Losses": (112, 2), "Accuracies": (112, 1),
     "Sweep curves": (104, 2), "Class changes": (70, 0),
 }  # fmt: skip
 _FIRST = (
@@ -283,7 +283,7 @@ def _finish(plot: Any, element: Any, aspect: float, tools: bool, named: dict[str
     small = {"text_font_size": "11px", "text_font_style": "normal"}
     for axis in figure.axis:
         axis.update(major_tick_line_color=None, minor_tick_line_color=None, major_label_standoff=4)
-        axis.update(axis_label_align="end", axis_label_standoff=1)
+        axis.update(axis_label_standoff=1)
         _keep(axis, {"axis_label_text_font_size": "11px", "axis_label_standoff": 1})
         if hasattr(axis.ticker, "desired_num_ticks"):
             axis.ticker.update(desired_num_ticks=4)
