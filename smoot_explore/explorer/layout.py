@@ -27,7 +27,9 @@ _BAR = f"""
 """
 _TABS = f":host {{ min-width: 0 }} @media (min-width: {MIDDLE}px) {{ :host {{ margin-right: {HEAD}px !important }} }}"
 _ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar, and on a narrow page below a tab
-_ABOVE_BAR = f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
+_ABOVE_BAR = (
+    f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
+)
 
 
 class Layout:
@@ -141,4 +143,6 @@ class Layout:
 
 def _column(padding: str, *stylesheets: str) -> pn.Column:
     styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none", "width": "100%"}
-    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets))
+    return pn.Column(
+        sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets)
+    )

@@ -15,23 +15,24 @@ class Switched:
 
     Parameters
     ----------
-    label
-        What the choice is of, for those who cannot see it.
     pictures
         By the names on the buttons; the first is seen at first.
     """
 
-    def __init__(self, label: str, pictures: dict[str, Captioned]) -> None:
+    def __init__(self, pictures: dict[str, Captioned]) -> None:
         self._pictures = pictures
         names = list(pictures)
         self.choice = pmui.RadioButtonGroup(
-            options=names, value=names[0], label=label, size="small", margin=0, sizing_mode=None,
+            options=names, value=names[0], label="", size="small", margin=0, sizing_mode=None,
             styles={"position": "absolute", "right": "0", "top": "-3px", "z-index": "1"},
-            sx={"& .MuiToggleButton-root, & .MuiButtonBase-root": {"fontSize": "11px", "padding": "2px 7px"}},
+            sx={"& .MuiButtonBase-root": {"fontSize": "11px", "padding": "2px 7px"}},
         )  # fmt: skip
         self.choice.param.watch(self._chosen, "value")
         self.panel = pn.Column(
-            self.choice, *(live.panel for live in pictures.values()), sizing_mode="stretch_width", margin=0,
+            self.choice,
+            *(live.panel for live in pictures.values()),
+            sizing_mode="stretch_width",
+            margin=0,
             styles={"position": "relative"},
         )
         self._chosen()

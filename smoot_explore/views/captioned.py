@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
-from bokeh.models import ColumnDataSource, CustomJS, LabelSet, Title
+from bokeh.models import ColumnDataSource, CustomJS, Title
 
 from smoot_explore.views.live import Live
 from smoot_explore.views.looks import CAPTIONED, PICTURES, ROLES
@@ -27,10 +27,16 @@ APART = 12  # pixels from one name to the next
 LOWEST = 120  # pixels of the narrowest plot's inside
 # Pictures whose lines are named at their ends, with the room for that on their right and the digits of their values.
 _AT_ENDS = {
-    "K trajectories": (96, 0), "K of single images": (96, 0), "Losses": (104, 2), "Accuracies": (84, 1),
+    "K trajectories": (96, 0), "K of single images": (96, 0), "Losses": (112, 2), "Accuracies": (112, 1),
     "Sweep curves": (104, 2), "Class changes": (70, 0),
 }  # fmt: skip
-_FIRST = ("Framed", "Picked", "Median", "Test images", "Cross-entropy")  # where there is no room for all names
+_FIRST = (
+    "Framed",
+    "Picked",
+    "Median",
+    "Test images",
+    "Cross-entropy",
+)  # where there is no room for all names
 _MOST_PARTS = 10  # of a layer, such as images, that have a name each
 _LONGEST = 16  # characters
 _ENDS = "ends"
@@ -94,9 +100,9 @@ class Captioned(Live):
         super().show(sketch)
         named = ends(sketch)
         for plot in self.plots:
-            for part in plot.state.center:
-                if part.name == _ENDS and part.source.data != named:
-                    part.source.data = named
+            for part in plot.state.renderers:
+                if part.name == _ENDS and part.data_source.data != named:
+                    part.data_source.data = named
         self._tell()
 
     def _hooks(self) -> list[Callable[[Any, Any], None]]:
@@ -136,7 +142,10 @@ def _line(parts: Sequence[str]) -> str:
 
 def _unnamed(sketch: Sketch) -> list[str]:
     """What has no name beside it: bands, and bounds of k that lie beyond the axis."""
-    told, areas = list[str](), [layer.label for layer in sketch.layers if layer.kind == "Area" and _some(layer)]
+    told, areas = (
+        list[str](),
+        [layer.label for layer in sketch.layers if layer.kind == "Area" and _some(layer)],
+    )
     if any(areas):
         told.append(f"bands: {', '.join(filter(None, areas))}")
     bounds = [layer.numbers[1] for layer in sketch.layers if layer.role == "Bound" and layer.kind == "Curve"]
@@ -173,7 +182,9 @@ def key_html(sketch: Sketch) -> str:
             f'<i style="display:inline-block;flex:none;box-sizing:border-box;{mark}"></i>'
             f'<span style="{text_colour(role.colour)}">{escape(layer.label)}</span></span>'
         )
-    return f'<div style="display:flex;flex-wrap:wrap;gap:0 12px;min-height:14px;{_SMALL}">{"".join(items)}</div>'
+    return (
+        f'<div style="display:flex;flex-wrap:wrap;gap:0 12px;min-height:14px;{_SMALL}">{"".join(items)}</div>'
+    )
 
 
 class _End(NamedTuple):
@@ -202,7 +213,7 @@ def ends(sketch: Sketch) -> dict[str, list]:
     at = [LOWEST * (end.y - low) / (high - low) for end in chosen]
     return {
         "x": [end.x for end in chosen], "y": [end.y for end in chosen], "text": [end.text for end in chosen],
-        "offset": [placed - true for placed, true in zip(_apart(at), at, strict=True)],
+        "offset": [true - placed for placed, true in zip(_apart(at), at, strict=True)],
         "light": [on_light(end.colour) for end in chosen], "dark": [on_dark(end.colour) for end in chosen],
     }  # fmt: skip
 
@@ -224,7 +235,12 @@ def _all_ends(sketch: Sketch) -> Iterator[_End]:
         return
     _, digits = _AT_ENDS[sketch.name]
     for layer in sketch.layers:
-        if layer.kind != "Curve" or not layer.label or layer.role == "Bound" or layer.role.startswith("Faded"):
+        if (
+            layer.kind != "Curve"
+            or not layer.label
+            or layer.role == "Bound"
+            or layer.role.startswith("Faded")
+        ):
             continue
         x, y = (np.asarray(values, float) for values in layer.numbers)
         known = np.isfinite(x) & np.isfinite(y)
@@ -256,27 +272,42 @@ def _finish(plot: Any, element: Any, aspect: float, tools: bool, named: dict[str
     figure.toolbar_inner = True  # it is seen under the pointer alone
     figure.update(sizing_mode="scale_width", aspect_ratio=aspect, height=None, max_width=WIDEST)
     room, _ = _AT_ENDS.get(element.group, (12, 0))
-    figure.update(outline_line_color=None, min_border_right=room, min_border_left=34, min_border_top=2, min_border_bottom=36)
+    figure.update(
+        outline_line_color=None,
+        min_border_right=room,
+        min_border_left=34,
+        min_border_top=2,
+        min_border_bottom=36,
+    )
     figure.xgrid.visible = False
     small = {"text_font_size": "11px", "text_font_style": "normal"}
     for axis in figure.axis:
         axis.update(major_tick_line_color=None, minor_tick_line_color=None, major_label_standoff=4)
-        axis.update(axis_label_align="end", axis_label_standoff=1)
-        axis.update(**{f"axis_label_{name}": value for name, value in small.items()})
+        axis.update(axis_label_standoff=1)
+        _keep(axis, {"axis_label_text_font_size": "11px", "axis_label_standoff": 1})
         if hasattr(axis.ticker, "desired_num_ticks"):
             axis.ticker.update(desired_num_ticks=4)
     figure.yaxis.axis_line_color = None
     if words := figure.yaxis[0].axis_label if figure.yaxis[0].visible else None:
         figure.yaxis.axis_label = None
         above = Title(text=words, standoff=4, **small)
+        _keep(above, {"text_font_size": "11px"})
         figure.add_layout(above, "above")
         figure.title.js_on_change(
             "text_color", CustomJS(args={"above": above}, code="above.text_color = cb_obj.text_color")
         )
     if element.group in _AT_ENDS:
-        labels = LabelSet(
-            name=_ENDS, x="x", y="y", text="text", x_offset=6, y_offset="offset", text_color="light",
-            text_font_size="11px", text_baseline="middle", source=ColumnDataSource(named),
+        labels = figure.text(
+            x="x", y="y", text="text", x_offset=6, y_offset="offset", text_color="light", text_font_size="11px",
+            text_baseline="middle", source=ColumnDataSource(named), name=_ENDS, level="overlay",
         )  # fmt: skip
-        figure.add_layout(labels)
-        figure.title.js_on_change("text_color", CustomJS(args={"labels": labels}, code=_BY_THEME))
+        copy = CustomJS(args={"labels": labels.glyph}, code=_BY_THEME)
+        figure.title.js_on_change("text_color", copy)
+
+
+def _keep(model: Any, kept: dict[str, Any]) -> None:
+    """Have a model keep what the page's theme would set otherwise."""
+    model.update(**kept)
+    code = "for (const [name, value] of Object.entries(kept)) if (cb_obj[name] != value) cb_obj[name] = value"
+    for name in kept:
+        model.js_on_change(name, CustomJS(args={"kept": kept}, code=code))

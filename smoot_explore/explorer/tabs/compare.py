@@ -52,7 +52,9 @@ class CompareTab:
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
         self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
         self.note = small_text(margin=(0, 10))
-        self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10))
+        self.maps = Captioned(
+            views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10)
+        )
         self.missing = small_text(margin=(0, 10), visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(

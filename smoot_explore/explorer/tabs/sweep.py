@@ -14,6 +14,7 @@ from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, small_text, values_slider
 from smoot_explore.explorer.escape import escaped
+from smoot_explore.explorer.grid import part
 from smoot_explore.explorer.state.sweep import Pictures, SweepState, pictures
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.view import Frames
@@ -64,11 +65,11 @@ class SweepPart:
             sizing_mode="stretch_width",
             visible=False,
         )
-        self.panel = pn.Column(
+        self.panel = part(
             pn.Row(control(state, "chosen", margin=(10, 10, 4, 10)), self.again, sizing_mode="stretch_width"),
             self.note,
             self.pictures,
-            sizing_mode="stretch_width",
+            span=12,
         )
         self._offered()
         state.param.watch(self._offered, "chosen", what="objects")

@@ -72,7 +72,9 @@ class TrainTab:
         button = {"size": "small", "margin": (4, 4, 0, 0)}
         again = pmui.Button(label="Choose again", variant="text", on_click=self.watch_anew, **button)
         before, after = (
-            pmui.Button(label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button)
+            pmui.Button(
+                label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button
+            )
             for label, by in (("‹ Framed", -1), ("Next ›", 1))
         )
         self.open = pmui.Button(label="Open in Image", variant="outlined", on_click=self._open, **button)
@@ -87,8 +89,8 @@ class TrainTab:
         )
         drop = self.pictures["accuracy-drop-while-training"].panel
         of = {name: self.pictures[name] for name in ("k-range", "k-watched", "k-now", "losses", "accuracies")}
-        k = Switched("k", {"all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
-        scores = Switched("Scores", {"accuracy": of["accuracies"], "loss": of["losses"]})
+        k = Switched({"all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
+        scores = Switched({"accuracy": of["accuracies"], "loss": of["losses"]})
         # Parts that are there only when they have something to tell.
         self._failed = part(self.problem, span=12, card=False)
         self._explained = part(self.explanation, span=12, wide=3)
@@ -210,7 +212,10 @@ class TrainTab:
         classes = ["?"] * len(watched) if seen.classes is None else list(seen.classes)
         guided = state.started.method != "traditional"
         footers = [
-            (f"image {i}" + (f" · {c}" if c != "?" else ""), f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking")
+            (
+                f"image {i}" + (f" · {c}" if c != "?" else ""),
+                f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking",
+            )
             for i, c, k in zip(watched.image_ids.tolist(), classes, seen.k, strict=True)
         ]
         framed = min(state.explained, len(watched)) - 1
