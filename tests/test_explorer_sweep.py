@@ -15,6 +15,7 @@ from workers import ThreadWorkers
 from smoot_explore import open_sweep
 from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer.controls import control
+from smoot_explore.explorer.escape import escaped
 from smoot_explore.explorer.kept_runs import KeptRuns
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
@@ -206,7 +207,7 @@ def test_compare_shows_the_chosen_sweep_and_its_sliders_move_it(visit):
     slider.value = 0.8
     assert part.map.live.sketch is not before
     page.state.sweep.quantity = "drop_auc"
-    assert "drop_auc is no number of each epoch" in part.curves.why.object
+    assert escaped("drop_auc is no number of each epoch") in part.curves.why.object
     assert not part.curves.live.visible
     page.state.sweep.quantity = "kl"
     assert part.curves.live.visible
@@ -288,4 +289,4 @@ def test_an_address_leads_to_a_sweep_and_a_wrong_one_is_complained_of(visit, mon
     assert there.state.sweep.opened is not None
     assert there.layout.made["compare"].sweeps.pictures.visible
     (complaint,) = first.state.address.read({"sweep": "../s"})
-    assert "The address says sweep=../s, which is left out: choose one of s." in complaint
+    assert complaint == "Sweep: the address asks for “../s”. Choose one of: none; s. It stays as it was: s."

@@ -12,7 +12,8 @@ WHITE, DARK = (255, 255, 255), (18, 18, 18)  # of the page's two themes
 LINE_OPACITY = 0.95
 GIVEN = {
     **palette.COLOURS, **palette.CLASS_COLOURS, "?": palette.UNKNOWN_CLASS_COLOUR, "neutral": palette.NEUTRAL,
-    "selected": palette.SELECTED, **dict(enumerate(palette.SERIES)), **dict(zip("abcde", palette.SHADES, strict=True)),
+    "selected": palette.SELECTED, **dict(enumerate(palette.SERIES)), **dict(enumerate(palette.RIVALS, 100)),
+    **dict(zip("abcde", palette.SHADES, strict=True)),
 }  # fmt: skip
 # Machado, Oliveira and Fernandes (2009), full severity, on linear RGB.
 EYES = {

@@ -146,9 +146,7 @@ def figure_of(sketch: Sketch, name: str) -> Any:
     import holoviews as hv
 
     looks.load()
-    named = element(sketch).opts(
-        hooks=[looks.finishing(name, said(sketch))], clone=False, backend="bokeh"
-    )
+    named = element(sketch).opts(hooks=[looks.finishing(name, said(sketch))], clone=False, backend="bokeh")
     return hv.renderer("bokeh").get_plot(named).state
 
 
