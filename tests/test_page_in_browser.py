@@ -44,7 +44,7 @@ def test_the_epoch_slider_and_play_move_the_saliency_of_an_image(visit):
     visitor.wait_until(lambda: "at=6" in visitor.page.url)
     early = visitor.wait_until(lambda: three(visitor)[1] != last[1] and three(visitor))
     assert early[0] == last[0]  # the image itself stays
-    play = "Play through the epochs of the run."
+    play = "Play"
     visitor.button(play).click()
     visitor.wait_until(lambda: three(visitor) == last)
     visitor.wait_until(lambda: visitor.button(play).count())  # not Hold: it ends with the last epoch
