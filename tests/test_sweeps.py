@@ -737,6 +737,12 @@ def test_data_that_a_sweep_does_not_have_are_not_made_room_for(trained, tmp_path
         open_sweep(copy)
 
 
+def test_a_folder_of_images_may_be_given_as_a_path(tmp_path):
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere;"):
+        sweep(tmp_path / "s", TrainingConfig(epochs=1), {"seed": [0]}, data=nowhere)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

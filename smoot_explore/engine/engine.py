@@ -134,9 +134,7 @@ class Engine:
             return
         if order is not None:
             self.order(job, order)
-        timer = threading.Timer(0 if order is None else GRACE_SECONDS, self._end_process, [job])
-        timer.daemon = True
-        timer.start()
+        _later(0 if order is None else GRACE_SECONDS, self._end_process, job)
 
     def place(self, job: Job) -> int:
         """1 for the job that starts when another ends, 2 for the one after it, …; 0 when it waits for none."""
@@ -195,10 +193,7 @@ class Engine:
     def _unwanted(self, name: str, attempt: str, report: Any) -> None:
         """What a job reports that was given up just when it began: its worker is wanted for others."""
         if isinstance(report, Started):
-            timer = threading.Timer(GRACE_SECONDS, self._end_unwanted, [report.worker, name, attempt])
-            timer.daemon = True
-            self._endings[attempt] = timer
-            timer.start()
+            self._endings[attempt] = _later(GRACE_SECONDS, self._end_unwanted, report.worker, name, attempt)
         elif isinstance(report, Ended) and attempt in self._endings:
             self._endings.pop(attempt).cancel()
 
@@ -254,3 +249,10 @@ class Engine:
             self._jobs.pop(job.name, None)
         self._ask(self._workers.forget, job.name)  # a job whose result is lost would be done again
         self._tell(job, job.ended)
+
+
+def _later(seconds: float, act: Callable[..., object], *arguments: Any) -> threading.Timer:
+    timer = threading.Timer(seconds, act, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer

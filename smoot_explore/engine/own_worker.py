@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from distributed import Worker
 
-NICENESS = (
-    3  # enough for the sliders; with 10, cores busy with something else leave a training almost nothing
-)
+NICENESS = 3  # enough for the sliders; with 10, busy cores leave a training almost nothing
 _AUTOGROUP = Path(
     "/proc/self/autogroup"
 )  # by which Linux shares the cores among sessions, whatever nice says

@@ -130,7 +130,7 @@ def sweep(
     _check_place(client, workers)
     if not isinstance(config, TrainingConfig):
         raise TypeError(f"config is a TrainingConfig, such as TrainingConfig(epochs=5), given {config!r}")
-    if not isinstance(data, ImageData | str):
+    if not isinstance(data, ImageData | str | Path):
         raise TypeError(
             f"data is an ImageData or the name of a data set, given {type(data).__name__}; ImageData(train, test, "
             "class_names) holds images and labels of your own"
