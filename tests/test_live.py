@@ -17,6 +17,7 @@ from test_picture_views import CASES, ONE, K, board_of, curves_of, dynamics_of, 
 from smoot_explore import views
 from smoot_explore.core.records import Change
 from smoot_explore.views import looks
+from smoot_explore.views.captioned import ends
 from smoot_explore.views.live import Live, replace, same_layers
 from smoot_explore.views.sketch import (
     Axis,
@@ -290,3 +291,15 @@ def test_a_picture_on_a_page_gets_new_numbers_and_is_built_anew_for_other_layers
     live.show(views.accuracies.sketch(FEW))
     assert live.pane.object is not drawn
     assert live.pane.object.group == "Accuracies"
+
+
+@given(st.lists(st.floats(0, 784), min_size=0, max_size=15))
+def test_names_at_the_ends_of_lines_are_as_many_rows_however_many_lines_there_are(last):
+    k = xr.DataArray(
+        np.array([[392.0] * len(last), last]),
+        {"epoch": [0, 1]},
+        ("epoch", "image"),
+        attrs={"units": "pixels"},
+    )
+    named = ends(views.single_k.sketch(k, ["?"] * len(last), names=[f"bag {i}" for i in range(len(last))]))
+    assert {len(column) for column in named.values()} == {10}

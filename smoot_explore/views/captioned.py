@@ -37,6 +37,7 @@ _FIRST = (
     "Test images",
     "Cross-entropy",
 )  # where there is no room for all names
+_MOST_ENDS = LOWEST // APART  # names beside a plot
 _MOST_PARTS = 10  # of a layer, such as images, that have a name each
 _LONGEST = 16  # characters
 _ENDS = "ends"
@@ -201,19 +202,21 @@ def ends(sketch: Sketch) -> dict[str, list]:
     """Names of the lines at their ends, as columns of a Bokeh source: those for which there is room.
 
     Names are moved up and down until they are `APART` in a plot as low as `LOWEST`; in a higher one there is more
-    between them.
+    between them. The columns are always as long: Bokeh measures the names while it changes their colours, and takes
+    those of the longer one from beyond the end of the shorter.
     """
     reach = extent(sketch, 1)
     found = sorted(_all_ends(sketch), key=lambda end: end.first) if reach else []
     several = {(end.x, end.y): end for end in reversed(found)}  # of the same place, the first
-    chosen = sorted(
-        sorted(several.values(), key=lambda end: end.first)[: LOWEST // APART], key=lambda end: end.y
-    )
+    chosen = sorted(sorted(several.values(), key=lambda end: end.first)[:_MOST_ENDS], key=lambda end: end.y)
     low, high = reach or (0.0, 1.0)
     at = [LOWEST * (end.y - low) / (high - low) for end in chosen]
+    offsets = [true - placed for placed, true in zip(_apart(at), at, strict=True)]
+    free = _MOST_ENDS - len(chosen)
+    chosen += [_End(np.nan, np.nan, "", "#000000", 0)] * free
     return {
         "x": [end.x for end in chosen], "y": [end.y for end in chosen], "text": [end.text for end in chosen],
-        "offset": [true - placed for placed, true in zip(_apart(at), at, strict=True)],
+        "offset": offsets + [0.0] * free,
         "light": [on_light(end.colour) for end in chosen], "dark": [on_dark(end.colour) for end in chosen],
     }  # fmt: skip
 
