@@ -39,6 +39,7 @@ PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "100000"}
 
 # A session that has no browser is given up after 15 to 25 s: long enough for a reload or a lost Wi-Fi.
 _UNUSED_SESSION_MS, _CHECK_SESSIONS_MS = 15_000, 10_000
+_TOKEN_SECONDS = 86_400  # from a page's text to its websocket: a computer may sleep in between
 _BODY_BYTES = 1_000_000  # of a request; all that the page sends goes through the websocket
 _MESSAGE_BYTES = 1_000_000  # of a websocket message besides an upload
 _BASE64 = 4 / 3  # uploads travel as text
@@ -215,6 +216,7 @@ def create_server(
             http_server_kwargs={"max_body_size": _BODY_BYTES},
             unused_session_lifetime_milliseconds=_UNUSED_SESSION_MS,
             check_unused_sessions_milliseconds=_CHECK_SESSIONS_MS,
+            session_token_expiration=_TOKEN_SECONDS,
             # The page holds what is included of a request; a proxy's password has no business there.
             exclude_headers=["Authorization", "Cookie"],
             include_cookies=COOKIES,
