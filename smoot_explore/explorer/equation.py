@@ -14,7 +14,7 @@ _VERDICTS = {
 }
 _BESIDE = "display:flex;flex-wrap:wrap;gap:0 32px"  # the equations: one line where there is room
 _ROW = (
-    "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:4px 0;font-size:16px;line-height:1.25"
+    "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:0 0 4px;font-size:16px;line-height:1.25"
 )
 _TERM = "display:inline-flex;flex-direction:column;align-items:center"
 _TOGETHER = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
@@ -32,11 +32,8 @@ def equation_html(move: KMove | None) -> str:
 
 
 def _card(head: str, rows: list[str], end: str) -> str:
-    return f"<div>{_paragraph(head)}{''.join(rows)}{_paragraph(end)}</div>"
-
-
-def _paragraph(words: str) -> str:
-    return f'<p style="margin:2px 0;font-size:13px;line-height:18px">{words}</p>'
+    words = f'<p style="margin:0;font-size:13px;line-height:18px">{head} {end}</p>'
+    return f"<div>{''.join(rows)}{words}</div>"
 
 
 def _rows(move: KMove) -> list[str]:

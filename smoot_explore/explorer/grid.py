@@ -19,13 +19,15 @@ def _spans(name: str) -> str:
     return "".join(f".{name}-{n} {{ grid-column: span {n} }}" for n in _SPANS)
 
 
-# Bokeh would have a part no higher than the room that it finds, which here depends on the part itself.
+# Bokeh would have a part no higher than the room that it finds, which here depends on the part itself; and the button
+# with which Panel scrolls a column would take a row.
 _STYLE = f"""
 :host {{
   display: grid !important; grid-template-columns: repeat({COLUMNS}, minmax(0, 1fr)); gap: 16px;
   max-height: none !important;
 }}
-[class*='span-'] {{ max-height: none !important }}
+[class*='span-'] {{ max-height: none !important; height: auto !important; align-self: stretch !important }}
+.scroll-button {{ display: none !important }}
 .card {{ background: var(--panel-surface-color); border-radius: 8px; padding: 12px 16px; box-sizing: border-box }}
 {_spans("span")}
 @media (min-width: {WIDE}px) {{ {_spans("wide")} }}

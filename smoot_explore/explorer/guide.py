@@ -13,8 +13,7 @@ from smoot_explore.explorer.grid import Grid, part
 
 _ABOUT = (
     "A **saliency map** shows which pixels moved a network's answer. **Guided training** masks the least important "
-    "pixels of each image and asks the network for the same answer. **SMOOT** gives every image its own number *k* of "
-    "masked pixels and moves it after each look. Begin with a question:"
+    "ones and asks for the same answer. **SMOOT** gives each image its own number *k* of masked pixels, and moves it."
 )
 
 
@@ -49,7 +48,7 @@ SCENARIOS = (
 
 
 class Guide:
-    """A card above the tabs, until it is closed.
+    """A low card above the tabs, until it is closed.
 
     Parameters
     ----------
@@ -61,16 +60,24 @@ class Guide:
 
     def __init__(self, begin: Callable[[Mapping[str, str]], object], closed: Callable[[], object]) -> None:
         self._begin = begin
-        self.words = text("", visible=False, margin=(2, 10))
+        self.words = text("", visible=False, margin=(4, 0, 0, 0))
         buttons = [
-            pmui.Button(label=one.name, variant="outlined", size="small", margin=(4, 6), on_click=self._choose(one))
+            pmui.Button(label=one.name, variant="outlined", size="small", margin=0, on_click=self._choose(one))
             for one in SCENARIOS
         ]  # fmt: skip
         close = pmui.Button(
-            label="Close", variant="text", size="small", margin=(4, 6), on_click=lambda e: closed()
+            label="Close", variant="text", size="small", margin=0, on_click=lambda e: closed()
         )
         self.panel = Grid(
-            part(text(_ABOUT, margin=(8, 10, 2, 10)), pn.FlexBox(*buttons, close), self.words, span=12),
+            part(
+                pn.FlexBox(
+                    text(_ABOUT, margin=0, styles={"flex": "1 1 360px"}),
+                    pn.FlexBox(*buttons, close, gap="6px", styles={"flex": "0 1 auto"}, sizing_mode=None),
+                    gap="8px 16px", align_items="center", flex_wrap="wrap",
+                ),
+                self.words,
+                span=12,
+            ),
             visible=False,
             margin=(12, 16, 0, 16),
         )

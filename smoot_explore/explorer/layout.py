@@ -26,7 +26,7 @@ _BAR = f"""
 @media (max-width: {NARROW - 1}px) {{ :host {{ width: 100% }} }}
 """
 _TABS = f":host {{ min-width: 0 }} @media (min-width: {MIDDLE}px) {{ :host {{ margin-right: {HEAD}px !important }} }}"
-_ROOM_FOR_BAR = 96  # pixels below the controls of the sidebar, and on a narrow page below a tab
+_ROOM_FOR_BAR = 112  # pixels below the controls of the sidebar, and on a narrow page below a tab
 _ABOVE_BAR = (
     f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
 )

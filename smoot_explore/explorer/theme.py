@@ -16,6 +16,8 @@ _COLOURS = {
 }
 _RING = {"outline": "2px solid currentColor", "outlineOffset": "-2px"}  # where the keyboard is
 _SLIDER = {
+    # Where fingers move it, Material UI gives it more room.
+    "root": {"@media (pointer: fine)": {"padding": "9px 0"}},
     "rail": {"height": 2},
     "track": {"height": 4},
     "thumb": {"width": 14, "height": 14, "&.Mui-focusVisible": {**_RING, "outlineOffset": "2px"}},
@@ -28,6 +30,7 @@ def theme(text: int = TEXT) -> dict[str, Any]:
 
 
 def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
+    words = {"fontSize": f"{text}px", "lineHeight": 1.4}  # Panel has Material UI scale them down twice
     ink = {"main": colours["ink"], "contrastText": colours["card"]}
     return {
         "palette": {
@@ -37,12 +40,17 @@ def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
             "text": {"primary": colours["ink"], "secondary": colours["ink2"]},
             "divider": colours["line"],
         },
-        "typography": {"fontSize": text, "fontFamily": FONT, "button": {"textTransform": "none", "fontWeight": 600}},
+        "typography": {
+            "fontSize": text, "fontFamily": FONT, **{name: words for name in ("body1", "body2", "subtitle2")},
+            "button": {"textTransform": "none", "fontWeight": 600},
+        },
         "breakpoints": {"values": {"xs": 0, "sm": NARROW, "md": MIDDLE, "lg": WIDE, "xl": 2200}},
         "shape": {"borderRadius": 6},
         "components": {
             "MuiSlider": {"styleOverrides": _SLIDER},
             "MuiButtonBase": {"styleOverrides": {"root": {"&.Mui-focusVisible": _RING}}},
+            "MuiButton": {"styleOverrides": {"root": {"fontSize": f"{text}px", "lineHeight": 1.4}}},
+            "MuiToggleButton": {"styleOverrides": {"root": {"fontSize": f"{text - 1}px", "lineHeight": 1.4}}},
             # What explains a control is not its name.
             "MuiTooltip": {"defaultProps": {"describeChild": True}},
         },
@@ -52,11 +60,14 @@ def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
 PAGE_SX: dict[str, Any] = {
     # The names that Material UI's page looks for before it colours what stands in its header otherwise.
     ".MuiAppBar-root": {"bgcolor": "primary.contrastText", "color": "primary.main", "boxShadow": "none"},
-    "& .header": {"borderBottom": "1px solid", "borderColor": "divider", "backgroundImage": "none"},
+    "& .header": {
+        "borderBottom": "1px solid", "borderColor": "divider", "backgroundImage": "none", "height": "48px",
+        "boxSizing": "border-box", "overflow": "hidden",
+    },
     "& .header .MuiToolbar-root": {"minHeight": "48px"},
     "& .header .MuiToolbar-root > .MuiBox-root": {"minWidth": 0},  # the tabs scroll; nothing is pushed out
-    "& .main .MuiToolbar-root": {"minHeight": "48px"},
-    "& .sidebar .MuiToolbar-root": {"minHeight": "48px"},
+    **{f"& .{part} > .MuiBox-root > .MuiToolbar-root, & .{part} > .MuiToolbar-root": {"minHeight": "48px", "margin": 0}
+       for part in ("main", "sidebar")},
     "& .header .title": {
         "fontSize": "16px", "fontWeight": 700, "color": "primary.main", "display": {"xs": "none", "md": "block"},
     },

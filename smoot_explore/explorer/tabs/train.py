@@ -67,10 +67,10 @@ class TrainTab:
         self.pictures = {name: Captioned(sketch, name) for name, sketch in sketches.items()}
         self.explanation = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self.moved = small_text(margin=0)
-        self.headline = text(margin=(4, 0, 8, 0))
+        self.headline = text(margin=(0, 0, 8, 0))
         self.problem = pmui.Alert("", severity="error", sizing_mode="stretch_width")
-        button = {"size": "small", "margin": (4, 4, 0, 0)}
-        again = pmui.Button(label="Choose again", variant="text", on_click=self.watch_anew, **button)
+        button = {"size": "small", "margin": 0}
+        again = pmui.Button(label="Choose again", variant="outlined", on_click=self.watch_anew, **button)
         before, after = (
             pmui.Button(
                 label=label, variant="outlined", on_click=lambda event, by=by: self._step(by), **button
@@ -79,8 +79,8 @@ class TrainTab:
         )
         self.open = pmui.Button(label="Open in Image", variant="outlined", on_click=self._open, **button)
         beside = pn.Column(
-            self.headline, control(state, "watch", margin=(4, 0)), pn.Row(again, margin=0),
-            pn.Row(before, after, margin=0), pn.Row(self.open, margin=0), sizing_mode="stretch_width", margin=0,
+            self.headline, control(state, "watch", margin=(4, 0, 8, 0)),
+            pn.FlexBox(before, after, self.open, again, gap="6px"), sizing_mode="stretch_width", margin=0,
         )  # fmt: skip
         state.param.watch(self.watch_anew, "watch")
         state.param.watch(self._explain_another, "explained")
