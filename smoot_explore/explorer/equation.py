@@ -13,9 +13,7 @@ _VERDICTS = {
     "II": "<b>class II</b> (masking some of its strongest pixels raises its probability)",
 }
 _BESIDE = "display:flex;flex-wrap:wrap;gap:0 32px"  # the equations: one line where there is room
-_ROW = (
-    "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:0 0 4px;font-size:16px;line-height:1.25"
-)
+_ROW = "display:flex;flex-wrap:wrap;align-items:center;gap:2px 7px;margin:0 0 4px;font-size:16px;line-height:1.25"
 _TERM = "display:inline-flex;flex-direction:column;align-items:center"
 _TOGETHER = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 _NUMBER = "font-size:13px;font-variant-numeric:tabular-nums"

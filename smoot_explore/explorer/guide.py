@@ -73,7 +73,9 @@ class Guide:
                 pn.FlexBox(
                     text(_ABOUT, margin=0, styles={"flex": "1 1 360px"}),
                     pn.FlexBox(*buttons, close, gap="6px", styles={"flex": "0 1 auto"}, sizing_mode=None),
-                    gap="8px 16px", align_items="center", flex_wrap="wrap",
+                    gap="8px 16px",
+                    align_items="center",
+                    flex_wrap="wrap",
                 ),
                 self.words,
                 span=12,

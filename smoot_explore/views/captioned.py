@@ -27,9 +27,16 @@ APART = 12  # pixels from one name to the next
 LOWEST = 120  # pixels of the narrowest plot's inside
 # Pictures whose lines are named at their ends, with the room for that on their right and the digits of their values.
 _AT_ENDS = {
-    "K trajectories": (96, 0), "K of single images": (96, 0), "Losses": (112, 2), "Accuracies": (112, 1),
+    "K trajectories": (72, 0), "K of single images": (72, 0), "Losses": (76, 2), "Accuracies": (76, 1),
     "Sweep curves": (104, 2), "Class changes": (70, 0),
 }  # fmt: skip
+_SHORT = {
+    "training images": "training",
+    "test images": "test",
+    "the framed image": "framed",
+    "picked image": "picked",
+    "KL before λ": "KL",
+}
 _FIRST = (
     "Framed",
     "Picked",
@@ -39,9 +46,13 @@ _FIRST = (
 )  # where there is no room for all names
 _MOST_ENDS = LOWEST // APART  # names beside a plot
 _MOST_PARTS = 10  # of a layer, such as images, that have a name each
-_LONGEST = 16  # characters
+_LETTER, _OFF = 5.6, 6  # pixels: how wide one of a name is, and how far a name stands off
+_FREE = ("Probe",)  # whose upper right no line crosses: the key stands there
 _ENDS = "ends"
 _EXPLAINED = re.compile(r"[,:\n] *")  # what follows explains what stands before
+_HEADING = "margin:0;font-size:14px;line-height:20px;font-weight:600"
+_BESIDE = "display:flex;flex-wrap:wrap;align-items:baseline;gap:0 12px"
+_INSIDE = "position:absolute;right:0;top:4px;z-index:1;flex-direction:column;pointer-events:none;"
 _SMALL = "font-size:11px;line-height:14px;color:var(--mui-palette-text-secondary,inherit)"
 # The page's theme gives the title its colour, light on dark.
 _BY_THEME = """
@@ -112,12 +123,11 @@ class Captioned(Live):
 
     def _tell(self) -> None:
         heading, note = in_two(self.sketch.title)
-        words = {
-            self.heading: heading and f'<h2 style="margin:0;font-size:14px;line-height:20px;font-weight:600">'
-            f"{escape(heading)}</h2>",
-            self.key: key_html(self.sketch),
-            self.note: _line([note, *_unnamed(self.sketch)]),
-        }  # fmt: skip
+        head = heading and f'<h2 style="{_HEADING}">{escape(heading)}</h2>'
+        below = _line([note, *_unnamed(self.sketch)])
+        if self.sketch.name == PICTURES and head:  # it is as wide as the page
+            head, below = f'<div style="{_BESIDE}">{head}{below}</div>', ""
+        words = {self.heading: head, self.key: key_html(self.sketch), self.note: below}
         for pane, html in words.items():
             if pane.object != html:
                 pane.object = html
@@ -183,9 +193,8 @@ def key_html(sketch: Sketch) -> str:
             f'<i style="display:inline-block;flex:none;box-sizing:border-box;{mark}"></i>'
             f'<span style="{text_colour(role.colour)}">{escape(layer.label)}</span></span>'
         )
-    return (
-        f'<div style="display:flex;flex-wrap:wrap;gap:0 12px;min-height:14px;{_SMALL}">{"".join(items)}</div>'
-    )
+    where = _INSIDE if sketch.name in _FREE else "flex-wrap:wrap;min-height:14px;"
+    return f'<div style="{where}display:flex;gap:0 12px;{_SMALL}">{"".join(items)}</div>'
 
 
 class _End(NamedTuple):
@@ -236,7 +245,8 @@ def _apart(heights: Sequence[float]) -> list[float]:
 def _all_ends(sketch: Sketch) -> Iterator[_End]:
     if sketch.name not in _AT_ENDS:
         return
-    _, digits = _AT_ENDS[sketch.name]
+    room, digits = _AT_ENDS[sketch.name]
+    most = int((room - _OFF) / _LETTER)  # characters
     for layer in sketch.layers:
         if (
             layer.kind != "Curve"
@@ -251,10 +261,12 @@ def _all_ends(sketch: Sketch) -> Iterator[_End]:
         if len(last) > _MOST_PARTS:
             continue
         name = _EXPLAINED.split(layer.label)[0]
-        name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        name = _SHORT.get(name, name)
+        short = name if len(name) <= most else f"{name[: most - 1]}…"
         first = _FIRST.index(layer.role) if layer.role in _FIRST else len(_FIRST)
         for i in last[-1:] if layer.role in _FIRST else last:
             text = f"{y[i]:.{digits}f} {name}"
+            text = text if len(text) <= most + 1 else short  # digits are narrow
             yield _End(float(x[i]), float(y[i]), text, ROLES[layer.role].colour, first)
 
 
@@ -301,7 +313,7 @@ def _finish(plot: Any, element: Any, aspect: float, tools: bool, named: dict[str
         )
     if element.group in _AT_ENDS:
         labels = figure.text(
-            x="x", y="y", text="text", x_offset=6, y_offset="offset", text_color="light", text_font_size="11px",
+            x="x", y="y", text="text", x_offset=_OFF, y_offset="offset", text_color="light", text_font_size="11px",
             text_baseline="middle", source=ColumnDataSource(named), name=_ENDS, level="overlay",
         )  # fmt: skip
         copy = CustomJS(args={"labels": labels.glyph}, code=_BY_THEME)

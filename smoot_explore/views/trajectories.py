@@ -15,11 +15,23 @@ from smoot_explore.core.rules import start_k
 from smoot_explore.schema import start_config
 from smoot_explore.views.flags import flags
 from smoot_explore.views.rivals import Others, rival_lines
-from smoot_explore.views.sketch import Axis, Layer, Sketch, band, curve, element, histogram, points, upright
+from smoot_explore.views.sketch import (
+    Axis,
+    Layer,
+    Sketch,
+    band,
+    curve,
+    element,
+    extent,
+    histogram,
+    points,
+    upright,
+)
 from smoot_explore.views.view import axis, view
 
 MOST_LINES = 1000  # images of which each can have a line of its own
 _MOST_POINTS = 22  # of such a line
+_LEAST = 0.04  # of the way from bound to bound: what the axis of k shows
 _BANDS = {"all": "all images", "90 %": "90 %", "50 %": "half of them"}  # by the role that draws them
 _IMAGES = Axis("images", "images", None, (0, None))
 
@@ -65,7 +77,7 @@ def k_trajectories(
     picked
         Position of one image that stands out.
     bounds
-        Of k, in its unit, from an epoch on; by default the record's.
+        Of k, in its unit, from an epoch on; by default the record's. Those far from all k lie beyond the axis.
     changes, epochs
         As in `losses`.
     every_image
@@ -110,7 +122,7 @@ def k_trajectories(
     ]
     if label is None:
         label = "k of all images" if n_images is None else f"k of {n_images:,} images"
-    y = _k_axis(k, (None, None) if n_pixels is None else (0, n_pixels))
+    y = _k_axis(k, _followed(layers, bounds or ()) if n_pixels is None else (0, n_pixels))
     return Sketch("K trajectories", label, axis(k.epoch, (0, epochs)), y, tuple(layers))
 
 
@@ -259,6 +271,25 @@ def _median(k: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 def _k_axis(k: xr.DataArray, range: tuple[float | None, float | None] = (None, None)) -> Axis:
     """The axis of k: pixels, or patches."""
     return Axis("k", "k", k.attrs.get("units", "pixels"), range)
+
+
+def _followed(layers: Sequence[Layer], bounds: Sequence[Bounds]) -> tuple[float | None, float | None]:
+    """Where the axis of k begins and ends: with the data, and with a bound that they come near; a far one would
+    flatten them."""
+    free = Axis("k", "k")
+    found = extent(Sketch("", "", free, free, tuple(one for one in layers if one.role != "Bound")), 1)
+    if found is None:
+        return None, None
+    low, high = found
+    levels = [level for bound in bounds for level in bound[1:]]
+    least = _LEAST * (max(levels) - min(levels)) if levels else 0.0
+    room = max(0.0, least - (high - low)) / 2
+    low, high = low - room, high + room
+    near = (high - low) / 4
+    return (
+        min([low, *(level for level in levels if low - near < level)]),
+        max([high, *(level for level in levels if level < high + near)]),
+    )
 
 
 def _bound_lines(bounds: Sequence[Bounds], end: float) -> list[Layer]:

@@ -89,8 +89,8 @@ class TrainTab:
         )
         drop = self.pictures["accuracy-drop-while-training"].panel
         of = {name: self.pictures[name] for name in ("k-range", "k-watched", "k-now", "losses", "accuracies")}
-        k = Switched({"all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]})
-        scores = Switched({"accuracy": of["accuracies"], "loss": of["losses"]})
+        k = Switched({"all": of["k-range"], "watched": of["k-watched"], "now": of["k-now"]}, "Which k")
+        scores = Switched({"accuracy": of["accuracies"], "loss": of["losses"]}, "Accuracy or loss")
         # Parts that are there only when they have something to tell.
         self._failed = part(self.problem, span=12, card=False)
         self._explained = part(self.explanation, span=12, wide=3)
