@@ -90,7 +90,7 @@ def test_the_canvas_of_each_picture_says_what_it_shows(visit):
 def test_both_handles_of_the_bounds_have_a_name_of_their_own(visit):
     visitor = visit()
     for handle in ("lowest", "highest"):
-        assert visitor.slider(f"Bounds of k (fraction of the pixels): {handle}").count() == 1
+        assert visitor.slider(f"Bounds of k (share): {handle}").count() == 1
 
 
 def test_arrow_keys_move_the_frame_of_a_gallery_and_of_the_strip_and_enter_opens(visit):

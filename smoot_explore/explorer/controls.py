@@ -104,7 +104,7 @@ def bounds_control(config: TrainingConfig) -> pmui.RangeSlider:
     """One slider with two handles for k_min and k_max, which can then not cross."""
     low, high = config.param.k_min, config.param.k_max
     slider = pmui.RangeSlider(
-        label="Bounds of k (fraction of the pixels)",
+        label="Bounds of k (share)",
         start=0.0,
         end=1.0,
         step=low.step,

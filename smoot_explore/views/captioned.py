@@ -52,7 +52,7 @@ _ENDS = "ends"
 _EXPLAINED = re.compile(r"[,:\n] *")  # what follows explains what stands before
 _HEADING = "margin:0;font-size:14px;line-height:20px;font-weight:600"
 _BESIDE = "display:flex;flex-wrap:wrap;align-items:baseline;gap:0 12px"
-_INSIDE = "position:absolute;right:0;top:4px;z-index:1;flex-direction:column;pointer-events:none;"
+_INSIDE = "position:absolute;right:0;top:22px;z-index:1;flex-direction:column;pointer-events:none;"
 _SMALL = "font-size:11px;line-height:14px;color:var(--mui-palette-text-secondary,inherit)"
 # The page's theme gives the title its colour, light on dark.
 _BY_THEME = """

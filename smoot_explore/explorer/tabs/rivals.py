@@ -21,12 +21,16 @@ class Rivals:
         self.state, self._changed, self._complain = state, changed, complain
         button = {"size": "small", "variant": "outlined", "margin": (4, 3)}
         self.shown = pmui.Select(
-            label="Training shown", options={}, size="small", margin=(4, 10), sizing_mode="stretch_width"
+            label="Training shown",
+            options={},
+            size="small",
+            margin=(10, 10, 4, 10),
+            sizing_mode="stretch_width",
         )
         self.remove = pmui.Button(label="Remove it", on_click=self._remove, **button)
         self.set_up = control(state, "setting_up", label="The sliders set up a rival", sizing_mode=None)
         self.add = pmui.Button(label="Add a rival", on_click=self._add, **button)
-        self.epoch = pmui.Select(label="Epoch", options=[], width=80, size="small", margin=(4, 4))
+        self.epoch = pmui.Select(label="Epoch", options=[], width=80, size="small", margin=(4, 3))
         self.go_on = pmui.Button(label="Go on from epoch", on_click=self._branch, **button)
         self.shown.param.watch(self._choose, "value")
         self.epoch.param.watch(self._name, "value")
@@ -34,7 +38,7 @@ class Rivals:
             self.shown,
             self.set_up,
             pn.Row(self.add, self.remove, margin=(0, 7)),
-            pn.Row(self.epoch, self.go_on, margin=(0, 7)),
+            pn.Row(self.epoch, self.go_on, margin=(4, 7)),
             sizing_mode="stretch_width",
             visible=False,
         )
