@@ -28,8 +28,8 @@ class Keys:
             text(f"| Key | |\n|---|---|\n{rows}"), title="Keys", open=False, close_on_click=True, width_option="sm"
         )  # fmt: skip
         self.button = pmui.Button(
-            label="?", variant="text", size="small", width=40, margin=0, sx={"fontSize": "18px", "lineHeight": "48px", "padding": 0},
-            description="Keys", on_click=lambda event: self.show(),
+            label="?", variant="text", size="small", width=40, margin=0, description="Keys",
+            sx={"fontSize": "18px", "lineHeight": "48px", "padding": 0}, on_click=lambda event: self.show(),
         )  # fmt: skip
 
     @property

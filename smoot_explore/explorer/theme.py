@@ -65,9 +65,12 @@ PAGE_SX: dict[str, Any] = {
         "boxSizing": "border-box", "overflow": "hidden",
     },
     "& .header .MuiToolbar-root": {"minHeight": "48px"},
-    "& .header .MuiToolbar-root > .MuiBox-root": {"minWidth": 0, "alignItems": "center"},  # the tabs scroll; nothing is pushed out
-    **{f"& .{part} > .MuiBox-root > .MuiToolbar-root, & .{part} > .MuiToolbar-root": {"minHeight": "48px", "margin": 0}
-       for part in ("main", "sidebar")},
+    # The tabs scroll; nothing is pushed out.
+    "& .header .MuiToolbar-root > .MuiBox-root": {"minWidth": 0, "alignItems": "center"},
+    **{  # without the margin of a header that tells whether the server is busy
+        f"& .{part} > .MuiBox-root > .MuiToolbar-root, & .{part} > .MuiToolbar-root": {"minHeight": "48px", "margin": 0}
+        for part in ("main", "sidebar")
+    },
     "& .header .title": {
         "fontSize": "16px", "fontWeight": 700, "color": "primary.main", "display": {"xs": "none", "md": "block"},
     },

@@ -62,7 +62,7 @@ class RunRow:
             "Download record", "record.nc", lambda: partial(state.catalogue.record_file, state.run_key), FILES,
             schedule, lambda text: tell(text, True),
         )  # fmt: skip
-        run = control(state, "run_key", width=190, sizing_mode=None, margin=(9, 4, 0, 4))
+        run = control(state, "run_key", width=190, sizing_mode=None, margin=(12, 4, 0, 4))
         self.head = pn.Row(run, self.play, self.epoch, margin=0, stylesheets=[_HEAD])
         self.panel = pn.FlexBox(
             going_on, self.record, self.keeping.panel, align_items="center", margin=(4, 16, 0, 16)
