@@ -24,6 +24,7 @@ from smoot_explore.explorer.state.compare import (
     missing_maps,
 )
 from smoot_explore.explorer.state.picking import named
+from smoot_explore.explorer.tabs.alone import ALONE
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.curves import no_drop
@@ -47,15 +48,13 @@ class CompareTab:
         complain: Callable[[str], None],
     ) -> None:
         self.state, self.sweeps, self._measure, self._complain = state, sweeps, measure, complain
-        self.drops = Captioned(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", aspect=2)
+        self.drops = Captioned(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop")
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
-        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
-        self.note = small_text(margin=(0, 10))
-        self.maps = Captioned(
-            views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10)
-        )
-        self.missing = small_text(margin=(0, 10), visible=False)
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 0))
+        self.note = small_text(margin=0)
+        self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=0)
+        self.missing = small_text(margin=0, visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(
             "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
@@ -67,8 +66,8 @@ class CompareTab:
         self.panel = Grid(
             sweeps.panel,
             part(going_on, self.table, self.note, pn.FlexBox(self.csv, self.page), span=12),
-            part(self.drops.panel, span=12, wide=6, lead=True),
-            part(self.missing, self.maps.panel, span=12, wide=6),
+            part(self.drops.panel, span=6, lead=True, stylesheets=[ALONE]),
+            part(self.missing, self.maps.panel, span=6, stylesheets=[ALONE]),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
         state.param.watch(lambda *e: self.refresh(), "seeds_together")
