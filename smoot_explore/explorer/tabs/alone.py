@@ -2,4 +2,5 @@
 
 from smoot_explore.explorer.grid import MIDDLE
 
-ALONE = f"@media (max-width: {MIDDLE - 1}px) {{ :host {{ grid-column: 1 / -1 !important }} }}"  # outdoes the grid's rule
+# Outdoes the rule of the grid.
+ALONE = f"@media (max-width: {MIDDLE - 1}px) {{ :host {{ grid-column: 1 / -1 !important }} }}"
