@@ -43,7 +43,7 @@ def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """A table of text as HTML; everything in it is escaped."""
     style = "padding: 3px 6px; border-bottom: 1px solid #8886; text-align:"
     # Names wrap, however long they are, so that all columns stay in sight; numbers do not.
-    sides = ["left; min-width: 7em; overflow-wrap: anywhere", "left", "left"]
+    sides = ["left; min-width: 7em; overflow-wrap: anywhere", "left", "left"][: len(heads)]
     sides += ["right; white-space: nowrap" for _ in heads[3:]]
     head = "".join(
         f'<th scope="col" style="{style} {side}; white-space: normal">{html.escape(text)}</th>'
