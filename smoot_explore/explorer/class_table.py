@@ -13,14 +13,23 @@ from smoot_explore.views.palette import COLOURS, METHOD_NAMES, NEUTRAL, symbol
 _WIDTH, _HEIGHT = 96, 28  # of a small picture, pixels
 _CELL = "padding:4px 8px;border-bottom:1px solid #8886;text-align:"
 _HEADS = ("training", "state", "method", "settings", "accuracy (%)", "over epochs", "k of all images")
+_EMPTY = """
+<h2 style="margin:0 0 8px;font-size:14px;line-height:20px;font-weight:600">Trainings of this class</h2>
+<div style="font-size:13px;line-height:18px">
+<p style="margin:0 0 4px"><b>No page of this server has a training yet.</b> To begin: open Train, press Train, come
+back.</p>
+<ul style="margin:0;padding-left:20px">
+<li>Every training appears here as a row while it runs, from whichever page: its settings, accuracy and k.</li>
+<li>Below, each is a point over the setting chosen on the left: many students make one sweep.</li>
+<li>A training has the name that is typed on the left, or none.</li>
+</ul></div>
+"""
 
 
 def class_table(trainings: Sequence[tuple[str, Told]]) -> str:
     """A row for each training, given with its name; names are escaped."""
     if not trainings:
-        return (
-            "<p>No page of this server has a training yet. They appear here when somebody presses Train.</p>"
-        )
+        return _EMPTY
     heads = "".join(f'<th scope="col" style="{_CELL}left">{head}</th>' for head in _HEADS)
     rows = "".join(_row(name, told) for name, told in trainings)
     return (

@@ -41,10 +41,10 @@ body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding:
 
 def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """A table of text as HTML; everything in it is escaped."""
-    style = "padding: 3px 8px; border-bottom: 1px solid #8886; text-align:"
+    style = "padding: 3px 6px; border-bottom: 1px solid #8886; text-align:"
     # Names wrap, however long they are, so that all columns stay in sight; numbers do not.
-    sides = ["left; min-width: 8em; overflow-wrap: anywhere", "left"]
-    sides += ["right; white-space: nowrap" for _ in heads[2:]]
+    sides = ["left; min-width: 7em; overflow-wrap: anywhere", "left", "left"][: len(heads)]
+    sides += ["right; white-space: nowrap" for _ in heads[3:]]
     head = "".join(
         f'<th scope="col" style="{style} {side}; white-space: normal">{html.escape(text)}</th>'
         for text, side in zip(heads, sides, strict=True)
@@ -58,7 +58,8 @@ def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in cells
     )
-    return f'<table style="border-collapse: collapse; width: 100%; font-size: 13px"><tr>{head}</tr>{body}</table>'
+    table = f'<table style="border-collapse: collapse; width: 100%; font-size: 13px"><tr>{head}</tr>{body}</table>'
+    return f'<div style="overflow-x: auto">{table}</div>'
 
 
 def compare_page(state: CompareState) -> Callable[[], str]:

@@ -152,6 +152,7 @@ _SAVE_SVG = """
     })
 """
 _SQUARE = "square cells"  # the tag of such figures
+_FEW = 4  # pictures beside each other, which can be larger
 _SQUARE_CELLS = """
     const {x_range: x, y_range: y, inner_width, inner_height, outer_height} = figure
     const cell = inner_width / (x.end - x.start)
@@ -300,7 +301,8 @@ def square_cells(figure: Any, width: float, height: float) -> None:
     looking at."""
     figure.title.visible = bool(figure.title.text) and CAPTIONED not in figure.tags  # an empty one takes room
     figure.sizing_mode = "stretch_width"
-    figure.update(height=round(100 * height) + 35, max_width=round(170 * width))
+    most = 170 if width > _FEW else 260  # pixels of a cell
+    figure.update(height=round(100 * height) + 35, max_width=round(most * width))
     if has_square_cells(figure):
         return
     figure.tags = [*figure.tags, _SQUARE]

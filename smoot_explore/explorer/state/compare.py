@@ -26,7 +26,7 @@ from smoot_explore.views.palette import METHOD_NAMES, in_words, symbol
 from smoot_explore.views.pictures import SCALES
 from smoot_explore.views.sketch import Sketch
 
-N_COMPARED_IMAGES = 8
+N_COMPARED_IMAGES = 6
 RANDOM = "random"  # the attribution method that knows nothing
 _FAR_BEHIND = 3  # points of accuracy, from which on it is said
 

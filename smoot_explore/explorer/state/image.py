@@ -19,7 +19,7 @@ from smoot_explore.data.images import Split
 from smoot_explore.explorer.opened_runs import LEVELS, OpenedRun
 from smoot_explore.explorer.state.picking import ImageIds, PicksImage
 
-PAGE = 24  # thumbnails at once
+PAGE = 60  # thumbnails at once
 FILTER_PROTOCOL = ("black", "gradient")  # of the curves that tell class and prediction
 ALL = "(all)"  # no class is named like that
 HALVES = ("test images", "training images", "own picture")

@@ -31,12 +31,14 @@ class ClassTab:
         self.state, self._runs = state, runs
         self._read: Sequence[Run] | None = None  # whose numbers are read, or being read
         self._reading = Coalescer(points_of, self._show_kept, FILES, schedule)
-        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
-        self.scatter = Captioned(self._sketch(), "class-board", aspect=2)
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
+        self.scatter = Captioned(self._sketch(), "class-board")
+        self.points = part(self.scatter.panel, span=12, wide=8)
         self.controls = [
             control(state, "name_here", max_length=30), *(control(state, n) for n in ("across", "quantity"))
         ]  # fmt: skip
-        self.panel = Grid(part(self.table, span=12, lead=True), part(self.scatter.panel, span=12, wide=8))
+        self.panel = Grid(part(self.table, span=12, lead=True), self.points)
+        self._show_points()
         state.param.watch(lambda *e: self._draw(), ["across", "quantity"])
 
     def refresh(self) -> None:
@@ -52,6 +54,11 @@ class ClassTab:
         if self.table.object != table:
             self.table.object = table
         self.scatter.show(self._sketch())
+        self._show_points()
+
+    def _show_points(self) -> None:
+        """Axes without a point say nothing."""
+        self.points.visible = self.scatter.visible = bool(self.state.points().sizes["run"])
 
     def _show_kept(self, answer: xr.Dataset | BaseException) -> None:
         if not isinstance(answer, BaseException):

@@ -23,14 +23,11 @@ from smoot_explore.explorer.state.compare import (
     compared_images,
     missing_maps,
 )
-from smoot_explore.explorer.state.picking import named
+from smoot_explore.explorer.tabs.alone import ALONE
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.curves import no_drop
 from smoot_explore.views.palette import in_words
-from smoot_explore.views.sketch import wrapped
-
-_LINE = 120  # characters that fit above the accuracy drop
 
 
 class CompareTab:
@@ -47,15 +44,13 @@ class CompareTab:
         complain: Callable[[str], None],
     ) -> None:
         self.state, self.sweeps, self._measure, self._complain = state, sweeps, measure, complain
-        self.drops = Captioned(no_drop(_in_two_lines("Accuracy drop")), "accuracy-drop", aspect=2)
+        self.drops = Captioned(no_drop("Accuracy drop"), "accuracy-drop")
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
-        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
-        self.note = small_text(margin=(0, 10))
-        self.maps = Captioned(
-            views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=(0, 10)
-        )
-        self.missing = small_text(margin=(0, 10), visible=False)
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 0))
+        self.note = small_text(margin=0)
+        self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=0)
+        self.missing = small_text(margin=0, visible=False)
         self.csv = download("Table as CSV", "comparison.csv", self._csv, FILES, schedule, complain)
         self.page = download(
             "This view as one HTML file", "comparison.html", self._page, MAPS, schedule, complain
@@ -67,8 +62,8 @@ class CompareTab:
         self.panel = Grid(
             sweeps.panel,
             part(going_on, self.table, self.note, pn.FlexBox(self.csv, self.page), span=12),
-            part(self.drops.panel, span=12, wide=6, lead=True),
-            part(self.missing, self.maps.panel, span=12, wide=6),
+            part(self.drops.panel, span=6, lead=True, stylesheets=[ALONE]),
+            part(self.missing, self.maps.panel, span=6, stylesheets=[ALONE]),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
         state.param.watch(lambda *e: self.refresh(), "seeds_together")
@@ -95,7 +90,7 @@ class CompareTab:
             f"{'; being measured: ' + ', '.join(missing) if missing else ''}"
             f"{'; ' + '; '.join(problems) if problems else ''}"
         )
-        self.drops.show(state.drops(_in_two_lines(title)))
+        self.drops.show(state.drops(title))
 
     def _tabulate(self, state: CompareState) -> tuple[str, str]:
         """The table and its note; beside the page, because it reads the runs' records."""
@@ -127,10 +122,9 @@ class CompareTab:
         if images is None:
             self.maps.show(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES))
             return
-        label = f"Saliency of the label by {in_words(attribution)}"
-        self.maps.show(
-            views.saliency_maps.sketch(images, maps, named(images), scale=scale, label=label, cell=96)
-        )
+        ids = ", ".join(str(i) for i in images.image_ids.tolist())
+        label = f"Saliency of the label by {in_words(attribution)}: test images {ids}"
+        self.maps.show(views.saliency_maps.sketch(images, maps, scale=scale, label=label, cell=54))
 
     def _protocol_chosen(self, *events: Any) -> None:
         self.refresh()
@@ -148,9 +142,3 @@ class CompareTab:
             return lambda: drawn().encode()
 
         return made
-
-
-def _in_two_lines(title: str) -> str:
-    """A title over the whole page; a figure keeps the room of its first one."""
-    lines = wrapped(title, _LINE).split("\n")
-    return "\n".join([lines[0], " ".join(lines[1:]) or " "])

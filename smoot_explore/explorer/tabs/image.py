@@ -65,19 +65,19 @@ class ImageTab:
         tap = gesture(Tap, self._tapped, schedule)
         self.thumbnails = Captioned(
             views.picture_grid.sketch([], columns=COLUMNS, n_rows=PAGE // COLUMNS, label="Pick an image", cell=58),
-            "thumbnails", [tap], margin=(0, 5),
+            "thumbnails", [tap], margin=0,
         )  # fmt: skip
         self.pictures = Captioned(
-            views.picture_grid.sketch([], columns=3, n_rows=1, titled=True, cell=190), "image", margin=(0, 10)
+            views.picture_grid.sketch([], columns=3, n_rows=1, titled=True, cell=190), "image", margin=0
         )
         self.bars = Captioned(
             views.probabilities.sketch([], np.empty(0), np.empty(0)), "probabilities", aspect=1.33
         )
         self.curve = Captioned(views.masking_curve.sketch(NO_CURVE), "masking-curve", aspect=1.33)
         self.k = Captioned(views.single_k.sketch(_NO_K, at=np.nan), "k-image", aspect=2)
-        self.told_k = text(margin=(0, 10))
+        self.told_k = text(margin=0)
         self.trajectory = part(self.told_k, self.k.panel, span=8, visible=False)
-        self.verdict = text(margin=(0, 10))
+        self.verdict = text(margin=0)
         self.count = small_text(margin=(10, 4))
         self.back = pmui.Button(
             label="‹ Back", size="small", variant="text", margin=(6, 0), on_click=lambda e: self._turn(-1)
@@ -93,12 +93,13 @@ class ImageTab:
         )  # fmt: skip
         self._reading = Coalescer(self._read, self._show_upload, FILES, schedule)
         self.number = image_field(state, complain, width=94)
-        label = control(state, "label", width=125, sizing_mode=None)
+        label = control(state, "label", margin=(8, 8, 4, 0))
         self._test_filters = [
-            control(state, n, width=w, sizing_mode=None) for n, w in (("of_class", 76), ("prediction", 92))
+            control(state, n, width=w, sizing_mode=None, margin=(8, 8 * (n == "of_class"), 4, 0))
+            for n, w in (("of_class", 76), ("prediction", 92))
         ]
         gallery = pn.Column(
-            pn.FlexBox(label, *self._test_filters),
+            pn.Row(label, *self._test_filters, margin=0, sizing_mode="stretch_width"),
             self.thumbnails.panel,
             pn.Row(self.back, self.count, self.next, margin=0),
             sizing_mode="stretch_width",
@@ -221,11 +222,11 @@ class ImageTab:
             saliency_pixels(view.effect.saliency, limit),
             picture_pixels(view.effect.masked_images),
         ]
-        titles = ["image", "saliency: red for, blue against"]
-        titles += [f"{percent:.0f} % masked ({view.masked_pixels} pixels)"]
+        titles = ["image", "saliency", f"{percent:.0f} % masked"]
+        label = f"{view.title}; saliency: red for, blue against; {view.masked_pixels} pixels masked"
         self.pictures.show(
             views.picture_grid.sketch(
-                [np.concatenate(pictures)], columns=3, titles=titles, label=view.title, cell=190
+                [np.concatenate(pictures)], columns=3, titles=titles, label=label, cell=190
             )
         )
         explained = view.class_names[view.explained]

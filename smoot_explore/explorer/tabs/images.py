@@ -61,11 +61,11 @@ class ImagesTab:
         )
         self.means = Captioned(views.class_means.sketch(curves), "mean-curves", [across], aspect=1.25)
         self.peaks = Captioned(views.class_peaks.sketch(curves), "peaks", [between], aspect=1.25)
-        self.gallery = Captioned(self._gallery(), "gallery", taps, margin=(0, 10))
-        self.headline = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 10))
+        self.gallery = Captioned(self._gallery(), "gallery", taps, margin=0)
+        self.headline = pn.pane.HTML("", sizing_mode="stretch_width", margin=0)
         self.dynamics = DynamicsPart(state.dynamics, open_trained, schedule)
         self.dynamics.panel.visible = False
-        self.picked = text(margin=(4, 10), sizing_mode=None)
+        self.picked = text(margin=(4, 10, 4, 0), sizing_mode=None)
         self.open = pmui.Button(
             label="Open in Image", variant="contained", size="small", margin=(4, 10), width=140,
             on_click=lambda e: self._open(),
@@ -78,7 +78,9 @@ class ImagesTab:
             on_click=self._select_none,
             visible=False,
         )
-        picking = pn.FlexBox(self.picked, image_field(state, complain, width=110), self.open, self.none)
+        picking = pn.FlexBox(
+            self.picked, image_field(state, complain, width=110), self.open, self.none, align_items="center"
+        )  # fmt: skip
         self.plots = Grid(
             part(self.scatter.panel, span=4, lead=True),
             part(self.means.panel, span=4),
@@ -139,8 +141,8 @@ class ImagesTab:
             if state.position in shown:
                 row, column = divmod(shown.index(state.position), _COLUMNS)
                 framed = column, row, 1, 1
-        what = "the selected images" if state.selected else "class II, the largest rise first"
-        label = f"{len(shown)} of {len(state.shown)}: {what}"
+        what = "Selected images" if state.selected else "Class II, the largest rise first"
+        label = f"{what}: {len(shown)} of {len(state.shown)}"
         return views.picture_grid.sketch(
             rows,
             columns=_COLUMNS,

@@ -19,6 +19,7 @@ from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
+from smoot_explore.explorer.tabs.alone import ALONE
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.sketch import Sketch
 
@@ -37,30 +38,30 @@ class WhatIfTab:
     ) -> None:
         self.state, self._trainings, self._complain = state, trainings, complain
         tap = gesture(Tap, self._tapped, schedule)
-        self.trajectories = Captioned(self._trajectories(None), "what-if", [tap], aspect=2)
-        self.cobweb = Captioned(self._cobweb(None), "cobweb", aspect=1.2)
-        self.settled = Captioned(self._settled(None), "settled", aspect=1.6)
+        self.trajectories = Captioned(self._trajectories(None), "what-if", [tap])
+        self.cobweb = Captioned(self._cobweb(None), "cobweb")
+        self.settled = Captioned(self._settled(None), "settled")
         self._k: xr.DataArray | None = None  # the trajectories drawn
         self._detailed: xr.DataArray | None = None  # those that the details are of
-        self.summary = text(margin=(4, 10))
-        self.picked = text(margin=(4, 10))
+        self.summary = text(margin=(4, 0))
+        self.picked = text(margin=(4, 0))
         sliders = [control(state.config, name) for name in ("alpha", "beta", "k_init")]
         self.alpha = sliders[0]
         sliders += [bounds_control(state.config), control(state, "epochs")]
-        button = {"size": "small", "variant": "outlined", "margin": (4, 4)}
+        button = {"size": "small", "variant": "outlined", "margin": (4, 0)}
         self.train = pmui.Button(label="Train it for real", on_click=self._train, **button)
         self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
-        self.real = small_text(margin=(0, 10))
+        self.real = small_text(margin=0)
         self.plots = Grid(
-            part(self.trajectories.panel, self.summary, span=8, lead=True),
-            part(self.cobweb.panel, span=4),
+            part(self.trajectories.panel, self.summary, span=6, lead=True, stylesheets=[ALONE]),
+            part(self.cobweb.panel, span=6, stylesheets=[ALONE]),
             part(self.settled.panel, span=4),
             part(
-                image_field(state, complain, width=130), self.picked,
-                small_text("Click near a trajectory to pick its image.", margin=(0, 10)),
+                image_field(state, complain, width=130, margin=(8, 0, 4, 0)), self.picked,
+                small_text("Click near a trajectory to pick its image.", margin=0),
                 span=4,
             ),
-            part(pn.Row(self.train, self.stop, margin=(4, 6)), self.real, span=4),
+            part(pn.FlexBox(self.train, self.stop, gap="8px"), self.real, span=4),
         )  # fmt: skip
         self.waiting = text("The k-landscape of this run is being measured.", visible=False, margin=10)
         self.controls = sliders
