@@ -167,7 +167,7 @@ class Visitor:
                     node.childNodes.forEach(walk)
                 }
                 walk(document.body)
-                return texts.join(" ").replace(/\\s+/g, " ").replaceAll(" :", ":")
+                return texts.join(" ").replace(/\\s+/g, " ").replace(/ ([:,])/g, "$1")
             }"""
         )
 

@@ -2,7 +2,6 @@
 
 import re
 import urllib.request
-from functools import partial
 
 import numpy as np
 import pytest
@@ -169,6 +168,7 @@ def test_the_same_settings_give_the_same_start_after_reset(visit):
         losses.append(visitor.data("accuracies", "Test images")["accuracy"])
         visitor.button("Reset").click()
         visitor.wait_until(lambda: not visitor.data("accuracies", "Test images")["accuracy"])
+        visitor.wait_until(lambda: "Finished" not in visitor.text())
     assert losses[0] == losses[1]
 
 
@@ -245,8 +245,9 @@ def test_pictures_of_square_images_are_square_on_any_screen(visit, width):
     }.items():
         visitor.tab(tab)
         for figure in shown:
-            left, top = visitor.settled(partial(visitor.place_in, figure, 0, 0))
-            right, bottom = visitor.settled(partial(visitor.place_in, figure, 1, -1))
+            left, top, right, bottom = visitor.settled(
+                lambda figure=figure: visitor.place_in(figure, 0, 0) + visitor.place_in(figure, 1, -1)
+            )
             assert right - left == pytest.approx(bottom - top, abs=2)
             assert right - left > 30
 
