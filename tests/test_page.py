@@ -6,13 +6,16 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 import pytest
 from bokeh.document import Document
+from panel.io.state import set_curdoc
 from PIL import Image
 from test_class_board import training
 from waiting import until
@@ -516,3 +519,15 @@ def test_a_tab_whose_run_is_not_open_yet_shows_its_places(page):
     page.state.image.opened = opened
     page.layout.show("images", ready=True)
     assert list(page.layout._places["images"]) == [page.layout.made["images"].panel]
+
+
+def test_an_event_that_follows_a_moved_control_at_once_acts_under_the_lock_of_the_page():
+    taken = []
+
+    class Page:
+        session_context = SimpleNamespace(request=SimpleNamespace(arguments={}))
+        add_next_tick_callback = taken.append
+
+    with set_curdoc(Page()) as page:
+        pn.state.execute(partial(pn.widgets.Button()._event_coroutine, page, None), schedule=True)
+    assert [getattr(callback, "nolock", False) for callback in taken] == [False]

@@ -48,7 +48,7 @@ def test_the_epoch_slider_and_play_move_the_saliency_of_an_image(visit):
     visitor.button(play).click()
     visitor.wait_until(lambda: three(visitor) == last)
     visitor.wait_until(lambda: visitor.button(play).count())  # not Hold: it ends with the last epoch
-    assert "at=" not in visitor.page.url
+    visitor.wait_until(lambda: "at=" not in visitor.page.url)
 
 
 def test_a_rival_and_a_branch_are_drawn_beside_the_training(visit):

@@ -6,8 +6,13 @@ from collections.abc import Callable
 
 import panel as pn
 from bokeh.document import Document
+from panel.reactive import Syncable
 
 from smoot_explore.explorer.page_ready import page_takes_changes
+
+# Panel would act on an event that closely follows a moved control without the document's lock; and figures, which the
+# explorer changes itself, then refuse what is given to them.
+Syncable._event_coroutine.lock = Syncable._change_coroutine.lock = True
 
 
 class Changes:

@@ -392,6 +392,7 @@ class ExplorerPage:
         self.keeping.show(self.state.adopt_training())
         with pn.io.hold():
             self.train.clear()
+            self.bar.refresh()
         if self.state.train.run is not None and self.state.train.seen is None:  # of a rival that has ended
             self.train.watch_anew()
 
