@@ -10,15 +10,13 @@ from panel.reactive import Syncable
 
 from smoot_explore.explorer.page_ready import page_takes_changes
 
-# Panel would act on an event that closely follows a moved control without the document's lock; and figures, which the
-# explorer changes itself, then refuse what is given to them.
-Syncable._event_coroutine.lock = Syncable._change_coroutine.lock = True
-
 
 class Changes:
     """Lets the background change a page; ``document`` is None where there is no browser."""
 
     def __init__(self, document: Document | None) -> None:
+        if document is not None:
+            _have_events_take_the_lock()
         self._document = document
         self._waiting: list[Callable[[], None]] = []
         self._ended = False
@@ -48,3 +46,11 @@ class Changes:
         """Make what waits; called by the clock, in its hold."""
         while self._waiting:
             self._waiting.pop(0)()
+
+
+def _have_events_take_the_lock() -> None:
+    """Panel acts on an event that closely follows a moved control without the document's lock.
+
+    Figures, which the explorer changes itself, then refuse what is given to them.
+    """
+    Syncable._event_coroutine.lock = Syncable._change_coroutine.lock = True

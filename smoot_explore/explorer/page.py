@@ -216,7 +216,6 @@ class ExplorerPage:
 
     def _taken_over(self) -> None:
         self._cleared()
-        self._refresh_controls()
         self.train.watch_anew()
 
     def _read_address(self, *names: str) -> None:
@@ -256,7 +255,6 @@ class ExplorerPage:
         elif self.state.train.training is None:  # else the visitor was faster
             self.state.train.show_preview(answer, look=False)
             self._cleared()
-            self._refresh_controls()
             self.train.watch_anew()
 
     def _run_opened(self) -> None:
@@ -392,7 +390,8 @@ class ExplorerPage:
         self.keeping.show(self.state.adopt_training())
         with pn.io.hold():
             self.train.clear()
-            self.bar.refresh()
+            self._refresh_controls()
+        self.access.news = self.bar.status.object
         if self.state.train.run is not None and self.state.train.seen is None:  # of a rival that has ended
             self.train.watch_anew()
 

@@ -76,7 +76,8 @@ class TrainingBar:
         self._complain("")
         if anew:
             self._cleared()
-        self.refresh()
+        else:
+            self.refresh()
 
 
 def status_text(state: TrainState) -> str:

@@ -60,7 +60,7 @@ class Sidebar:
         accordion.param.watch(self._open_more, "active")
         self.reset = pmui.Button(label="Reset", variant="outlined", size="small", margin=(6, 10))
         self.reset.on_click(self._reset)
-        self.rivals = Rivals(state, self._chosen, complain)
+        self.rivals = Rivals(state, cleared, complain)
         self.objects = [
             self.method,
             *self.fixed[1:3],
@@ -101,10 +101,6 @@ class Sidebar:
         if self.why_idle.object != why:
             self.why_idle.param.update(object=why, visible=bool(why))
 
-    def _chosen(self) -> None:
-        self._cleared()
-        self.refresh()
-
     def _reset(self, *events: Any) -> None:
         if self.state.can_undo_reset:
             self.state.undo_reset()
@@ -112,7 +108,6 @@ class Sidebar:
             self.state.reset()
         self._complain("")
         self._cleared()
-        self.refresh()
 
     def _open_more(self, *events: Any) -> None:
         if not self.more.objects:
