@@ -185,8 +185,7 @@ class ExplorerPage:
     def _go(self, asked: dict[str, str]) -> None:
         """The visitor went back or forward to another address; what trains is left as it is."""
         state = self.state
-        training = [name for name, (owner, _) in state.address.parameters.items()
-                    if state.train.busy and owner in (state.train, state.train.config)]  # fmt: skip
+        training = self._of_training() if state.train.busy else []
         asked = {name: state.address.default(name) for name in PLACES} | asked
         state.address.reset([*asked, *training])
         self._asked = {name: text for name, text in asked.items() if name not in training}
@@ -214,7 +213,16 @@ class ExplorerPage:
         self._awaited.discard("mine")
         self._open_asked()
 
+    def _of_training(self) -> list[str]:
+        """What an address says of the training."""
+        train = self.state.train
+        owners = (train, train.config)
+        return [name for name, (owner, _) in self.state.address.parameters.items() if owner in owners]
+
     def _taken_over(self) -> None:
+        if not self.state.train.busy:  # the settings came along, but the address asks for what trains next
+            asked = self.location.asked()
+            self.state.address.read({name: asked[name] for name in self._of_training() if name in asked})
         self._cleared()
         self.train.watch_anew()
 
