@@ -21,7 +21,7 @@ import numpy as np
 from smoot_explore.explorer.explore import Explorer, explore
 
 LONG_SECONDS, LOOK_SECONDS = 0.02, 0.005
-CLICKS = ("Image", "Classes", "What if", "Compare", "Class", "Train")  # tabs
+CLICKS = ("Image", "Classes", "What if", "Compare", "Train")  # tabs
 _OWN = "/smoot_explore/"
 
 
@@ -80,24 +80,24 @@ def click_through(explorer: Explorer, watch: Watch, rounds: int) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.set_default_timeout(300_000)
-            watch.doing = "arriving"
+            page.set_default_timeout(30_000)
+            watch.doing = f"{number}: arriving"
             page.goto(explorer.url)
             page.wait_for_function("window.Bokeh?.documents?.[0] && !document.documentElement.inert")
             page.wait_for_timeout(3000)
             for again in ("", " again"):
                 for tab in CLICKS:
-                    watch.doing = tab + again
+                    watch.doing = f"{number}: {tab}{again}"
                     page.get_by_role("tab", name=tab, exact=True).click()
                     page.wait_for_timeout(2000)
-            watch.doing = "training"
+            watch.doing = f"{number}: training"
             page.get_by_role("button", name="Train", exact=True).click()
             page.wait_for_timeout(20_000)
             page.get_by_role("button", name="Stop", exact=True).click()
             page.wait_for_timeout(3000)
-            watch.doing = "Image, sliders"
+            watch.doing = f"{number}: Image, sliders"
             page.get_by_role("tab", name="Image", exact=True).click()
             page.wait_for_timeout(1000)
             page.get_by_role("slider", name="Masked share").locator("visible=true").first.focus()
