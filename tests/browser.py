@@ -79,15 +79,20 @@ class Visitor:
         """Open the page and wait until it is drawn and takes input."""
         self.page.goto(self.address + query)
         self.page.get_by_role("tab", name="Train", exact=True).wait_for()
-        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('losses') != null")
+        self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('accuracies') != null")
         self.page.locator("canvas").first.wait_for(state="attached")
         self.page.wait_for_function("!document.documentElement.inert")
         return self
 
+    def turn_to(self, button: str, figure: str) -> None:
+        """Turn to another picture of a card, and wait for it."""
+        self.button(button).click()
+        self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
+
     def tab(self, name: str) -> Visitor:
         """Go to a tab and wait for its pictures."""
         figure = {
-            "Train": "losses", "Image": "image", "Classes": "classes", "What if": "what-if",
+            "Train": "accuracies", "Image": "image", "Classes": "classes", "What if": "what-if",
             "Compare": "accuracy-drop", "Class": "class-board",
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()

@@ -20,6 +20,7 @@ def test_the_first_page_shows_real_pictures_and_says_why_k_moves(visit):
     assert all(len(np.unique(picture)) > 10 for picture in shown)
     visitor.wait_until(lambda: "pixels a visit" in visitor.text())
     visitor.wait_until(lambda: "class II" in visitor.text())
+    visitor.turn_to("loss", "losses")
     for curve, role, first in (
         ("losses", "Cross-entropy", 1),
         ("accuracies", "Test images", 1),
@@ -93,6 +94,7 @@ def test_training_runs_takes_a_new_beta_and_marks_it(visit):
     visitor.wait_until(lambda: step(visitor) > 3)
     visitor.wait_until(lambda: re.search(r"[\d,]+ images/s, [\d.]+ (s|min) left", visitor.text()))
     visitor.move(visitor.slider("β"), 20, "ArrowLeft")
+    visitor.turn_to("loss", "losses")
     flags = visitor.wait_until(lambda: visitor.data("losses", "Flag text")["text"])
     assert flags[0].strip() == "1"
     visitor.wait_until(lambda: re.search(r"Flags: 1 β 0.95 → .*0.75 from step", visitor.text()))
@@ -108,6 +110,7 @@ def test_the_strip_and_the_trajectories_refresh_while_it_trains(visit):
     visitor = visit("?images=2000&epochs=6")
     visitor.button("Train").click()
     visitor.wait_until(lambda: step(visitor) > 2 and watched(visitor))
+    visitor.turn_to("watched", "k-watched")
 
     def points() -> int:
         roles = ("Class I", "Class II", "Not judged")
@@ -150,6 +153,7 @@ def test_pause_holds_go_on_continues_stop_ends_and_reset_empties(visit):
     visitor.wait_until(lambda: step(visitor) > held)
     visitor.button("Stop").click()
     visitor.wait_until(lambda: "Stopped at" in visitor.text())
+    visitor.turn_to("loss", "losses")
     assert visitor.data("losses", "Cross-entropy")["epoch"]
     visitor.button("Reset").click()
     visitor.wait_until(lambda: not visitor.data("losses", "Cross-entropy")["epoch"])
@@ -481,7 +485,7 @@ def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_pa
 def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     visitor = visit()
     visitor.page.set_viewport_size({"width": 1900, "height": 800})  # narrow figures have a menu of them
-    visitor.button("loss").click()
+    visitor.turn_to("loss", "losses")
 
     def saved(suffix: str) -> bytes:
         name = f"Save as {suffix.upper()}"

@@ -104,6 +104,11 @@ class Captioned(Live):
         self.panel.visible = self.pane.shown = seen
         for plot in self.plots:
             plot.state.visible = seen
+        built = self.pane in self.panel.objects
+        if seen and not built:
+            self.panel.insert(2, self.pane)
+        elif built and not seen and not self.plots:
+            self.panel.remove(self.pane)  # its figure takes a quarter of a second: built when it is seen first
 
     def show(self, sketch: Sketch) -> None:
         """Show another sketch of the same layers."""
