@@ -30,7 +30,7 @@ _STYLE = f"""
 .scroll-button {{ display: none !important }}
 .card {{ background: var(--panel-surface-color); border-radius: 8px; padding: 12px 16px; box-sizing: border-box }}
 {_spans("span")}
-@media (min-width: {WIDE}px) {{ {_spans("wide")} }}
+@media (min-width: {WIDE}px) {{ :host {{ grid-auto-flow: dense }} {_spans("wide")} }}
 @media (min-width: {MIDDLE}px) {{ .tall {{ grid-row: span 2 }} }}
 @media (max-width: {MIDDLE - 1}px) {{
   {"".join(f".span-{n} {{ grid-column: span 6 }}" for n in _SPANS if n < 7)}

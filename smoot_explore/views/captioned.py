@@ -27,7 +27,7 @@ APART = 12  # pixels from one name to the next
 LOWEST = 120  # pixels of the narrowest plot's inside
 # Pictures whose lines are named at their ends, with the room for that on their right and the digits of their values.
 _AT_ENDS = {
-    "K trajectories": (72, 0), "K of single images": (72, 0), "Losses": (76, 2), "Accuracies": (76, 1),
+    "K trajectories": (72, 0), "K of single images": (72, 0), "Losses": (82, 2), "Accuracies": (76, 1),
     "Sweep curves": (104, 2), "Class changes": (70, 0),
 }  # fmt: skip
 _SHORT = {
@@ -108,7 +108,9 @@ class Captioned(Live):
         if seen and not built:
             self.panel.insert(2, self.pane)
         elif built and not seen and not self.plots:
-            self.panel.remove(self.pane)  # its figure takes a quarter of a second: built when it is seen first
+            self.panel.remove(
+                self.pane
+            )  # its figure takes a quarter of a second: built when it is seen first
 
     def show(self, sketch: Sketch) -> None:
         """Show another sketch of the same layers."""
@@ -147,13 +149,15 @@ def in_two(title: str) -> tuple[str, str]:
     ('Every image', 'n = 1,000')
     """
     heading, *rest = _EXPLAINED.split(title, maxsplit=1)
-    return heading, " ".join(rest).replace("\n", ", ")
+    return heading, ", ".join(line.strip(", ") for line in " ".join(rest).splitlines())
 
 
 def _line(parts: Sequence[str]) -> str:
     """The note: one line, whose room is there before its words."""
     words = "; ".join(part for part in parts if part)
-    return f'<p style="margin:2px 0 0;min-height:14px;{_SMALL}">{escape(words[:1].upper() + words[1:])}</p>'
+    if not words.startswith("n = "):
+        words = words[:1].upper() + words[1:]
+    return f'<p style="margin:2px 0 0;min-height:14px;{_SMALL}">{escape(words)}</p>'
 
 
 def _unnamed(sketch: Sketch) -> list[str]:
