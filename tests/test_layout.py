@@ -68,11 +68,15 @@ def test_the_keys_of_the_page_choose_tabs_and_train_only_when_that_is_possible(p
 
 
 def test_projector_mode_is_larger_leaves_the_leading_picture_and_goes_again(page):
-    page.layout.project()
+    page.guide.panel.visible = True
+    project = page.keys.acts["f"]
+    project()
     assert page.train.panel.css_classes == ["projector"]
+    assert not page.guide.panel.visible
     assert not page.page.sidebar_open
     assert page.page.theme_config == theme(18)
-    page.layout.project()
+    project()
+    assert page.guide.panel.visible
     assert page.train.panel.css_classes == []
     assert page.page.sidebar_open
     assert page.page.theme_config == theme()

@@ -317,7 +317,7 @@ class ExplorerPage:
             Key("p", "pause the training", self.state.train.pause),
             Key("[", "an epoch earlier", partial(self.playing.step, -1)),
             Key("]", "an epoch later", partial(self.playing.step, 1)),
-            Key("f", "projector: the leading picture alone, larger", lambda: self.layout.project()),
+            Key("f", "projector: the leading picture alone, larger", self._project),
         ]
 
     def _train_by_key(self) -> None:
@@ -330,6 +330,10 @@ class ExplorerPage:
             self._complain("A training is going on. Stop it, then choose this again.")
             return
         self._complain(" ".join(self.state.address.read(address)))
+
+    def _project(self) -> None:
+        self.layout.project()
+        self.guide.panel.visible = self.visitor.guide and not self.layout.projector
 
     def _close_guide(self) -> None:
         self.visitor.guide = self.guide.panel.visible = False
