@@ -153,12 +153,17 @@ _SAVE_SVG = """
 """
 _SQUARE = "square cells"  # the tag of such figures
 _FEW = 4  # pictures beside each other, which can be larger
+_NAME_SIZE = 11.5  # pixels
 _SQUARE_CELLS = """
     const {x_range: x, y_range: y, inner_width, inner_height, outer_height} = figure
     const cell = inner_width / (x.end - x.start)
     const height = Math.round(cell * (y.end - y.start) + outer_height - inner_height)
     if (inner_width > 0 && Math.abs(height - outer_height) > 1) figure.height = height
-"""
+    const size = `${Math.min(SIZE, Math.round(2 * cell / 6) / 2)}px`  // smaller than what is named
+    for (const { glyph } of figure.renderers) {
+        if (inner_width > 0 && glyph.type == "Text" && glyph.text_font_size?.value != size) glyph.text_font_size = size
+    }
+""".replace("SIZE", str(_NAME_SIZE))
 
 
 def _bokeh_options(role: Role) -> dict[str, dict[str, Any]]:
@@ -425,7 +430,7 @@ def load() -> None:
     }.items():
         _set(
             _BOKEH, "Labels", group, text_color=INK if group == "Cell value" else NEUTRAL,
-            text_font_size="11.5px", text_align=sides, text_baseline="middle",
+            text_font_size=f"{_NAME_SIZE}px", text_align=sides, text_baseline="middle",
         )  # fmt: skip
         _set(
             _MATPLOTLIB, "Labels", group, color="#333333", size=7.5, horizontalalignment=sides,
