@@ -18,4 +18,4 @@ FILES = ThreadPoolExecutor(1, "files", initializer=compute_on_one_core)  # what 
 
 def settle() -> None:
     """Wait for all that was asked of the pools. Python waits for it when it ends, and then Ctrl+C makes it crash."""
-    wait([pool.submit(int) for pool in (QUICK, MAPS, OPENING, DATA, FILES)])
+    wait([pool.submit(int) for pool in (QUICK, MAPS, OPENING, EPOCHS, DATA, FILES)])

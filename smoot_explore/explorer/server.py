@@ -107,8 +107,6 @@ def serve(
         loop.stop()
 
     def stop(*_: object) -> None:
-        for ending in endings:
-            signal.signal(ending, signal.SIG_DFL)  # a second Ctrl+C waits for nothing
         loop.asyncio_loop.call_soon_threadsafe(loop.add_callback, end)
 
     def announce() -> None:

@@ -58,7 +58,7 @@ def dataset_map(
     Parameters
     ----------
     record
-        A training record with ``probability`` and ``correct``, or its `training_dynamics`.
+        A training record with ``probability`` and ``correct``, or its `views.dynamics.training_dynamics`.
     classes
         ``"I"`` or ``"II"`` of each image, for the colours; by default how often the image was recognised.
     names

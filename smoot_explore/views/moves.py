@@ -21,7 +21,7 @@ def single_moves(
     Parameters
     ----------
     moves
-        From `k_moves`. Of a rule of k without α·Δ, the bars end where k does.
+        From `core.moves.k_moves`. Of a rule of k without α·Δ, the bars end where k does.
     label
         The title.
     epochs
