@@ -25,8 +25,8 @@ CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 ADDRESS = {"masked": 0.05, "whatif_alpha": 10, "whatif_beta": 0.05, "whatif_k_min": 0.02}
 PAUSE_MS = 300  # between a picture and the next move
 SETTLED_MS = 3000  # after which memory is looked at
-TABS = {
-    "Image": "image", "Classes": "classes", "What if": "what-if", "Compare": "accuracy-drop", "Class": "class-board",
+TABS = {  # and a picture of each; Class may have nothing to draw
+    "Image": "image", "Classes": "classes", "What if": "what-if", "Compare": "accuracy-drop", "Class": "",
 }  # fmt: skip
 
 
@@ -41,7 +41,7 @@ SLIDERS = {
     "Image: masked share of the pixels": Slider("Image", "Masked share of the pixels"),
     "What if: α": Slider("What if", "α, speed of k (pixels)"),
     "What if: β": Slider("What if", "β, weight of the label"),
-    "What if: lower bound of k": Slider("What if", "Bounds of k (fraction of the pixels)"),
+    "What if: lower bound of k": Slider("What if", "Bounds of k (share)"),
 }
 
 # Each key press makes a promise, kept when the picture's data have changed and the frame is drawn.
@@ -331,7 +331,7 @@ def told(page: Any, words: str) -> None:
 def show(page: Any, tab: str) -> None:
     """Open a tab and wait for its figures."""
     page.get_by_role("tab", name=tab, exact=True).click()
-    page.wait_for_function("name => Bokeh.documents[0].get_model_by_name(name)", arg=TABS[tab])
+    page.wait_for_function("name => !name || Bokeh.documents[0].get_model_by_name(name)", arg=TABS[tab])
     page.wait_for_timeout(1000)
 
 

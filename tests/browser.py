@@ -93,9 +93,12 @@ class Visitor:
         """Go to a tab and wait for its pictures."""
         figure = {
             "Train": "accuracies", "Image": "image", "Classes": "classes", "What if": "what-if",
-            "Compare": "accuracy-drop", "Class": "class-board",
+            "Compare": "accuracy-drop", "Class": None,  # which may have nothing to draw
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()
+        if figure is None:
+            self.page.get_by_text("Trainings of this class", exact=True).wait_for()
+            return self
         self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
         self.page.wait_for_function(
             f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')) != null"

@@ -115,10 +115,10 @@ def accuracy_drop(
     Parameters
     ----------
     curves
-        From `masking_curves`, or those of `core.classes.less_random`; or those of several runs by name, of which a training method's
-        takes its colour. Curves of several seeds, in a list or along a dimension ``seed``, give their mean with a band
-        of one standard deviation. Along a dimension ``run`` each has a line; fills, attributions and any other
-        dimension become sliders.
+        From `masking_curves`, or of `core.classes.less_random`; or those of several runs by name, of which a training
+        method's takes its colour. Curves of several seeds, in a list or along a dimension ``seed``, give their mean
+        with a band of one standard deviation. Along a dimension ``run`` each has a line; fills, attributions and
+        any other dimension become sliders.
     label
         Said above, before the protocol.
     title
