@@ -97,7 +97,7 @@ class Visitor:
         }[name]  # fmt: skip
         self.page.get_by_role("tab", name=name, exact=True).click()
         if figure is None:
-            self.page.get_by_text("Trainings of this class", exact=True).wait_for()
+            self.page.get_by_text("Trainings of this class").locator("visible=true").first.wait_for()
             return self
         self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
         self.page.wait_for_function(
