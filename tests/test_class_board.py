@@ -13,6 +13,7 @@ from smoot_explore.explorer.class_table import class_table
 from smoot_explore.explorer.state import class_board
 from smoot_explore.explorer.state.class_board import ClassBoard, class_settings, told_of
 from smoot_explore.explorer.state.class_state import ClassState, points_of
+from smoot_explore.explorer.state.one_training import OneTraining
 from smoot_explore.runs.run import Run
 from smoot_explore.views import class_board as scatter
 
@@ -27,19 +28,16 @@ def epoch_record(epoch, k):
 
 def training(method="smoot", epochs=3, status="running", place=0, **settings):
     """The state of a page that trains four images of 100 pixels."""
-    started, live = (
-        TrainingConfig(method=method, epochs=9),
-        TrainingConfig(method=method, epochs=9, **settings),
-    )
-    history = History(None if method == "traditional" else np.full(4, 50.0))
+    one = OneTraining(TrainingConfig(method=method, epochs=9))
+    one.config.param.update(**settings)
+    one.training = SimpleNamespace(ended=status == "finished", place=place)
+    one.status, one.data, one.data_name = status, SimpleNamespace(n_pixels=100), "shapes"
+    one.history = history = History(None if method == "traditional" else np.full(4, 50.0))
     for epoch in range(1, epochs + 1):
         history.add(epoch_record(epoch, [50.0 + epoch, 40, 60, 70]))
         if method != "traditional":
             history._point(epoch, 1.0, 0.1, history.k)
-    return SimpleNamespace(
-        training=object(), history=history, started=started, config=live, busy=status == "running", status=status,
-        place=place, data_name="shapes", most_k=100, changes=[],
-    )  # fmt: skip
+    return one
 
 
 def test_a_page_tells_its_training_and_leaves_without_a_trace():

@@ -1015,7 +1015,8 @@ def test_an_epoch_more_outdates_the_compared_run_once(session):
     session.show_compared()
     assert not session.outdates_compared()
     shown = session.compare.opened_runs[0]
-    session.train.history.scores.append(session.train.history.scores[-1])  # as while it trains on
+    scores = session.train.history.scores
+    scores.append(scores[-1]._replace(epoch=3))  # as while it trains on
     assert session.outdates_compared()
     assert not session.outdates_compared()
     assert session.compare.opened_runs == [shown]

@@ -63,7 +63,7 @@ def told_of(train: TrainState, name: str = "") -> Told | None:
         bands = _thinned(k.sel(quantile=list(_BANDS)).values / train.most_k)
     return Told(
         name[:LONGEST_NAME], train.status, train.place, str(train.data_name), settings | {"method": started.method},
-        len(history.scores), started.epochs,
+        train.epochs_done, started.epochs,
         tuple(_thinned(np.array([[score.test_accuracy for score in history.scores]]))[0].tolist()),
         history.drops[-1].auc if history.drops else float("nan"), k_median, bands,
     )  # fmt: skip

@@ -56,7 +56,7 @@ class ClassState(param.Parameterized):
         """Tell the class of this page's training; it is gathered anew when an epoch, an order or the name is new."""
         train = self.train
         of = [
-            train.training, train.status, train.place, len(train.history.scores), len(train.history.drops),
+            train.training, train.status, train.place, train.epochs_done, len(train.history.drops),
             len(train.changes), self.given_name,
         ]  # fmt: skip
         if of != self._of:

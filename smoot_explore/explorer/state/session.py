@@ -173,7 +173,7 @@ class SessionState(param.Parameterized):
 
         Not while something is measured: that would be lost.
         """
-        run, n = self.train.run, len(self.train.history.scores)
+        run, n = self.train.run, self.train.epochs_done
         if run is None or (self.measurement is not None and not self.measurement.done):
             return False
         shown = next((s for s in self.compare.opened_runs if s.run.path == run.path), None)
