@@ -268,6 +268,20 @@ def test_a_branch_counts_its_epochs_on_from_those_of_its_original(session, state
     assert session.outdates_compared()
 
 
+def test_every_training_outdates_its_run_in_compare(session, state):
+    train_to_end(state)
+    state.add_rival()
+    to_end(state)
+    session.adopt_training()
+    session.show_compared()
+    rival = state.all[0]
+    assert rival is not state.chosen
+    assert not session.outdates_compared()
+    rival.history.scores.append(rival.history.scores[-1]._replace(epoch=3))  # as while it trains on
+    assert session.outdates_compared()
+    assert not session.outdates_compared()
+
+
 def test_all_trainings_go_over_to_another_page_and_end_with_it(session, state, tmp_path):
     train_to_end(state)
     state.config.epochs = 10_000
