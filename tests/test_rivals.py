@@ -261,7 +261,7 @@ def test_a_branch_counts_its_epochs_on_from_those_of_its_original(session, state
     assert state.epochs_done == 2
     to_end(state)
     assert [one.epochs_done for one in state.all] == [3, 3]
-    assert told_of(state).epoch == 3
+    assert told_of(state.chosen).epoch == 3
     session.compared = [session.adopt_training()]
     session.show_compared()
     state.history.scores.append(state.history.scores[-1]._replace(epoch=4))  # as while it trains on

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from smoot_explore.core.config import TrainingConfig
-from smoot_explore.explorer.state.train import TrainState
+from smoot_explore.explorer.state.one_training import OneTraining
+from smoot_explore.explorer.state.train import OWN_FOLDER
 
 MOST_PAGES = 200  # told of at a time; further ones are not
 GONE_SECONDS = 30  # after which a page that tells nothing is gone
@@ -46,27 +48,32 @@ def class_settings() -> dict[str, str]:
     return {TrainingConfig.param[name].label: name for name in names}
 
 
-def told_of(train: TrainState, name: str = "") -> Told | None:
-    """What a page tells of its training; None while it has none."""
-    if train.training is None:
+def told_of(one: OneTraining, name: str = "") -> Told | None:
+    """What a page tells of a training, with the settings in force; None while it has none."""
+    if one.training is None:
         return None
-    history, started = train.history, train.started
-    live = train.config if train.busy else started
-    settings: dict[str, float | int | str] = {n: getattr(started, n) for n in class_settings().values()}
-    settings |= {
-        n: getattr(live, n) for n in ("alpha", "beta", "kl_weight", "learning_rate", "k_min", "k_max")
-    }
+    history, started = one.history, one.started
+    settings = {n: getattr(started, n) for n in (*class_settings().values(), "method")}
     bands, k_median = np.empty((len(_BANDS), 0)), float("nan")
-    if history.guided and train.most_k:
+    if history.guided and one.most_k:
         k = history.k_quantiles()
         k_median = float(k.sel(quantile=0.5)[-1])
-        bands = _thinned(k.sel(quantile=list(_BANDS)).values / train.most_k)
+        bands = _thinned(k.sel(quantile=list(_BANDS)).values / one.most_k)
     return Told(
-        name[:LONGEST_NAME], train.status, train.place, str(train.data_name), settings | {"method": started.method},
-        train.epochs_done, started.epochs,
+        name[:LONGEST_NAME], one.status, one.place, _data(one), settings | one.in_force._asdict(),
+        one.epochs_done, started.epochs,
         tuple(_thinned(np.array([[score.test_accuracy for score in history.scores]]))[0].tolist()),
         history.drops[-1].auc if history.drops else float("nan"), k_median, bands,
     )  # fmt: skip
+
+
+def _data(one: OneTraining) -> str:
+    """The data that it trains on; empty while unknown. Which folder may be nobody's business."""
+    if one.run is not None:
+        name = str(one.run.description["data"]["name"])
+    else:
+        name = getattr(one.training.recipe, "data_name", "")  # type: ignore[union-attr]  # there is one
+    return OWN_FOLDER if Path(name).is_absolute() else name
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:

@@ -53,14 +53,14 @@ class ClassState(param.Parameterized):
         return " ".join(self.name_here.split())[:LONGEST_NAME].rstrip()
 
     def tell(self) -> None:
-        """Tell the class of this page's training; it is gathered anew when an epoch, an order or the name is new."""
-        train = self.train
+        """Tell the class of this page's training; it is gathered anew when an epoch, a setting or the name is new."""
+        one = self.train.chosen
         of = [
-            train.training, train.status, train.place, train.epochs_done, len(train.history.drops),
-            len(train.changes), self.given_name,
+            one.training, one.status, one.place, one.epochs_done, len(one.history.drops), one.in_force,
+            self.given_name,
         ]  # fmt: skip
         if of != self._of:
-            self._of, self._told = of, told_of(train, self.given_name)
+            self._of, self._told = of, told_of(one, self.given_name)
         self.board.report(self.page, self._told)
 
     def trainings(self) -> list[tuple[str, Told]]:
@@ -108,12 +108,12 @@ def _row(run: Run) -> dict[str, Any] | None:
         drop = run.values("accuracy_drop")[-1]
         at = np.asarray(run.probe["masked_fraction"], float)
         auc = float(np.trapezoid(drop, at) / (at[-1] - at[0]))
-    start = run.start_config
+    settings = run.start_config | run.journal["live"]  # as of a training: those in force
     median = float("nan")
-    if start["method"] != "traditional":  # runs of before December 2026 have it in their values alone
+    if settings["method"] != "traditional":  # runs of before December 2026 have it in their values alone
         median = float(last["k_median"] if "k_median" in last else np.median(run.values("k")[-1]))
     numbers = {"test_accuracy": float(last["test_accuracy"]), "drop_auc": auc, "k_median": median}
-    return numbers | {name: start[name] for name in (*class_settings().values(), "method")}
+    return numbers | {name: settings[name] for name in (*class_settings().values(), "method")}
 
 
 _WITHOUT = {  # settings that do nothing in a method
