@@ -12,7 +12,7 @@ from smoot_explore.core.records import Change, EpochRecord
 from smoot_explore.explorer.class_table import class_table
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state import class_board
-from smoot_explore.explorer.state.class_board import ClassBoard, class_settings, told_of
+from smoot_explore.explorer.state.class_board import ClassBoard, all_told, class_settings, told_of
 from smoot_explore.explorer.state.class_state import ClassState, points_of
 from smoot_explore.explorer.state.one_training import OneTraining
 from smoot_explore.explorer.state.train import TrainState
@@ -48,14 +48,16 @@ def training(method="smoot", epochs=3, status="running", place=0, **settings):
 
 def page_of(*trainings):
     """The state of a page with these trainings."""
-    return SimpleNamespace(chosen=trainings[0])
+    train = TrainState(ServerSettings(), None)
+    train.all, train.chosen = list(trainings), trainings[0]
+    return train
 
 
 def test_a_page_tells_its_training_and_leaves_without_a_trace():
     board = ClassBoard()
-    board.report("a", told_of(training(beta=0.5)))
-    board.report("b", None)
-    told = board.trainings()["a"]
+    board.report("a", [told_of(training(beta=0.5))])
+    board.report("b", [])
+    (told,) = board.trainings()["a"]
     assert list(board.trainings()) == ["a"]
     assert (told.accuracy, told.epoch, told.epochs, told.k_median) == (63.0, 3, 9, 56.5)
     assert (told.settings["beta"], told.settings["method"], told.name) == (0.5, "smoot", "")
@@ -68,19 +70,37 @@ def test_a_page_tells_its_training_and_leaves_without_a_trace():
 def test_a_training_is_told_with_the_settings_that_it_was_moved_to_also_when_it_has_finished():
     finished = told_of(training(status="finished", beta=0.5))
     assert (finished.settings["beta"], finished.data) == (0.5, "shapes")
-    assert told_of(OneTraining()) is None
+    assert all_told(page_of(OneTraining())) == []
 
 
-def test_sliders_that_wait_for_a_rival_and_data_chosen_since_are_not_those_of_the_training(tmp_path):
-    train = TrainState(ServerSettings(runs=tmp_path), None)
-    train.chosen, train.setting_up = training(beta=0.5), True
+def test_sliders_that_wait_for_a_rival_and_data_chosen_since_are_not_those_of_the_training():
+    train = page_of(training(beta=0.5))
+    train.setting_up = True
     train.config.beta = 0.1
     train.param.data_name.objects = ["shapes", "others"]
     train.data_name = "others"
     board = ClassBoard()
     ClassState(board, "a", train).tell()
-    told = board.trainings()["a"]
+    (told,) = board.trainings()["a"]
     assert (told.settings["beta"], told.data) == (0.5, "shapes")
+
+
+def test_a_page_tells_its_rivals_and_what_ifs_training_too():
+    train, board = page_of(training(), training(beta=0.5)), ClassBoard()
+    train.for_real = training(alpha=3.0, status="finished")
+    state = ClassState(board, "a", train)
+    state.name_here = "Ada"
+    state.tell()
+    assert [name for name, _ in state.trainings()] == [
+        "Ada: SMOOT β 0.95 (yours)", "Ada: SMOOT β 0.5 (yours)", "Ada: What if (yours)",
+    ]  # fmt: skip
+    assert class_table(state.trainings()).count("<tr>") == 4
+    assert state.points().beta.values.tolist() == [0.95, 0.5, 0.95]
+    train.all[1].status = "paused"  # another than the chosen one
+    state.tell()
+    assert [told.status for _, told in state.trainings()] == ["running", "paused", "finished"]
+    board.report("b", [told_of(training())] * 100)
+    assert len(board.trainings()["b"]) == class_board.MOST_OF_A_PAGE
 
 
 def test_a_folder_of_images_is_told_without_its_name():
@@ -107,7 +127,7 @@ def test_pages_that_tell_nothing_any_more_are_gone_and_there_are_only_so_many(mo
     monkeypatch.setattr(class_board, "MOST_PAGES", 2)
     now = [0.0]
     board = ClassBoard(lambda: now[0])
-    told = told_of(training())
+    told = [told_of(training())]
     for page in ("a", "b", "c"):
         board.report(page, told)
     assert list(board.trainings()) == ["a", "b"]
@@ -120,7 +140,7 @@ def test_pages_that_tell_nothing_any_more_are_gone_and_there_are_only_so_many(mo
 
 
 def test_many_threads_may_tell_at_once():
-    board, told, errors = ClassBoard(), told_of(training()), []
+    board, told, errors = ClassBoard(), [told_of(training())], []
 
     def act(page):
         try:
@@ -163,8 +183,8 @@ def test_the_table_has_no_names_but_those_that_were_typed_and_these_are_escaped(
 def test_what_is_told_is_gathered_anew_only_when_there_is_something_new(monkeypatch):
     gathered = []
     monkeypatch.setattr(
-        "smoot_explore.explorer.state.class_state.told_of",
-        lambda one, name: gathered.append(name) or told_of(one, name),
+        "smoot_explore.explorer.state.class_state.all_told",
+        lambda train, name: gathered.append(name) or all_told(train, name),
     )
     board, one = ClassBoard(), training()
     state = ClassState(board, "a", page_of(one))
@@ -174,7 +194,7 @@ def test_what_is_told_is_gathered_anew_only_when_there_is_something_new(monkeypa
     one.history.add(epoch_record(4, [50.0] * 4))
     state.tell()
     assert len(gathered) == 2
-    assert board.trainings()["a"].epoch == 4
+    assert board.trainings()["a"][0].epoch == 4
 
 
 def test_kept_runs_are_points_over_the_settings_that_count_for_them():

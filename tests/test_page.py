@@ -61,7 +61,7 @@ def test_pages_of_one_server_see_each_others_trainings(visit):
     page.state.tab = "class"
     tab = page.layout.made["class"]
     assert "No page of this server has a training yet" in tab.table.object
-    board.report("another page", told_of(training(beta=0.5), "Ada"))
+    board.report("another page", [told_of(training(beta=0.5), "Ada")])
     page._tell_class()
     assert "Ada" in tab.table.object
     assert "β 0.5" in tab.table.object
