@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,8 @@ _MOST_POINTS = 30  # of the small pictures
 _BANDS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles of k
 
 
-class Told(NamedTuple):
+@dataclass(frozen=True, eq=False)  # of another, even a like one, it is news
+class Told:
     """What a page tells of one of its trainings. Nobody's name but one that was typed."""
 
     name: str
