@@ -1721,6 +1721,13 @@ def test_the_smallest_area_of_a_run_that_begins_low_is_no_merit(session):
     state.opened_runs = [bundled, poor]
     assert "poor has the smallest AUC in the plot but also begins at" in state.note()
     assert "no sign of better saliency" in state.note()
+    good = OpenedRun("x/2", "good", bundled.run, bundled.data, bundled.model, bundled.run.epochs)
+    good.take_curves("black", "gradient", bundled.curves("black", "gradient"))
+    for opened in (good, poor):
+        opened.take_curves("black", "random", opened.curves("black", "gradient"))
+    state.opened_runs, state.less_random = [good, poor], True
+    assert len(state.lines()) == 2
+    assert "starts from" not in state.note()
 
 
 def test_new_epochs_keep_the_last_curve_until_theirs_is_measured(session):
