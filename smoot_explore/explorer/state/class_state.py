@@ -9,6 +9,7 @@ import numpy as np
 import param
 import xarray as xr
 
+from smoot_explore.core.records import drop_area
 from smoot_explore.explorer.state.class_board import (
     LONGEST_NAME,
     ClassBoard,
@@ -106,9 +107,7 @@ def _row(run: Run) -> dict[str, Any] | None:
     last = run.journal["epochs"][-1]
     auc = float("nan")
     if run.has_accuracy_drop(run.epochs) and run.probe is not None:
-        drop = run.values("accuracy_drop")[-1]
-        at = np.asarray(run.probe["masked_fraction"], float)
-        auc = float(np.trapezoid(drop, at) / (at[-1] - at[0]))
+        auc = drop_area(run.values("accuracy_drop")[-1], np.asarray(run.probe["masked_fraction"], float))
     settings = run.start_config | run.journal["live"]  # as of a training: those in force
     median = float("nan")
     if settings["method"] != "traditional":  # runs of before December 2026 have it in their values alone

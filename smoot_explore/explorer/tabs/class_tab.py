@@ -13,7 +13,7 @@ from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.explorer.class_table import class_table
 from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.grid import Grid, part
-from smoot_explore.explorer.state.class_board import Told
+from smoot_explore.explorer.state.class_board import LONGEST_NAME, Told
 from smoot_explore.explorer.state.class_state import ClassState, points_of
 from smoot_explore.runs.run import Run
 from smoot_explore.views.captioned import Captioned
@@ -37,7 +37,7 @@ class ClassTab:
         self.scatter = Captioned(self._sketch(state.points()), "class-board")
         self.points = part(self.scatter.panel, span=12, wide=8)
         self.controls = [
-            control(state, "name_here", max_length=30), *(control(state, n) for n in ("across", "quantity"))
+            control(state, "name_here", max_length=LONGEST_NAME), *(control(state, n) for n in ("across", "quantity"))
         ]  # fmt: skip
         self.panel = Grid(part(self.table, span=12, lead=True), self.points)
         self._draw()
