@@ -1015,7 +1015,8 @@ def test_an_epoch_more_outdates_the_compared_run_once(session):
     session.show_compared()
     assert not session.outdates_compared()
     shown = session.compare.opened_runs[0]
-    session.train.history.scores.append(session.train.history.scores[-1])  # as while it trains on
+    scores = session.train.history.scores
+    scores.append(scores[-1]._replace(epoch=3))  # as while it trains on
     assert session.outdates_compared()
     assert not session.outdates_compared()
     assert session.compare.opened_runs == [shown]
@@ -1600,18 +1601,41 @@ def test_less_a_random_order_is_the_difference_of_two_areas(session):
         less_random(own.isel(image=slice(3)), random)
 
 
+def made_of(opened, label, curves, seed=0, changes=(), origin=None):
+    """A run like another one, as far as lines are put together."""
+    run = SimpleNamespace(
+        start_config={**opened.run.start_config, "seed": seed}, description=opened.run.description,
+        epochs=opened.run.epochs, changes=list(changes), origin=origin or {"how": "new"}, path=label,
+    )  # fmt: skip
+    made = OpenedRun(f"kept/{label}", label, run, opened.data, opened.model, run.epochs)
+    made._curves["black", "gradient"] = curves
+    return made
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_no_band(session):
+    session.show_compared()
+    state, opened = session.compare, session.compare.opened_runs[2]
+    curves, moved = opened.curves("black", "gradient"), [Change(1000, 2, "beta", 0.95, 0.5)]
+    made = functools.partial(made_of, opened, curves=curves)
+    weights = {"how": "weights", "run": "a", "created": "today", "epoch": 2}
+    state.seeds_together = True
+    state.opened_runs = [
+        made("original"), made("branch", changes=moved, origin={"how": "branch", "run": "original"}),
+        made("what if", origin=weights), made("rerun"), made("seed 1", seed=1),
+        made("branch of seed 1", seed=1, changes=moved, origin={"how": "branch", "run": "seed 1"}),
+        made("what if of seed 1", seed=1, origin={**weights, "run": "b"}),
+    ]  # fmt: skip
+    assert {name: len(several) for name, several in state.lines().items()} == {
+        "original and 1 more": 2, "branch and 1 more": 2, "what if": 1, "rerun": 1, "what if of seed 1": 1,
+    }  # fmt: skip
+
+
 def test_runs_that_differ_in_their_seed_alone_are_one_line_with_a_band(session):
     session.show_compared()
     state = session.compare
     opened = state.opened_runs[2]
-    other_seed = SimpleNamespace(
-        start_config={**opened.run.start_config, "seed": 99}, description=opened.run.description,
-        epochs=opened.run.epochs,
-    )  # fmt: skip
-    twin = type(opened)("kept/twin", "twin", other_seed, opened.data, opened.model, opened.run.epochs)
     curves = opened.curves("black", "gradient")
-    twin.take_curves = None
-    twin._curves[("black", "gradient")] = curves.assign(correct=~curves.correct)
+    twin = made_of(opened, "twin", curves.assign(correct=~curves.correct), seed=99)
     state.opened_runs = [*state.opened_runs, twin]
     assert len(state.lines()) == 4
     state.seeds_together = True
@@ -1697,6 +1721,13 @@ def test_the_smallest_area_of_a_run_that_begins_low_is_no_merit(session):
     state.opened_runs = [bundled, poor]
     assert "poor has the smallest AUC in the plot but also begins at" in state.note()
     assert "no sign of better saliency" in state.note()
+    good = OpenedRun("x/2", "good", bundled.run, bundled.data, bundled.model, bundled.run.epochs)
+    good.take_curves("black", "gradient", bundled.curves("black", "gradient"))
+    for opened in (good, poor):
+        opened.take_curves("black", "random", opened.curves("black", "gradient"))
+    state.opened_runs, state.less_random = [good, poor], True
+    assert len(state.lines()) == 2
+    assert "starts from" not in state.note()
 
 
 def test_new_epochs_keep_the_last_curve_until_theirs_is_measured(session):

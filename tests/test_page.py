@@ -32,7 +32,7 @@ from smoot_explore.explorer.state import catalogue
 from smoot_explore.explorer.state.class_board import ClassBoard, told_of
 from smoot_explore.explorer.state.compare import CompareState
 from smoot_explore.explorer.state.session import SessionState
-from smoot_explore.explorer.tabs import compare, image
+from smoot_explore.explorer.tabs import class_tab, compare, image
 from smoot_explore.explorer.training_bar import status_text
 
 
@@ -61,13 +61,36 @@ def test_pages_of_one_server_see_each_others_trainings(visit):
     page.state.tab = "class"
     tab = page.layout.made["class"]
     assert "No page of this server has a training yet" in tab.table.object
-    board.report("another page", told_of(training(beta=0.5), "Ada"))
+    board.report("another page", [told_of(training(beta=0.5), "Ada")])
     page._tell_class()
     assert "Ada" in tab.table.object
     assert "β 0.5" in tab.table.object
     assert tab.scatter.sketch.layers[-1].numbers[0].tolist() == [0.5]
     tab.state.across = "alpha"
     assert tab.scatter.sketch.layers[-1].numbers[0].tolist() == [10.0]
+
+
+def test_the_class_tab_is_drawn_anew_only_when_there_is_something_new(visit, monkeypatch):
+    drawn, board = [], ClassBoard()
+    monkeypatch.setattr(
+        class_tab, "class_table", lambda trainings: drawn.append(len(trainings)) or str(len(trainings))
+    )
+    page = visit(board)
+    page.state.tab = "class"
+    page._tell_class()
+    drawn.clear()
+    tab, points, asked = page.layout.made["class"], page._class.points, []
+    monkeypatch.setattr(page._class, "points", lambda: asked.append(1) or points())
+    for _ in range(3):
+        page._tell_class()
+    assert drawn == []
+    board.report("another page", [told_of(training())])
+    for _ in range(3):
+        page._tell_class()
+    assert (drawn, len(asked), tab.table.object) == ([1], 1, "1")
+    board.report("another page", [told_of(training(epochs=4))])
+    page._tell_class()
+    assert (drawn, len(asked)) == ([1, 1], 2)
 
 
 def test_where_the_operator_switched_it_off_there_is_no_class(page):

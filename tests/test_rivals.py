@@ -17,6 +17,7 @@ from smoot_explore.data.images import balanced
 from smoot_explore.engine.engine import Engine
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.settings import ServerSettings
+from smoot_explore.explorer.state.class_board import told_of
 from smoot_explore.explorer.state.one_training import OneTraining, labels_of
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.views.rivals import LINES
@@ -251,6 +252,34 @@ def test_a_branch_of_the_last_epoch_needs_more_epochs(state):
     state.branch(2)
     to_end(state)
     assert (state.started.epochs, state.share, len(state.history.scores)) == (3, 1.0, 2)
+
+
+def test_a_branch_counts_its_epochs_on_from_those_of_its_original(session, state):
+    state.config.epochs = 3
+    train_to_end(state)
+    state.branch(2)
+    assert state.epochs_done == 2
+    to_end(state)
+    assert [one.epochs_done for one in state.all] == [3, 3]
+    assert told_of(state.chosen).epoch == 3
+    session.compared = [session.adopt_training()]
+    session.show_compared()
+    state.history.scores.append(state.history.scores[-1]._replace(epoch=4))  # as while it trains on
+    assert session.outdates_compared()
+
+
+def test_every_training_outdates_its_run_in_compare(session, state):
+    train_to_end(state)
+    state.add_rival()
+    to_end(state)
+    session.adopt_training()
+    session.show_compared()
+    rival = state.all[0]
+    assert rival is not state.chosen
+    assert not session.outdates_compared()
+    rival.history.scores.append(rival.history.scores[-1]._replace(epoch=3))  # as while it trains on
+    assert session.outdates_compared()
+    assert not session.outdates_compared()
 
 
 def test_all_trainings_go_over_to_another_page_and_end_with_it(session, state, tmp_path):

@@ -160,7 +160,7 @@ class Training(Generic[Made]):
         with self._lock:
             if self._job is None or self.ended:
                 return
-            self.lost = attempt - 1
+            self.lost = attempt - 1  # of all losses: another may begin before one is heard of
             self.status = "preparing"
             self._settings = self._settings or self.config.to_dict()
             settings = self._settings | self.config.live_values()._asdict()

@@ -59,7 +59,7 @@ def _settings(told: Told) -> str:
         str(told.settings["method"]), ("alpha", "beta", "kl_weight")
     )
     words = [f"{symbol(name)} {told.settings[name]:g}" for name in (*names, "learning_rate")]
-    return ", ".join([*words, escaped(told.data)])
+    return ", ".join(filter(None, [*words, escaped(told.data)]))
 
 
 def _line(told: Told) -> str:

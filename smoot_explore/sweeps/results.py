@@ -13,6 +13,7 @@ import xarray as xr
 
 from smoot_explore.core.config import TrainingConfig
 from smoot_explore.core.levels import masked_fractions
+from smoot_explore.core.records import drop_area
 from smoot_explore.core.rules import k_unit, most_k
 from smoot_explore.engine.cluster import check_installed
 from smoot_explore.files import FileError, read_array
@@ -113,7 +114,7 @@ def _area(folder: Path, epoch: int, fractions: np.ndarray) -> float:
         accuracy = read_array(folder / "accuracy_drop" / f"{epoch:04d}.npy", fractions.shape)
     except FileError:
         return math.nan
-    return float(np.trapezoid(accuracy, fractions))
+    return drop_area(accuracy, fractions)
 
 
 def _lazy(name: str, told: _Told, shape: tuple[int, ...], tail: tuple[int, int]) -> Any:

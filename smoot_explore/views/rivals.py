@@ -19,7 +19,8 @@ def rival_lines(others: Others, line: Callable[[Any], tuple[Any, Any]], what: st
     ----------
     others
         By their places, four at most: what a training is called, and its record; None for a place that is empty. A
-        picture that moves has a layer for each place from the beginning: give four of them.
+        picture that moves has a layer for each place from the beginning: give four of them. On the explorer's page the
+        training that the picture is about has a place too, which is empty here: there are three others.
     line
         x and y of a record.
     what

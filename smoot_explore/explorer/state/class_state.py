@@ -9,12 +9,13 @@ import numpy as np
 import param
 import xarray as xr
 
+from smoot_explore.core.records import drop_area
 from smoot_explore.explorer.state.class_board import (
     LONGEST_NAME,
     ClassBoard,
     Told,
+    all_told,
     class_settings,
-    told_of,
 )
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.runs.checkpoint import RunError
@@ -27,7 +28,7 @@ class ClassState(param.Parameterized):
 
     name_here = param.String(
         default="",
-        label="Name of your training (for all to see)",
+        label="Name of your trainings (for all to see)",
         doc=f"Whoever uses this server reads it. At most {LONGEST_NAME} characters; empty for none.",
     )
     across = param.Selector(
@@ -44,7 +45,7 @@ class ClassState(param.Parameterized):
         super().__init__()
         self.board, self.page, self.train = board, page, train
         self.kept: xr.Dataset = points_of([])
-        self._told: Told | None = None
+        self._told: Sequence[Told] = []
         self._of: list[Any] = []  # what it was told of
 
     @property
@@ -53,22 +54,23 @@ class ClassState(param.Parameterized):
         return " ".join(self.name_here.split())[:LONGEST_NAME].rstrip()
 
     def tell(self) -> None:
-        """Tell the class of this page's training; it is gathered anew when an epoch, an order or the name is new."""
-        train = self.train
-        of = [
-            train.training, train.status, train.place, len(train.history.scores), len(train.history.drops),
-            len(train.changes), self.given_name,
-        ]  # fmt: skip
+        """Tell the class of this page's trainings; it is gathered anew when an epoch, a setting or the name is new."""
+        of = [self.given_name, *(
+            (one.training, one.status, one.place, one.epochs_done, len(one.history.drops), one.in_force)
+            for one in self.train.every
+        )]  # fmt: skip
         if of != self._of:
-            self._of, self._told = of, told_of(train, self.given_name)
+            self._of, self._told = of, all_told(self.train, self.given_name)
         self.board.report(self.page, self._told)
 
     def trainings(self) -> list[tuple[str, Told]]:
         """What everybody is called and tells; one's own is "yours"."""
         found = list[tuple[str, Told]]()
-        for i, (page, told) in enumerate(self.board.trainings().items(), start=1):
-            name = told.name or f"training {i}"
-            found.append((f"{name} (yours)" if page == self.page else name, told))
+        for i, (page, several) in enumerate(self.board.trainings().items(), start=1):
+            yours = " (yours)" if page == self.page else ""
+            for told in several:
+                name = told.name or f"training {i}"
+                found.append((": ".join(filter(None, [name, told.label])) + yours, told))
         return found
 
     def points(self) -> xr.Dataset:
@@ -105,15 +107,13 @@ def _row(run: Run) -> dict[str, Any] | None:
     last = run.journal["epochs"][-1]
     auc = float("nan")
     if run.has_accuracy_drop(run.epochs) and run.probe is not None:
-        drop = run.values("accuracy_drop")[-1]
-        at = np.asarray(run.probe["masked_fraction"], float)
-        auc = float(np.trapezoid(drop, at) / (at[-1] - at[0]))
-    start = run.start_config
+        auc = drop_area(run.values("accuracy_drop")[-1], np.asarray(run.probe["masked_fraction"], float))
+    settings = run.start_config | run.journal["live"]  # as of a training: those in force
     median = float("nan")
-    if start["method"] != "traditional":  # runs of before December 2026 have it in their values alone
+    if settings["method"] != "traditional":  # runs of before December 2026 have it in their values alone
         median = float(last["k_median"] if "k_median" in last else np.median(run.values("k")[-1]))
     numbers = {"test_accuracy": float(last["test_accuracy"]), "drop_auc": auc, "k_median": median}
-    return numbers | {name: start[name] for name in (*class_settings().values(), "method")}
+    return numbers | {name: settings[name] for name in (*class_settings().values(), "method")}
 
 
 _WITHOUT = {  # settings that do nothing in a method

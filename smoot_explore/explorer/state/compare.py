@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from smoot_explore.errors import reason
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.runs.compare import compare_measured
 from smoot_explore.runs.differences import differences
+from smoot_explore.runs.run import Run
 from smoot_explore.runs.table import ABSENT, augmented, columns, counted_in
 from smoot_explore.views.curves import no_drop, roles_of
 from smoot_explore.views.palette import METHOD_NAMES, in_words, symbol
@@ -161,13 +163,18 @@ class CompareState(param.Parameterized):
 
     def lines(self) -> dict[str, list[xr.Dataset]]:
         """The curves of each line of the picture, by its name: those of several seeds together where that is asked."""
-        (curves, _), groups = self.comparable(), dict[str, list[str]]()
+        (curves, _), groups = self.comparable(), dict[object, list[str]]()
+        seen = Counter[tuple[str, int]]()
         for opened in self.opened_runs:
             if opened.label in curves:
-                start = {name: value for name, value in opened.run.start_config.items() if name != "seed"}
-                told = opened.run.description
-                same = repr((start, told["data"].get("fingerprint"), told["model"], opened.run.epochs))
-                groups.setdefault(same if self.seeds_together else opened.label, []).append(opened.label)
+                same, seed = _but_seed(opened.run), opened.run.start_config["seed"]
+                again, seen[same, seed] = (
+                    seen[same, seed],
+                    seen[same, seed] + 1,
+                )  # of one seed in another line
+                groups.setdefault((same, again) if self.seeds_together else opened.label, []).append(
+                    opened.label
+                )
         found = dict[str, list[xr.Dataset]]()
         for labels in groups.values():
             name = labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
@@ -244,7 +251,7 @@ class CompareState(param.Parameterized):
         told = []
         alike, _ = self.comparable()
         start = {label: float(accuracy_drop(curves)[0]) for label, curves in alike.items()}
-        if len(start) > 1:
+        if len(start) > 1 and not self.less_random:  # which begins at 0 in every run
             low, high = min(start.values()), max(start.values())
             area = {label: float(drop_auc(curves)) for label, curves in alike.items()}
             best = min(area, key=lambda label: area[label])
@@ -327,6 +334,17 @@ class CompareState(param.Parameterized):
         found = {fill: self._curves(opened, fill) for fill in opened.fills(self.attribution)}
         fills = sorted(found, key=lambda fill: (fill != "black", _place(fill)))
         return [curves for fill in fills if (curves := found[fill]) is not None]
+
+
+def _but_seed(run: Run) -> str:
+    """What a run came of, beside its seed: alike in several seeds of one training.
+
+    A branch is what was moved, whichever run it left. What begins with another run's weights depends on these.
+    """
+    start = {name: value for name, value in run.start_config.items() if name != "seed"}
+    data, model = (run.description[name] for name in ("data", "model"))
+    weights = run.origin if run.origin["how"] == "weights" else None
+    return repr((start, data.get("fingerprint"), model, run.epochs, run.changes, weights))
 
 
 def _data_name(opened: OpenedRun) -> str:

@@ -96,7 +96,7 @@ def k_move(
     most_k
         What k counts up to.
     visit
-        The how-manieth visit the next one is, from 1.
+        Number of the next visit, from 1.
     """
     clean, masked = (
         torch.as_tensor(values[column : column + 1], dtype=torch.float32)

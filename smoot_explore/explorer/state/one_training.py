@@ -165,7 +165,7 @@ class OneTraining:
         if self.training is None or not self.training.lost or self.training.ready is None:
             return ""
         if self.training.status == "preparing":
-            done = len(self.history.scores)
+            done = self.epochs_done
             return f"Its worker process was lost: another goes on {f'after epoch {done}' if done else 'anew'}"
         return f"Its worker process was lost: another went on after epoch {self.training.ready.epochs}"
 
@@ -182,12 +182,16 @@ class OneTraining:
         return min(self.step / total, 1.0) if total else 0.0
 
     @property
+    def epochs_done(self) -> int:
+        """Its last completed epoch; a branch counts on from where it leaves its original."""
+        return self.history.scores[-1].epoch if self.history.scores else self.since
+
+    @property
     def epochs_kept(self) -> list[int]:
         """Epochs that a branch can go on from: the initial weights, and those whose checkpoints the run keeps."""
         if self.run is None or self.training is None:
             return []
-        done = self.history.scores[-1].epoch if self.history.scores else 0
-        keep = self.run.keep
+        done, keep = self.epochs_done, self.run.keep
         newest = done if keep == "all" else 1 if keep == "last" else keep
         return [0, *range(max(1, self.since, done - newest + 1), done + 1)]
 

@@ -77,9 +77,9 @@ class SessionState(param.Parameterized):
         self.compare = CompareState()
         self.sweep = SweepState()
         self.measurement: Measurement | None = None
-        self._outdated: tuple[Path, int] | None = (
-            None  # run and number of epochs that the compared one lacked last
-        )
+        self._outdated: dict[
+            Path, int
+        ] = {}  # runs, and of how many epochs the compared ones lacked some last
         self._measures_now: tuple[OpenedRun, Measured] | None = None
         self.catalogue = Catalogue(settings, self._offer, runs, models)
         self.catalogue.follow()
@@ -169,18 +169,16 @@ class SessionState(param.Parameterized):
             self.run_key = key
 
     def outdates_compared(self) -> bool:
-        """Whether the training has epochs that its run among the compared ones lacks; said once of each.
+        """Whether a training has epochs that its run among the compared ones lacks; said once of each.
 
         Not while something is measured: that would be lost.
         """
-        run, n = self.train.run, len(self.train.history.scores)
-        if run is None or (self.measurement is not None and not self.measurement.done):
+        if self.measurement is not None and not self.measurement.done:
             return False
-        shown = next((s for s in self.compare.opened_runs if s.run.path == run.path), None)
-        if shown is None or n <= shown.run.epochs or (run.path, n) == self._outdated:
-            return False
-        self._outdated = run.path, n
-        return True
+        shown = {opened.run.path: opened.run.epochs for opened in self.compare.opened_runs}
+        done = {one.run.path: one.epochs_done for one in self.train.every if one.run is not None}
+        said, self._outdated = self._outdated, {path: n for path, n in done.items() if n > shown.get(path, n)}
+        return not self._outdated.items() <= said.items()
 
     def measure_missing(self, tab: str) -> Measurement | None:
         """Begin to measure what a tab lacks; None when it lacks nothing or that is being measured already.

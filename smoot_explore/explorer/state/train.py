@@ -141,6 +141,7 @@ class TrainState(param.Parameterized):
     lost = _OfChosen[str]()
     reference = _OfChosen[xr.Dataset | None]()
     share = _OfChosen[float]()
+    epochs_done = _OfChosen[int]()
     epochs_kept = _OfChosen[list[int]]()
     flags = _OfChosen[list[tuple[float, Change]]]()
     bounds = _OfChosen[list[Bounds]]()
@@ -463,7 +464,7 @@ class TrainState(param.Parameterized):
         return k_move(
             self.framed_name, int(self.data.train.labels[position]),
             None if classes is None else str(classes[column]), float(self.seen.k[column]), self.seen.effect, column,
-            list(self.data.class_names), self.started, self.config, self.most_k, len(self.history.scores) + 1,
+            list(self.data.class_names), self.started, self.config, self.most_k, self.epochs_done + 1,
         )  # fmt: skip
 
     @property

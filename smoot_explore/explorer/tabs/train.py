@@ -141,7 +141,7 @@ class TrainTab:
             max(one.started.epochs for one in state.all) if state.training else state.config.epochs
         )
         if state.preview is not None and history.scores:
-            epochs = history.scores[-1].epoch
+            epochs = state.epochs_done
         method, bounds = state.started.method, state.counted_bounds
         reference = state.reference if state.data is not None else None
         seen = state.seen if method != "traditional" else None
@@ -238,7 +238,7 @@ class TrainTab:
     def _look_back(self) -> None:
         """Tell why the framed image's k has moved so far; its record is read beside the page."""
         state, run = self.state, self.state.moved_run
-        asked = (run, state.framed_position, len(state.history.scores))
+        asked = (run, state.framed_position, state.epochs_done)
         if state.seen is None or run is None:
             self._past, self.past.object = (), ""
             self.moves.show(views.single_moves.sketch(_NO_MOVES))
@@ -268,7 +268,7 @@ class TrainTab:
         if state.preview is not None:
             label, n = escaped(state.preview.label), len(state.preview.data.train)
             return (
-                f"Shown until you press **Train**: {label}, {n:,} images, {len(state.history.scores)} epochs. "
+                f"Shown until you press **Train**: {label}, {n:,} images, {state.epochs_done} epochs. "
                 "Move α or β and read below how the k of a watched image would move."
             )  # fmt: skip
         if state.training is None:
