@@ -95,7 +95,10 @@ class CompareTab:
     def _tabulate(self, state: CompareState) -> tuple[str, str]:
         """The table and its note; beside the page, because it reads the runs' records."""
         if not state.opened_runs:
-            return "No run is open yet. The chosen ones are being opened; where there is none, choose one.", ""
+            return (
+                "No run is open yet. The chosen ones are being opened; where there is none, choose one.",
+                "",
+            )
         return table_html(*state.table()), escaped(state.note())
 
     def _show_table(self, answer: tuple[str, str] | BaseException) -> None:
