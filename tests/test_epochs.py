@@ -49,7 +49,7 @@ def opened(run):
 @pytest.fixture
 def last(make, linear, tmp_path):
     """A run that holds its last weights alone."""
-    return open_run(make("last").publish(tmp_path / "published").path, model=linear)
+    return open_run(make("last").publish(tmp_path / "my_run").path, model=linear)
 
 
 @pytest.fixture
@@ -229,8 +229,7 @@ def test_an_epoch_that_a_run_does_not_hold_is_told_of_and_the_last_is_shown(visi
     session.run_key = "given/2"
     (complaint,) = shown.complaints
     assert (
-        complaint
-        == "published holds no weights of epoch 2, but of epoch 3 alone; those of epoch 3 are shown."
+        complaint == "my_run holds no weights of epoch 2, but of epoch 3 alone; those of epoch 3 are shown."
     )
     assert (session.epoch, session.epoch_shown, shown.epochs) == (None, 3, [2, 3])
 

@@ -152,6 +152,6 @@ def _others_kept(opened: OpenedRun, epoch: int) -> str:
     kept = opened.epochs
     told = f"epoch {kept[0]} alone" if len(kept) == 1 else f"epochs {', '.join(map(str, kept))}"
     return (
-        f"{escaped(opened.label)} holds no weights of epoch {epoch}, but of {told}; those of epoch {opened.epoch} are "
+        f"{opened.label} holds no weights of epoch {epoch}, but of {told}; those of epoch {opened.epoch} are "
         "shown."
     )
