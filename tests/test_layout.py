@@ -82,6 +82,17 @@ def test_projector_mode_is_larger_leaves_the_leading_picture_and_goes_again(page
     assert page.page.theme_config == theme()
 
 
+def test_a_tab_seen_first_in_projector_mode_is_in_it_and_a_drawer_that_was_closed_stays_closed(page):
+    page.page.sidebar_open = False  # as the browser has it on a small screen
+    project = page.keys.acts["f"]
+    project()
+    page.state.tab = "image"
+    made = page.layout.made["image"].panel
+    assert made.css_classes == ["projector"]
+    project()
+    assert (made.css_classes, page.page.sidebar_open) == ([], False)
+
+
 def test_a_part_takes_as_many_columns_on_a_wide_page_unless_told_otherwise():
     assert part(span=8).css_classes == ["span-8", "wide-8", "card"]
     assert part(span=8, wide=3, lead=True, card=False, late=True).css_classes == [
