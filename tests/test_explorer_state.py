@@ -1479,6 +1479,23 @@ def test_the_map_of_a_run_is_picked_from_and_brushed(session):
     assert state.near(0.9, -0.5, 0.01) is None
 
 
+def test_a_box_in_the_map_stays_until_another_run_is_looked_at(session):
+    session.show_run()
+    tab = ImagesTab(
+        session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act(), pytest.fail
+    )
+    state = session.images.dynamics
+    session.images.over_epochs = True
+    state.selected, read = [3, 5], state.dynamics
+    tab.refresh()
+    assert state.selected == [3, 5]
+    assert state.dynamics is read  # its record is not read again
+    session.run_key = "bundled/sgt"
+    session.show_run()
+    tab.refresh()
+    assert (state.selected, state.opened.key) == ([], "bundled/sgt")
+
+
 @pytest.mark.parametrize(
     ("lacks", "told"), [("probability", "train it again"), ("epoch", "was trained elsewhere")]
 )

@@ -49,6 +49,7 @@ class DynamicsPart:
     ) -> None:
         self.state = state
         self._reading = Coalescer(seen_of, self._read, FILES, schedule)
+        self._looked_at: tuple = ()  # the run, and its number of epochs
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
         self.map = Captioned(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
@@ -78,11 +79,15 @@ class DynamicsPart:
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 
     def look(self, opened: OpenedRun) -> None:
-        """Draw the map of a run; its record is read beside the page."""
-        self._reading.ask(opened)
+        """Draw the map of a run; its record is read beside the page, and again when it has more epochs."""
+        looked_at = opened.run.path, opened.run.epochs
+        if looked_at != self._looked_at:
+            self._looked_at = looked_at
+            self._reading.ask(opened)
 
     def _read(self, answer: Seen | BaseException) -> None:
         if isinstance(answer, BaseException):
+            self._looked_at = ()  # it may be read the next time
             self.picked.object = escaped(f"The record of this run cannot be read: {reason(answer)}")
             return
         self.state.show(answer)
