@@ -1496,6 +1496,25 @@ def test_a_box_in_the_map_stays_until_another_run_is_looked_at(session):
     assert (state.selected, state.opened.key) == ([], "bundled/sgt")
 
 
+def test_over_the_epochs_the_tolerance_counts_and_what_does_not_is_grey_and_not_measured(session):
+    session.show_run()
+    state, lacked = session.images, []
+    tab = ImagesTab(
+        state, lambda i: None, lambda i: None, lambda: lacked.append(state.lacks_curves), lambda act: act(),
+        pytest.fail,
+    )  # fmt: skip
+    state.fill = "blur"
+    state.over_epochs = True
+    assert [widget.disabled for widget in tab.controls] == [True, True, False, False]
+    state.tolerance = 0.3
+    expected = views.class_changes.sketch(state.dynamics.curves, 0.3)
+    for drawn, layer in zip(tab.dynamics.changes.sketch.layers, expected.layers, strict=True):
+        np.testing.assert_array_equal(drawn.numbers[1], layer.numbers[1])
+    state.over_epochs = False
+    assert not any(widget.disabled for widget in tab.controls)
+    assert lacked == [True, False, True]
+
+
 @pytest.mark.parametrize(
     ("lacks", "told"), [("probability", "train it again"), ("epoch", "was trained elsewhere")]
 )

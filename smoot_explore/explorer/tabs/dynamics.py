@@ -50,6 +50,7 @@ class DynamicsPart:
         self.state = state
         self._reading = Coalescer(seen_of, self._read, FILES, schedule)
         self._looked_at: tuple = ()  # the run, and its number of epochs
+        self._tolerance = 0.0  # of the classes
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
         self.map = Captioned(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
@@ -78,10 +79,13 @@ class DynamicsPart:
         )
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 
-    def look(self, opened: OpenedRun) -> None:
+    def look(self, opened: OpenedRun, tolerance: float) -> None:
         """Draw the map of a run; its record is read beside the page, and again when it has more epochs."""
+        self._tolerance = tolerance
         looked_at = opened.run.path, opened.run.epochs
-        if looked_at != self._looked_at:
+        if looked_at == self._looked_at:
+            self._draw_changes()
+        else:
             self._looked_at = looked_at
             self._reading.ask(opened)
 
@@ -105,11 +109,15 @@ class DynamicsPart:
         else:
             chosen = {"selected": state.selected, "picked": state.position}
             self.map.show(views.dataset_map.sketch(dynamics, None, state.names, **chosen))
-        self._changing.visible = state.curves is not None
-        if state.curves is not None:
-            self.changes.show(views.class_changes.sketch(state.curves))
+        self._draw_changes()
         self._shown = [int(i) for i in state.shown[:_SHOWN]]
         self.gallery.show(self._gallery())
+
+    def _draw_changes(self) -> None:
+        curves = self.state.curves
+        self._changing.visible = curves is not None
+        if curves is not None:
+            self.changes.show(views.class_changes.sketch(curves, self._tolerance))
 
     def _gallery(self) -> Sketch:
         state, shown = self.state, self._shown
