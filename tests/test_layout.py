@@ -27,12 +27,25 @@ def page(session):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
-def test_a_scenario_of_the_guide_sets_the_page_up_without_a_complaint(session, scenario):
-    before = session.address.write()
-    session.tab = "what-if"
-    assert session.address.read(scenario.address) == []
-    assert session.tab == scenario.address["tab"]
-    assert session.address.write() != before or scenario.address["tab"] == "train"
+def test_a_scenario_of_the_guide_sets_the_page_up_whatever_was_chosen_before(page, scenario):
+    state = page.state
+    state.param.update(tab="what-if", epoch=0)
+    state.images.over_epochs = True
+    state.train.data_name = "shapes"
+    state.train.config.k_max = 0.5
+    page._begin_with(scenario.address)
+    assert not page.messages.panel.visible
+    assert (state.tab, state.image.opened.epoch) == (scenario.address["tab"], state.epochs[-1])
+    assert state.address.write().items() <= scenario.address.items()
+
+
+def test_a_scenario_of_the_guide_leaves_what_trains(page, monkeypatch):
+    train = page.state.train
+    train.config.alpha = 20.0
+    monkeypatch.setattr(type(train), "busy", True)
+    for scenario in SCENARIOS:
+        page._begin_with(scenario.address)
+        assert train.config.alpha == 20.0
 
 
 def test_the_guide_says_what_to_look_for_and_can_be_closed_for_ever(page):

@@ -183,7 +183,7 @@ class ExplorerPage:
         self._read()
 
     def _go(self, asked: dict[str, str]) -> None:
-        """The visitor went back or forward to another address; what trains is left as it is."""
+        """Show what another address says, as when the visitor goes back to it; what trains is left as it is."""
         state = self.state
         training = self._of_training() if state.train.busy else []
         asked = {name: state.address.default(name) for name in PLACES} | asked
@@ -329,7 +329,7 @@ class ExplorerPage:
         if self.state.train.busy and address["tab"] == TABS[0]:
             self._complain("A training is going on. Stop it, then choose this again.")
             return
-        self._complain(" ".join(self.state.address.read(address)))
+        self._go(dict(address))
 
     def _project(self) -> None:
         self.layout.project()
