@@ -88,7 +88,8 @@ class Opening:
         shown: OpenedRun
         shown, epoch, upload, opened, foreseen = answer
         state, now = self._state, self._state.image
-        if now.opened is not shown or epoch != state.epoch_shown or upload is not now.upload:
+        other_run = now.opened is not shown or shown.key != state.run_key
+        if other_run or epoch != state.epoch_shown or upload is not now.upload:
             self.open_epoch()
         elif isinstance(opened, OpenedRun):
             state.show(opened, foreseen)

@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
@@ -55,6 +56,7 @@ PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was traine
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
 _OF_THE_RUNS = (
     "run",
+    "at",
     "runs",
     "sweep",
     "label",
@@ -248,7 +250,10 @@ class ExplorerPage:
         if self._awaited or self._opens_asked:
             return
         self._opens_asked = True
-        self._read_address("run", "runs", "sweep")
+        with param.parameterized.batch_call_watchers(
+            self.state
+        ):  # else the run before is asked for the epoch
+            self._read_address("run", "at", "runs", "sweep")
         self.opening.open_run()
         self._show_tab()
 
