@@ -786,6 +786,20 @@ def test_two_visitors_do_not_see_each_others_runs(visit):
     assert two.images.tolerance == 0.01
 
 
+def test_an_address_to_share_holds_nothing_of_a_run_that_nobody_else_can_open(session):
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    session.epoch = 0
+    session.show_run()
+    session.image.label = session.image.param.label.objects[1]
+    for state in (session.image, session.images):
+        state.pick(state.passing.at(1))
+    session.image.masked_fraction = 0.3
+    own, shared = session.address.write(own=True), session.address.write()
+    assert own.keys() - shared.keys() == {"run", "runs", "at", "label", "image_id", "picked_id"}
+    assert shared["masked"] == "0.3"
+
+
 def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, tmp_path):
     one = visit()
     train_to_end(one.train)

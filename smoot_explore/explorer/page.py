@@ -32,7 +32,7 @@ from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
-from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
+from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE, OF_THE_RUN
 from smoot_explore.explorer.state.class_board import ClassBoard
 from smoot_explore.explorer.state.class_state import ClassState
 from smoot_explore.explorer.state.image import HALVES
@@ -54,15 +54,8 @@ from smoot_explore.runs.run import Run
 
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
-_OF_THE_RUNS = (
-    "run",
-    "at",
-    "runs",
-    "sweep",
-    "label",
-    *IMAGES,
-    *IMAGES_BEFORE,
-)  # in the address: which there are, the disk tells
+# In the address: which there are, the disk tells.
+_OF_THE_RUNS = (*OF_THE_RUN, *IMAGES_BEFORE, "runs", "sweep")
 
 
 def build_page(
