@@ -1,13 +1,17 @@
 """The page around the tabs: keys, the guide of the first visit, projector mode, colours."""
 
+import re
+
 import pytest
 from workers import ThreadWorkers
 
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer.access import Access
 from smoot_explore.explorer.browser import Browser
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.guide import SCENARIOS
 from smoot_explore.explorer.keys import Key, Keys
+from smoot_explore.explorer.location import BrowserHistory
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
@@ -62,12 +66,19 @@ def test_each_key_does_what_the_window_says_and_others_do_nothing():
     keys = Keys([Key("t", "train", lambda: done.append("t"))])
     browser = Browser(keys.acts)
     assert browser.keys == ["t", "?"]
-    for pressed in ("t", "x", "?", None):
+    for pressed in ("t", "x", "?", None, ["t"], {"t": 1}):
         browser._handle_msg(pressed)
     assert done == ["t"]
     assert keys.window.open
     (words,) = keys.window.objects
     assert "**t** | train" in words.object
+
+
+@pytest.mark.parametrize("component", [Access, Browser, BrowserHistory])
+def test_what_is_drawn_again_listens_to_the_whole_page_once(component):
+    once = re.search(r"if \((\w+)\) return\n +\1 = true\n", component._esm)
+    assert ".addEventListener(" in component._esm[once.end() :]
+    assert ".addEventListener(" not in component._esm[: once.start()]
 
 
 def test_the_keys_of_the_page_choose_tabs_and_train_only_when_that_is_possible(page):
