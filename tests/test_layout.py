@@ -125,6 +125,7 @@ def test_a_part_takes_as_many_columns_on_a_wide_page_unless_told_otherwise():
         "lead",
         "late",
     ]
+    assert part(span=6, alone=True).css_classes == ["span-6", "wide-6", "card", "alone"]
     assert len(Grid(part(span=6), part(span=6)).objects) == 2
 
 
