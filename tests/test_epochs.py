@@ -49,7 +49,7 @@ def opened(run):
 @pytest.fixture
 def last(make, linear, tmp_path):
     """A run that holds its last weights alone."""
-    return open_run(make("last").publish(tmp_path / "published").path, model=linear)
+    return open_run(make("last").publish(tmp_path / "my_run").path, model=linear)
 
 
 @pytest.fixture
@@ -194,11 +194,11 @@ def test_the_image_tab_shows_the_model_of_the_epoch_and_k_of_training_images(vis
 class Shown:
     """An opening as a page has it, with what it shows and says."""
 
-    def __init__(self, session):
+    def __init__(self, session, schedule=lambda change: change()):
         self.session, self.complaints, self.epochs = session, [], []
         self.opening = Opening(
             session,
-            lambda change: change(),
+            schedule,
             lambda *words: None,
             self.complaints.append,
             self._look,
@@ -229,10 +229,23 @@ def test_an_epoch_that_a_run_does_not_hold_is_told_of_and_the_last_is_shown(visi
     session.run_key = "given/2"
     (complaint,) = shown.complaints
     assert (
-        complaint
-        == "published holds no weights of epoch 2, but of epoch 3 alone; those of epoch 3 are shown."
+        complaint == "my_run holds no weights of epoch 2, but of epoch 3 alone; those of epoch 3 are shown."
     )
     assert (session.epoch, session.epoch_shown, shown.epochs) == (None, 3, [2, 3])
+
+
+def test_an_epoch_that_comes_after_another_run_was_chosen_is_not_shown(visit, run, last):
+    session, late = visit(run, last), []
+    shown = Shown(session, late.append)
+    shown.opening.open_run()
+    late.pop()()
+    session.epoch_shown = 1
+    session.param.update(run_key="given/2", epoch=1)
+    of_epoch, of_run = late
+    of_epoch()
+    assert (shown.epochs, session.image.opened.key) == ([3], "given/1")
+    of_run()
+    assert (shown.epochs, session.image.opened.key) == ([3, 3], "given/2")
 
 
 def test_weights_that_cannot_be_loaded_are_told_of_and_what_is_shown_stays(visit, run):

@@ -53,7 +53,7 @@ from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
 from smoot_explore.explorer.state.compare import CompareState, missing_maps
 from smoot_explore.explorer.state.dynamics import seen_of
-from smoot_explore.explorer.state.image import HALVES, PAGE
+from smoot_explore.explorer.state.image import HALVES, PAGE, predicted
 from smoot_explore.explorer.state.move import k_move
 from smoot_explore.explorer.state.session import SessionState
 from smoot_explore.explorer.state.train import TrainState
@@ -786,6 +786,20 @@ def test_two_visitors_do_not_see_each_others_runs(visit):
     assert two.images.tolerance == 0.01
 
 
+def test_an_address_to_share_holds_nothing_of_a_run_that_nobody_else_can_open(session):
+    train_to_end(session.train)
+    session.run_key = session.adopt_training()
+    session.epoch = 0
+    session.show_run()
+    session.image.label = session.image.param.label.objects[1]
+    for state in (session.image, session.images):
+        state.pick(state.passing.at(1))
+    session.image.masked_fraction = 0.3
+    own, shared = session.address.write(own=True), session.address.write()
+    assert own.keys() - shared.keys() == {"run", "runs", "at", "label", "image_id", "picked_id"}
+    assert shared["masked"] == "0.3"
+
+
 def test_a_kept_run_is_found_by_everyone_and_stays_when_its_visitor_goes(visit, tmp_path):
     one = visit()
     train_to_end(one.train)
@@ -1088,7 +1102,7 @@ def test_a_fresh_page_has_an_empty_address(session):
     assert session.address.write() == {}
     session.image.masked_fraction = 0.2 + 1e-9
     session.show_run()
-    session.image.take_upload(torch.zeros((1, 28, 28), dtype=torch.uint8))  # this cannot be linked to
+    upload(session.image, torch.zeros((1, 28, 28), dtype=torch.uint8))  # this cannot be linked to
     assert set(session.address.write()) == {"masked"}
 
 
@@ -1334,22 +1348,26 @@ def test_filters_of_test_images_are_cleared_for_others_and_a_training_image_has_
     assert image.of_class == "(all)"
 
 
+def upload(image, own):
+    image.show_upload(predicted(own.unsqueeze(0), image.opened))
+
+
 def picture(value):
     return torch.full((1, 28, 28), value, dtype=torch.uint8)
 
 
 def test_an_uploaded_picture_is_explained_for_the_predicted_class(image):
     own = torch.from_numpy(image.opened.data.test.images[5].numpy()[:, ::-1].copy())
-    image.take_upload(own)
+    upload(image, own)
     assert (image.half, image.image_id, len(image.split)) == (HALVES[2], 0, 1)
     view = image.view()
     np.testing.assert_array_equal(view.picture[0], own)
-    predicted = int(image.opened.model(image.opened.data.normalize(own[None])).argmax())
-    assert view.explained == predicted
-    assert view.title == f"Own picture, predicted {image.opened.data.class_names[predicted]}"
-    maps = saliency(image.opened.model, image.opened.data.normalize(own[None]), torch.tensor([predicted]))
+    expected = int(image.opened.model(image.opened.data.normalize(own[None])).argmax())
+    assert view.explained == expected
+    assert view.title == f"Own picture, predicted {image.opened.data.class_names[expected]}"
+    maps = saliency(image.opened.model, image.opened.data.normalize(own[None]), torch.tensor([expected]))
     np.testing.assert_allclose(view.effect.saliency, maps, atol=1e-6)
-    image.take_upload(picture(200))
+    upload(image, picture(200))
     assert (image.view().picture == 200).all()
 
 
@@ -1359,7 +1377,7 @@ def test_another_run_explains_an_uploaded_picture_by_what_it_predicts_itself(ima
     with torch.no_grad():
         mine, theirs = (s.model(s.data.normalize(tests.images)).argmax(1) for s in (image.opened, other))
     differs = int((mine != theirs).nonzero()[0])
-    image.take_upload(tests.images[differs])
+    upload(image, tests.images[differs])
     assert image.view().explained == int(mine[differs])
     session.run_key = "bundled/traditional"
     session.show_run()
@@ -1368,7 +1386,7 @@ def test_another_run_explains_an_uploaded_picture_by_what_it_predicts_itself(ima
 
 
 def test_a_run_of_other_images_forgets_the_uploaded_picture(image, session):
-    image.take_upload(picture(0))
+    upload(image, picture(0))
     train_to_end(session.train)
     session.run_key = session.adopt_training()
     session.show_run()
@@ -1378,14 +1396,14 @@ def test_a_run_of_other_images_forgets_the_uploaded_picture(image, session):
 
 
 def test_a_picture_uploaded_while_another_is_looked_at_gets_its_own_saliency(image, monkeypatch):
-    image.take_upload(image.opened.data.test.images[0])
+    upload(image, image.opened.data.test.images[0])
     second = image.opened.data.test.images[1]
 
     def slow(*arguments, **options):
         seen = masking_effect(*arguments, **options)
         monkeypatch.setattr("smoot_explore.explorer.state.image.masking_effect", masking_effect)
         image.opened._lock.release()
-        image.take_upload(second)
+        upload(image, second)
         image.opened._lock.acquire()
         return seen
 
@@ -1478,6 +1496,42 @@ def test_the_map_of_a_run_is_picked_from_and_brushed(session):
     assert marked.numbers[1].tolist() == [pytest.approx(mean[17], abs=1e-6)]
     assert state.near(float(spread[17]), float(mean[17]), 0.01) is not None
     assert state.near(0.9, -0.5, 0.01) is None
+
+
+def test_a_box_in_the_map_stays_until_another_run_is_looked_at(session):
+    session.show_run()
+    tab = ImagesTab(
+        session.images, lambda i: None, lambda i: None, lambda: None, lambda act: act(), pytest.fail
+    )
+    state = session.images.dynamics
+    session.images.over_epochs = True
+    state.selected, read = [3, 5], state.dynamics
+    tab.refresh()
+    assert state.selected == [3, 5]
+    assert state.dynamics is read  # its record is not read again
+    session.run_key = "bundled/sgt"
+    session.show_run()
+    tab.refresh()
+    assert (state.selected, state.opened.key) == ([], "bundled/sgt")
+
+
+def test_over_the_epochs_the_tolerance_counts_and_what_does_not_is_grey_and_not_measured(session):
+    session.show_run()
+    state, lacked = session.images, []
+    tab = ImagesTab(
+        state, lambda i: None, lambda i: None, lambda: lacked.append(state.lacks_curves), lambda act: act(),
+        pytest.fail,
+    )  # fmt: skip
+    state.fill = "blur"
+    state.over_epochs = True
+    assert [widget.disabled for widget in tab.controls] == [True, True, False, False]
+    state.tolerance = 0.3
+    expected = views.class_changes.sketch(state.dynamics.curves, 0.3)
+    for drawn, layer in zip(tab.dynamics.changes.sketch.layers, expected.layers, strict=True):
+        np.testing.assert_array_equal(drawn.numbers[1], layer.numbers[1])
+    state.over_epochs = False
+    assert not any(widget.disabled for widget in tab.controls)
+    assert lacked == [True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The page around the tabs: keys, the guide of the first visit, projector mode, colours."""
 
+import re
+
 import pytest
 from workers import ThreadWorkers
 
 from smoot_explore.engine.engine import Engine
+from smoot_explore.explorer.access import Access
 from smoot_explore.explorer.browser import Browser
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.guide import SCENARIOS
 from smoot_explore.explorer.keys import Key, Keys
+from smoot_explore.explorer.location import BrowserHistory
 from smoot_explore.explorer.page import ExplorerPage
 from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.session import SessionState
@@ -27,12 +31,25 @@ def page(session):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
-def test_a_scenario_of_the_guide_sets_the_page_up_without_a_complaint(session, scenario):
-    before = session.address.write()
-    session.tab = "what-if"
-    assert session.address.read(scenario.address) == []
-    assert session.tab == scenario.address["tab"]
-    assert session.address.write() != before or scenario.address["tab"] == "train"
+def test_a_scenario_of_the_guide_sets_the_page_up_whatever_was_chosen_before(page, scenario):
+    state = page.state
+    state.param.update(tab="what-if", epoch=0)
+    state.images.over_epochs = True
+    state.train.data_name = "shapes"
+    state.train.config.k_max = 0.5
+    page._begin_with(scenario.address)
+    assert not page.messages.panel.visible
+    assert (state.tab, state.image.opened.epoch) == (scenario.address["tab"], state.epochs[-1])
+    assert state.address.write().items() <= scenario.address.items()
+
+
+def test_a_scenario_of_the_guide_leaves_what_trains(page, monkeypatch):
+    train = page.state.train
+    train.config.alpha = 20.0
+    monkeypatch.setattr(type(train), "busy", True)
+    for scenario in SCENARIOS:
+        page._begin_with(scenario.address)
+        assert train.config.alpha == 20.0
 
 
 def test_the_guide_says_what_to_look_for_and_can_be_closed_for_ever(page):
@@ -49,12 +66,19 @@ def test_each_key_does_what_the_window_says_and_others_do_nothing():
     keys = Keys([Key("t", "train", lambda: done.append("t"))])
     browser = Browser(keys.acts)
     assert browser.keys == ["t", "?"]
-    for pressed in ("t", "x", "?", None):
+    for pressed in ("t", "x", "?", None, ["t"], {"t": 1}):
         browser._handle_msg(pressed)
     assert done == ["t"]
     assert keys.window.open
     (words,) = keys.window.objects
     assert "**t** | train" in words.object
+
+
+@pytest.mark.parametrize("component", [Access, Browser, BrowserHistory])
+def test_what_is_drawn_again_listens_to_the_whole_page_once(component):
+    once = re.search(r"if \((\w+)\) return\n +\1 = true\n", component._esm)
+    assert ".addEventListener(" in component._esm[once.end() :]
+    assert ".addEventListener(" not in component._esm[: once.start()]
 
 
 def test_the_keys_of_the_page_choose_tabs_and_train_only_when_that_is_possible(page):
@@ -82,6 +106,17 @@ def test_projector_mode_is_larger_leaves_the_leading_picture_and_goes_again(page
     assert page.page.theme_config == theme()
 
 
+def test_a_tab_seen_first_in_projector_mode_is_in_it_and_a_drawer_that_was_closed_stays_closed(page):
+    page.page.sidebar_open = False  # as the browser has it on a small screen
+    project = page.keys.acts["f"]
+    project()
+    page.state.tab = "image"
+    made = page.layout.made["image"].panel
+    assert made.css_classes == ["projector"]
+    project()
+    assert (made.css_classes, page.page.sidebar_open) == ([], False)
+
+
 def test_a_part_takes_as_many_columns_on_a_wide_page_unless_told_otherwise():
     assert part(span=8).css_classes == ["span-8", "wide-8", "card"]
     assert part(span=8, wide=3, lead=True, card=False, late=True).css_classes == [
@@ -90,6 +125,7 @@ def test_a_part_takes_as_many_columns_on_a_wide_page_unless_told_otherwise():
         "lead",
         "late",
     ]
+    assert part(span=6, alone=True).css_classes == ["span-6", "wide-6", "card", "alone"]
     assert len(Grid(part(span=6), part(span=6)).objects) == 2
 
 

@@ -450,6 +450,17 @@ def test_going_back_shows_what_the_address_said_and_leaves_a_training_alone(page
     assert (state.tab, state.run_key, state.train.config.alpha) == ("image", "bundled/smoot", 20.0)
 
 
+def test_going_back_to_an_epoch_of_another_run_asks_that_run_for_it(page):
+    state = page.state
+    state.run_key = "bundled/sgt"  # which holds its last epoch alone
+    page._go({"run": "bundled/smoot", "at": "2"})
+    assert (state.image.opened.key, state.image.opened.epoch, state.epoch) == ("bundled/smoot", 2, 2)
+    assert not page.messages.panel.visible
+    page._go({"run": "bundled/sgt"})
+    assert (state.image.opened.key, state.image.opened.epoch, state.epoch) == ("bundled/sgt", 8, None)
+    assert not page.messages.panel.visible
+
+
 def test_only_another_tab_or_run_is_a_step_in_the_history(page, monkeypatch):
     monkeypatch.setattr(location, "REST_SECONDS", -1.0)
     page.location.follow()

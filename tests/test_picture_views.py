@@ -18,6 +18,8 @@ from smoot_explore import bundled_runs, load_data, simulate_k, views
 from smoot_explore.core.effect import MaskingEffect
 from smoot_explore.core.records import DropRecord
 from smoot_explore.views import looks
+from smoot_explore.views.captioned import key_html
+from smoot_explore.views.palette import CLASS_COLOURS
 from smoot_explore.views.paper import figure_of, png
 from smoot_explore.views.sketch import extent
 
@@ -623,6 +625,11 @@ def test_legends_on_paper_stand_above_the_data():
         (axis,) = figure.axes
         assert axis.get_legend().get_window_extent().y0 >= axis.get_window_extent().y1 - 1, name
         assert axis.get_legend().get_window_extent().x1 <= figure.bbox.x1, name
+
+
+def test_words_of_a_key_have_the_colours_of_their_marks():
+    key = key_html(views.class_scatter.sketch(curves_of()))
+    assert re.findall(r'<span style="color:color-mix\(in srgb, (#\w+)', key) == list(CLASS_COLOURS.values())
 
 
 def test_an_axis_ends_where_its_layers_do_or_as_it_says():

@@ -20,6 +20,7 @@ from smoot_explore.explorer.settings import ServerSettings
 from smoot_explore.explorer.state.class_board import told_of
 from smoot_explore.explorer.state.one_training import OneTraining, labels_of
 from smoot_explore.explorer.state.session import SessionState
+from smoot_explore.explorer.tabs.rivals import Rivals
 from smoot_explore.views.rivals import LINES
 
 load_shapes = functools.cache(functools.partial(load_data, "shapes"))
@@ -170,6 +171,19 @@ def test_there_are_three_rivals_at_most_and_each_keeps_its_line(state):
     state.choose(0)
     others = state.others(lambda one: one.line)
     assert others == [None, ("SMOOT (4)", 2), ("SMOOT (2)", 3), ("SMOOT (3)", 4)]
+
+
+def test_the_neighbour_of_a_removed_training_is_chosen_on_a_page_too(state):
+    rivals = Rivals(state, lambda: rivals.refresh(), pytest.fail)
+    rivals.panel.get_root()
+    train_to_end(state)
+    for _ in range(2):
+        state.add_rival()
+    to_end(state)
+    rivals.refresh()
+    second = state.all[1]
+    rivals._remove()
+    assert (state.chosen, rivals.shown.value) == (second, 1)
 
 
 def test_train_takes_the_place_of_the_chosen_one_and_rivals_stay_where_they_can_be_compared(state):

@@ -33,6 +33,7 @@ class Browser(JSComponent):
     const write = (name, value) => {{
       document.cookie = `${{name}}=${{value}}; path=/; max-age=31536000; SameSite=Strict`
     }}
+    let listens = false // it may be drawn again
     export function render({{ model }}) {{
       if (!document.cookie.includes("{_DARK}=")) model.dark = matchMedia("(prefers-color-scheme: dark)").matches
       const page = Bokeh.documents[0].roots().find((root) => root.class_name === "Page")
@@ -40,6 +41,8 @@ class Browser(JSComponent):
       model.known = true
       model.on("dark", () => write("{_DARK}", Number(model.dark)))
       model.on("guide", () => write("{_GUIDE}", Number(model.guide)))
+      if (listens) return
+      listens = true
       document.addEventListener("keydown", (event) => {{
         const target = event.composedPath()[0]
         const texts = "textarea, input:not([type=range], [type=checkbox], [type=radio]), [role=combobox]"
@@ -59,6 +62,6 @@ class Browser(JSComponent):
             height=0, margin=0,
         )  # fmt: skip
 
-    def _handle_msg(self, data: str) -> None:
-        if data in self._acts:  # whatever a page may send
+    def _handle_msg(self, data: object) -> None:
+        if isinstance(data, str) and data in self._acts:  # whatever a page may send
             self._acts[data]()

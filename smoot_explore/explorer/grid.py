@@ -34,6 +34,7 @@ _STYLE = f"""
 @media (min-width: {MIDDLE}px) {{ .tall {{ grid-row: span 2 }} }}
 @media (max-width: {MIDDLE - 1}px) {{
   {"".join(f".span-{n} {{ grid-column: span 6 }}" for n in _SPANS if n < 7)}
+  .alone {{ grid-column: 1 / -1 }}
   .late {{ order: 1 }}
 }}
 @media (max-width: {NARROW - 1}px) {{ [class*='span-'] {{ grid-column: 1 / -1 }} }}
@@ -61,6 +62,7 @@ def part(
     lead: bool = False,
     card: bool = True,
     tall: bool = False,
+    alone: bool = False,
     late: bool = False,
     **options: Any,
 ) -> pn.Column:
@@ -79,9 +81,11 @@ def part(
         Whether it lies on a card.
     tall
         Whether it takes two rows, where there is room.
+    alone
+        Whether it takes all columns on a page of less than 1,100 pixels.
     late
         Whether it comes last on a page of less than 1,100 pixels.
     """
-    chosen = {"lead": lead, "card": card, "tall": tall, "late": late}
+    chosen = {"lead": lead, "card": card, "tall": tall, "alone": alone, "late": late}
     classes = [f"span-{span}", f"wide-{wide or span}", *(name for name, is_so in chosen.items() if is_so)]
     return pn.Column(*objects, css_classes=classes, sizing_mode="stretch_width", **options)

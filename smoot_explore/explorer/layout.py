@@ -69,6 +69,7 @@ class Layout:
     ) -> None:
         self._makers, self._waits_for = makers, waits_for
         self.made: dict[str, Any] = {}
+        self.projector, self._had_sidebar = False, True
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
         self._places = {tab: _column("12px 16px", _ABOVE_BAR) for tab in self._names}
@@ -99,11 +100,11 @@ class Layout:
         # The page would be told at each tick that the server is busy, and walk through all its models for that;
         # and the watcher on Panel's own state would keep it in memory for ever.
         self.page.param._update_ref("busy", None)
-        self.projector = False
         self.show(TABS[0], ready=True)
 
     def _place(self, tab: str, made: Any) -> None:
         self.made[tab] = made
+        self._dress(made)
         self._places[tab].objects = [made.panel]
         self._controls[tab].objects = list(made.controls)
 
@@ -134,11 +135,16 @@ class Layout:
     def project(self) -> None:
         """Into projector mode, or out of it: larger, the leading picture alone, and no sidebar."""
         self.projector = not self.projector
+        if self.projector:
+            self._had_sidebar = self.page.sidebar_open
         with pn.io.hold():
             self.page.theme_config = theme(LARGE_TEXT if self.projector else TEXT)
-            self.page.sidebar_open = not self.projector
-            for tab in self.made.values():
-                tab.panel.css_classes = ["projector"] if self.projector else []
+            self.page.sidebar_open = self._had_sidebar and not self.projector
+            for made in self.made.values():
+                self._dress(made)
+
+    def _dress(self, made: Any) -> None:
+        made.panel.css_classes = ["projector"] if self.projector else []
 
 
 def _column(padding: str, *stylesheets: str) -> pn.Column:

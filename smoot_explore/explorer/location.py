@@ -28,8 +28,8 @@ class BrowserHistory(JSComponent):
     )
 
     _esm = """
+    let listens = false // it may be drawn again
     export function render({ model }) {
-      let times = 0
       const write = () => {
         const { search, view, step } = model.entry
         if (search === undefined) return
@@ -37,12 +37,13 @@ class BrowserHistory(JSComponent):
         if (step) history.pushState({ view }, "", address)
         else history.replaceState({ view }, "", address)
       }
-      const tell = ({ state }) => {
-        model.went = { search: location.search, view: state?.view ?? null, times: ++times }
-      }
       model.on("entry", write)
-      window.addEventListener("popstate", tell)
-      return () => window.removeEventListener("popstate", tell)
+      if (listens) return
+      listens = true
+      let times = 0
+      window.addEventListener("popstate", ({ state }) => {
+        model.went = { search: location.search, view: state?.view ?? null, times: ++times }
+      })
     }
     """
 

@@ -88,7 +88,8 @@ class Opening:
         shown: OpenedRun
         shown, epoch, upload, opened, foreseen = answer
         state, now = self._state, self._state.image
-        if now.opened is not shown or epoch != state.epoch_shown or upload is not now.upload:
+        other_run = now.opened is not shown or shown.key != state.run_key
+        if other_run or epoch != state.epoch_shown or upload is not now.upload:
             self.open_epoch()
         elif isinstance(opened, OpenedRun):
             state.show(opened, foreseen)
@@ -152,6 +153,6 @@ def _others_kept(opened: OpenedRun, epoch: int) -> str:
     kept = opened.epochs
     told = f"epoch {kept[0]} alone" if len(kept) == 1 else f"epochs {', '.join(map(str, kept))}"
     return (
-        f"{escaped(opened.label)} holds no weights of epoch {epoch}, but of {told}; those of epoch {opened.epoch} are "
+        f"{opened.label} holds no weights of epoch {epoch}, but of {told}; those of epoch {opened.epoch} are "
         "shown."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+import param
 
 from smoot_explore.compute.cores import compute_on_one_core
 from smoot_explore.engine.background import FILES, OPENING
@@ -31,7 +32,7 @@ from smoot_explore.explorer.messages import Messages
 from smoot_explore.explorer.opened_runs import OpenedRun
 from smoot_explore.explorer.opening import Opening
 from smoot_explore.explorer.page_ready import close_until_drawn
-from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE
+from smoot_explore.explorer.state.address import IMAGES, IMAGES_BEFORE, OF_THE_RUN
 from smoot_explore.explorer.state.class_board import ClassBoard
 from smoot_explore.explorer.state.class_state import ClassState
 from smoot_explore.explorer.state.image import HALVES
@@ -53,14 +54,8 @@ from smoot_explore.runs.run import Run
 
 PREVIEW = "bundled/smoot"  # what the Train tab shows before anything was trained
 OF_ONE_RUN = ("image", "images", "what-if")  # tabs
-_OF_THE_RUNS = (
-    "run",
-    "runs",
-    "sweep",
-    "label",
-    *IMAGES,
-    *IMAGES_BEFORE,
-)  # in the address: which there are, the disk tells
+# In the address: which there are, the disk tells.
+_OF_THE_RUNS = (*OF_THE_RUN, *IMAGES_BEFORE, "runs", "sweep")
 
 
 def build_page(
@@ -183,7 +178,7 @@ class ExplorerPage:
         self._read()
 
     def _go(self, asked: dict[str, str]) -> None:
-        """The visitor went back or forward to another address; what trains is left as it is."""
+        """Show what another address says, as when the visitor goes back to it; what trains is left as it is."""
         state = self.state
         training = self._of_training() if state.train.busy else []
         asked = {name: state.address.default(name) for name in PLACES} | asked
@@ -248,7 +243,10 @@ class ExplorerPage:
         if self._awaited or self._opens_asked:
             return
         self._opens_asked = True
-        self._read_address("run", "runs", "sweep")
+        with param.parameterized.batch_call_watchers(
+            self.state
+        ):  # else the run before is asked for the epoch
+            self._read_address("run", "at", "runs", "sweep")
         self.opening.open_run()
         self._show_tab()
 
@@ -329,7 +327,7 @@ class ExplorerPage:
         if self.state.train.busy and address["tab"] == TABS[0]:
             self._complain("A training is going on. Stop it, then choose this again.")
             return
-        self._complain(" ".join(self.state.address.read(address)))
+        self._go(dict(address))
 
     def _project(self) -> None:
         self.layout.project()

@@ -200,7 +200,7 @@ def key_html(sketch: Sketch) -> str:
         items.append(
             '<span style="display:inline-flex;align-items:center;gap:5px">'
             f'<i style="display:inline-block;flex:none;box-sizing:border-box;{mark}"></i>'
-            f'<span style="{text_colour(role.colour)}">{escape(layer.label)}</span></span>'
+            f'<span style="color:{text_colour(role.colour)}">{escape(layer.label)}</span></span>'
         )
     where = _INSIDE if sketch.name in _FREE else "flex-wrap:wrap;min-height:14px;"
     return f'<div style="{where}display:flex;gap:0 12px;{_SMALL}">{"".join(items)}</div>'

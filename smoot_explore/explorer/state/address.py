@@ -19,6 +19,7 @@ IMAGES_BEFORE = (
     "picked",
     "whatif_image",
 )  # by its position, in addresses of before: in the same order
+OF_THE_RUN = ("run", "at", "label", *IMAGES)  # the run, and what says nothing of another one
 OWN = "mine/"  # how the keys of runs begin that nobody else has
 _LONGEST = 300  # characters of a text
 _TOLD = 40  # of them in a message
@@ -39,13 +40,12 @@ class Address:
     def write(self, own: bool = False) -> dict[str, str]:
         """What differs from a fresh page; without the visitor's ``own`` runs, which nobody else could open."""
         values = {}
+        unknown = OF_THE_RUN if not own and _value(self.parameters["run"]).startswith(OWN) else ()
         half = _value(self.parameters["half"])
         own_picture = half == HALVES[2]
         for name, place in self.parameters.items():
             value = _value(place)
-            left_out = (name in ("half", "image_id") and own_picture) or (
-                name == "run" and value.startswith(OWN) and not own
-            )
+            left_out = name in unknown or (name in ("half", "image_id") and own_picture)
             # Beside other images, the number of the first test image is as good as any other.
             fresh = value == self.defaults[name] and not (
                 name == "image_id" and half != self.defaults["half"]

@@ -186,12 +186,8 @@ class ImageState(PicksImage):
             passing = self.passing
             self.page = passing.position(self.image_id) // PAGE if self.image_id in passing else 0
 
-    def take_upload(self, picture: torch.Tensor) -> None:
-        """Look at a picture ``(C, H, W)`` uint8 of the visitor's own; the class explained is the predicted one."""
-        self.show_upload(predicted(picture.unsqueeze(0), self._opened()))
-
     def show_upload(self, upload: Split) -> None:
-        """Look at a picture of the visitor's own, as the run predicts it."""
+        """Look at a picture of the visitor's own, as the run predicts it: the class explained is the predicted one."""
         self.upload = upload
         self._uploads += 1  # after it: a view in progress may keep what it computes as of the upload before
         self._offer_upload()

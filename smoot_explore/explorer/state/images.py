@@ -65,7 +65,8 @@ class ImagesState(PicksImage):
     over_epochs = param.Boolean(
         default=False,
         label="Over epochs",
-        doc="How training went for each training image: mean and spread of its probability over the epochs.",
+        doc="How training went for each training image: mean and spread of its probability over the epochs. Classes "
+        "are those of black fill and the gradient here.",
     )
     selected = param.List(default=[], item_type=int, doc="Positions of the images in the box.")
 
@@ -103,8 +104,8 @@ class ImagesState(PicksImage):
 
     @property
     def lacks_curves(self) -> bool:
-        """Whether there are curves to measure."""
-        return self.opened is not None and self.curves is None and not self.problem
+        """Whether there are curves to measure, and to be seen then."""
+        return self.opened is not None and not self.over_epochs and self.curves is None and not self.problem
 
     @property
     def shown(self) -> np.ndarray:

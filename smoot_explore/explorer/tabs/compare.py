@@ -23,7 +23,6 @@ from smoot_explore.explorer.state.compare import (
     compared_images,
     missing_maps,
 )
-from smoot_explore.explorer.tabs.alone import ALONE
 from smoot_explore.explorer.tabs.sweep import SweepPart
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.curves import no_drop
@@ -62,8 +61,8 @@ class CompareTab:
         self.panel = Grid(
             sweeps.panel,
             part(going_on, self.table, self.note, pn.FlexBox(self.csv, self.page), span=12),
-            part(self.drops.panel, span=6, lead=True, stylesheets=[ALONE]),
-            part(self.missing, self.maps.panel, span=6, stylesheets=[ALONE]),
+            part(self.drops.panel, span=6, lead=True, alone=True),
+            part(self.missing, self.maps.panel, span=6, alone=True),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution", "less_random"])
         state.param.watch(lambda *e: self.refresh(), "seeds_together")

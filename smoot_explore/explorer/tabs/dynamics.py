@@ -49,6 +49,8 @@ class DynamicsPart:
     ) -> None:
         self.state = state
         self._reading = Coalescer(seen_of, self._read, FILES, schedule)
+        self._looked_at: tuple = ()  # the run, and its number of epochs
+        self._tolerance = 0.0  # of the classes
         self._shown: list[int] = []
         tap, box = gesture(Tap, self._tapped_map, schedule), gesture(BoundsXY, self._boxed, schedule)
         self.map = Captioned(views.dataset_map.sketch(_NO_MAP), "dataset-map", [tap, box], aspect=1.4)
@@ -77,12 +79,19 @@ class DynamicsPart:
         )
         state.param.watch(lambda *e: self.draw(), ["picked", "selected"])
 
-    def look(self, opened: OpenedRun) -> None:
-        """Draw the map of a run; its record is read beside the page."""
-        self._reading.ask(opened)
+    def look(self, opened: OpenedRun, tolerance: float) -> None:
+        """Draw the map of a run; its record is read beside the page, and again when it has more epochs."""
+        self._tolerance = tolerance
+        looked_at = opened.run.path, opened.run.epochs
+        if looked_at == self._looked_at:
+            self._draw_changes()
+        else:
+            self._looked_at = looked_at
+            self._reading.ask(opened)
 
     def _read(self, answer: Seen | BaseException) -> None:
         if isinstance(answer, BaseException):
+            self._looked_at = ()  # it may be read the next time
             self.picked.object = escaped(f"The record of this run cannot be read: {reason(answer)}")
             return
         self.state.show(answer)
@@ -100,11 +109,15 @@ class DynamicsPart:
         else:
             chosen = {"selected": state.selected, "picked": state.position}
             self.map.show(views.dataset_map.sketch(dynamics, None, state.names, **chosen))
-        self._changing.visible = state.curves is not None
-        if state.curves is not None:
-            self.changes.show(views.class_changes.sketch(state.curves))
+        self._draw_changes()
         self._shown = [int(i) for i in state.shown[:_SHOWN]]
         self.gallery.show(self._gallery())
+
+    def _draw_changes(self) -> None:
+        curves = self.state.curves
+        self._changing.visible = curves is not None
+        if curves is not None:
+            self.changes.show(views.class_changes.sketch(curves, self._tolerance))
 
     def _gallery(self) -> Sketch:
         state, shown = self.state, self._shown

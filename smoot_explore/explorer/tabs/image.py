@@ -88,7 +88,7 @@ class ImageTab:
         self.upload = PictureInput(
             self._chosen, accept=ENDINGS, most=round(upload_megabytes * 1e6), margin=(6, 10),
             sizing_mode="stretch_width",
-            description="A picture of your own, cut and resized to the data's shape. It stays on this server's memory "
+            description="A picture of your own, cut and resized to the data's shape. It stays in this server's memory "
             "until you leave.",
         )  # fmt: skip
         self._reading = Coalescer(self._read, self._show_upload, FILES, schedule)

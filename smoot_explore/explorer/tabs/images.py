@@ -93,8 +93,8 @@ class ImagesTab:
             part(self.plots, self.dynamics.panel, span=12, card=False, lead=True),
         )
         state.param.watch(self._protocol_chosen, ["fill", "attribution"])
-        state.param.watch(lambda *e: self.refresh(), "tolerance")
-        state.param.watch(lambda *e: self.refresh(), "over_epochs")
+        state.param.watch(lambda *e: self.refresh(), ["tolerance", "over_epochs"])
+        state.param.watch(lambda *e: measure(), "over_epochs")
         state.param.watch(lambda *e: self._show_selection(), ["selected", "image_id"])
 
     def refresh(self) -> None:
@@ -103,8 +103,10 @@ class ImagesTab:
         over = state.over_epochs
         self.plots.visible = curves is not None and not over
         self.dynamics.panel.visible, self.headline.visible = over, not over
+        for protocol in self.controls[:2]:
+            protocol.disabled = over
         if over and state.opened is not None:
-            self.dynamics.look(state.opened)
+            self.dynamics.look(state.opened, state.tolerance)
             return
         if curves is None or state.opened is None:
             why = f"cannot be measured: {escaped(state.problem)}" if state.problem else "are being measured."

@@ -48,17 +48,16 @@ class Rivals:
         state = self.state
         self.panel.visible = state.training is not None
         shown = {label: i for i, label in enumerate(state.labels)}
-        if self.shown.options != shown:
-            self.shown.options = shown
-        self.shown.value = state.all.index(state.chosen)
+        # Together: of options without its value, a select would choose the first.
+        self.shown.param.update(options=shown, value=state.all.index(state.chosen))
         self.set_up.visible = state.busy
         self.remove.disabled = len(state.all) == 1
         kept = [epoch for epoch in state.epochs_kept if epoch < state.config.epochs]
         if self.epoch.options != kept:
             newest = not self.epoch.options or self.epoch.value == self.epoch.options[-1]
-            self.epoch.options = kept
-            if newest or self.epoch.value not in kept:
-                self.epoch.value = kept[-1] if kept else None
+            stays = self.epoch.value in kept and not newest
+            last = kept[-1] if kept else None
+            self.epoch.param.update(options=kept, value=self.epoch.value if stays else last)
         waits = state.busy and state.status != "paused"
         self.epoch.disabled = self.go_on.disabled = waits or not kept
         self._name()

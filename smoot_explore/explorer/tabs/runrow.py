@@ -1,4 +1,4 @@
-"""The row above a tab that looks at one run: which run, at which epoch, its record, keeping it."""
+"""Of a tab that looks at one run: in the header which run, at which epoch; above the tab its record, keeping it."""
 
 from __future__ import annotations
 

@@ -136,23 +136,15 @@ class TrainTab:
 
     def _sketches(self) -> dict[str, Sketch]:
         """All pictures of the tab by their names."""
-        state, history, flags = self.state, self.state.history, self.state.flags
-        epochs = float(
-            max(one.started.epochs for one in state.all) if state.training else state.config.epochs
-        )
-        if state.preview is not None and history.scores:
-            epochs = state.epochs_done
+        state, history, flags, epochs = self.state, self.state.history, self.state.flags, self._epochs
         method, bounds = state.started.method, state.counted_bounds
         reference = state.reference if state.data is not None else None
-        seen = state.seen if method != "traditional" else None
-        classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
         newest = state.others(lambda one: one.history.drops[-1:])
         drops = [other and (other[0], other[1][0]) if other and other[1] else None for other in newest]
         label = state.label if len(state.all) > 1 else None
         dropped = [part for other in drops for part in other or [None]]
         scores = state.others(lambda one: one.history.accuracies())
         told = [None if other is None else f"{other[0]} {other[1].sizes['epoch']}" for other in scores]
-        watched = history.k_of([] if seen is None or not history.guided else seen.positions)
         return {
             "watched": self._strip(),
             "accuracy-drop-while-training": self._kept(
@@ -163,11 +155,7 @@ class TrainTab:
                 history.k_quantiles(), bounds=bounds, changes=flags, epochs=epochs, label="k of all images",
                 others=state.others(lambda one: one.history.k_quantiles()),
             ),
-            "k-watched": views.single_k.sketch(
-                watched, ["?"] * watched.sizes["image"] if classes is None else classes,
-                names=self._watched_names() if watched.size else None, changes=flags, epochs=epochs,
-                framed=state.framed,
-            ),
+            "k-watched": self._watched_k(),
             "losses": views.losses.sketch(
                 history.steps(), flags, epochs, state.others(lambda one: one.history.steps())
             ),
@@ -179,6 +167,25 @@ class TrainTab:
                 history.k_now(), bounds[-1][1:] if bounds else (), label="k now"
             ),
         }  # fmt: skip
+
+    @property
+    def _epochs(self) -> float:
+        """Where the axes of the epochs end."""
+        state = self.state
+        if state.preview is not None and state.history.scores:
+            return state.epochs_done
+        return max(one.started.epochs for one in state.all) if state.training else state.config.epochs
+
+    def _watched_k(self) -> Sketch:
+        state, history = self.state, self.state.history
+        seen = state.seen if history.guided else None
+        classes = None if seen is None else seen.classes  # judged soon after the watched images are chosen
+        watched = history.k_of([] if seen is None else seen.positions)
+        return views.single_k.sketch(
+            watched, ["?"] * watched.sizes["image"] if classes is None else classes,
+            names=self._watched_names() if watched.size else None, changes=state.flags, epochs=self._epochs,
+            framed=state.framed,
+        )  # fmt: skip
 
     def _watched_names(self) -> list[str]:
         state, seen = self.state, self.state.seen
@@ -225,7 +232,7 @@ class TrainTab:
 
     def _explain_another(self, *events: Any) -> None:
         self.strip.show(self._strip())
-        self.pictures["k-watched"].show(self._sketches()["k-watched"])
+        self.pictures["k-watched"].show(self._watched_k())
         self._show_explanation()
         self._look_back()
 

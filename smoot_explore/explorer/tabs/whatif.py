@@ -19,7 +19,6 @@ from smoot_explore.explorer.gestures import gesture
 from smoot_explore.explorer.grid import Grid, part
 from smoot_explore.explorer.state.train import TrainState
 from smoot_explore.explorer.state.whatif import SETTINGS, WhatIfState
-from smoot_explore.explorer.tabs.alone import ALONE
 from smoot_explore.views.captioned import Captioned
 from smoot_explore.views.sketch import Sketch
 
@@ -53,8 +52,8 @@ class WhatIfTab:
         self.stop = pmui.Button(label="Stop the training", on_click=self._stop, **button)
         self.real = small_text(margin=0)
         self.plots = Grid(
-            part(self.trajectories.panel, self.summary, span=6, lead=True, stylesheets=[ALONE]),
-            part(self.cobweb.panel, span=6, stylesheets=[ALONE]),
+            part(self.trajectories.panel, self.summary, span=6, lead=True, alone=True),
+            part(self.cobweb.panel, span=6, alone=True),
             part(self.settled.panel, span=4),
             part(
                 image_field(state, complain, width=130, margin=(8, 0, 4, 0)), self.picked,
