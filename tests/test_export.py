@@ -103,7 +103,7 @@ def test_a_comparison_of_nothing_is_a_page_too():
 def test_a_table_escapes_heads_and_cells_and_keeps_their_places():
     page = Page(table_html(["a<b", EVIL, "c"], [["1", "<b>2</b>", "&amp;"], ["x", "y", "z"]]))
     assert page.cells == ["a<b", EVIL, "c", "1", "<b>2</b>", "&amp;", "x", "y", "z"]
-    assert [tag for tag, _ in page.tags] == ["table", *["tr", *["th"] * 3], *["tr", *["td"] * 3] * 2]
+    assert [tag for tag, _ in page.tags] == ["div", "table", *["tr", *["th"] * 3], *["tr", *["td"] * 3] * 2]
 
 
 def test_a_row_of_another_length_is_refused():
