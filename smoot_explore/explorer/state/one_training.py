@@ -46,7 +46,9 @@ class OneTraining:
         self.training: Training[Any] | None = None
         self.run: Run | None = None
         self.data: ImageData | None = None
-        self.started = TrainingConfig(**self.config.to_dict())  # the settings as they were at the start
+        self.started = TrainingConfig.recorded(
+            self.config.to_dict()
+        )  # the settings as they were at the start
         self.changes: list[Change] = []
         self.history = History(None)
         self.preview: OpenedRun | None = None  # a finished run shown while nothing was trained yet
