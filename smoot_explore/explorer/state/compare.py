@@ -168,13 +168,10 @@ class CompareState(param.Parameterized):
         for opened in self.opened_runs:
             if opened.label in curves:
                 same, seed = _but_seed(opened.run), opened.run.start_config["seed"]
-                again, seen[same, seed] = (
-                    seen[same, seed],
-                    seen[same, seed] + 1,
-                )  # of one seed in another line
-                groups.setdefault((same, again) if self.seeds_together else opened.label, []).append(
-                    opened.label
-                )
+                again = seen[same, seed]  # of one seed, in a line of its own
+                seen[same, seed] += 1
+                group = (same, again) if self.seeds_together else opened.label
+                groups.setdefault(group, []).append(opened.label)
         found = dict[str, list[xr.Dataset]]()
         for labels in groups.values():
             name = labels[0] if len(labels) == 1 else f"{labels[0]} and {len(labels) - 1} more"
