@@ -18,7 +18,7 @@ from smoot_explore import (
     train,
 )
 from smoot_explore.cli.commands import main
-from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, REGISTERED
+from smoot_explore.core.choices import REGISTERED
 from smoot_explore.engine.makers import load_makers
 from smoot_explore.explorer.controls import control
 from smoot_explore.explorer.state.compare import CompareState
@@ -150,11 +150,12 @@ def test_where_an_own_rule_of_k_begins_is_on_record_for_whoever_lacks_the_rule(t
 
 def test_the_pages_that_are_made_later_offer_what_was_registered():
     earlier = CompareState()
+    fills, attributions = (list(getattr(earlier.param, name).objects) for name in ("fill", "attribution"))
     register_fill("page-white", lambda images, mask, noise, black: images.amax((2, 3), keepdim=True))
     register_attribution("page_brightness", lambda model, images, labels, baseline: images)
     for state in (ImageState(), ImagesState(), CompareState()):
-        assert list(control(state, "fill").options) == [*FILLS, "page-white"]
-        assert list(control(state, "attribution").options) == [*ATTRIBUTIONS, "page_brightness"]
+        assert list(control(state, "fill").options) == [*fills, "page-white"]
+        assert list(control(state, "attribution").options) == [*attributions, "page_brightness"]
         state.param.update(fill="page-white", attribution="page_brightness")
     assert "page-white" in control(TrainingConfig(), "fill").options
     assert state.snapshot().fill == "page-white"
