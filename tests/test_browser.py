@@ -296,7 +296,7 @@ def test_a_point_and_a_box_in_the_scatter_select_images(visit):
     visitor.wait_until(lambda: f"Test image {data['image'][highest]}" in visitor.text())
     n = sum(start < 0.5 and rise > 0.3 for start, rise in zip(data["start"], data["rise"], strict=True))
     visitor.drag_in("classes", (-0.03, 0.3), (0.5, 1.03))
-    visitor.wait_until(lambda: title(visitor, "gallery").startswith(f"{n} of {n}: the selected images"))
+    visitor.wait_until(lambda: title(visitor, "gallery").startswith(f"Selected images: {min(n, 20)} of {n}"))
     assert len(visitor.data("classes", "Selected")["start"]) == n
     assert sum(visitor.data("peaks", "Chosen")["top"]) == n  # all of them are of class II
     assert visitor.data("mean-curves", "Selected")["probability"]
