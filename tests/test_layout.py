@@ -52,6 +52,18 @@ def test_a_scenario_of_the_guide_leaves_what_trains(page, monkeypatch):
         assert train.config.alpha == 20.0
 
 
+def test_the_figures_of_a_tab_are_built_one_after_the_other(page, monkeypatch):
+    waiting = []
+    monkeypatch.setattr(page.layout, "_schedule", waiting.append)
+    page.state.tab = "images"
+    tab = page.layout.made["images"]
+    pictures = [tab.scatter, tab.means, tab.peaks, tab.gallery]
+    for n in range(len(pictures) + 1):
+        assert [picture.pane in picture.panel.objects for picture in pictures].count(True) == n
+        assert len(waiting) == 1  # the next one, and never more
+        waiting.pop()()
+
+
 def test_the_guide_says_what_to_look_for_and_can_be_closed_for_ever(page):
     page.guide.panel.visible = True
     page.guide._choose(SCENARIOS[1])(None)

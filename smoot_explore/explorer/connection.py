@@ -27,7 +27,7 @@ class Connection(JSComponent):
 
     # Of the addresses that Bokeh gives every page, this one costs the server least.
     _esm = """
-    const EVERY = 1000, PATIENCE = 1700 // milliseconds: together less than 3 seconds until a silence is told
+    const EVERY = 1000, PATIENCE = 1700, LATE = 200 // milliseconds: less than 3 seconds until a silence is told
     const STYLE = `position: fixed; inset: 0 0 auto 0; z-index: 3000; padding: 12px 16px; text-align: center;
         background: #8c1d18; color: #fff; font: 600 15px/1.4 system-ui, sans-serif;
         box-shadow: 0 0 0 300vmax rgb(128 128 128 / 0.5)` // a veil over the page
@@ -53,12 +53,16 @@ class Connection(JSComponent):
         silent ? document.body.append(banner) : banner.remove()
       }
       const ask = async () => {
+        const began = performance.now()
         if (!document.hidden || lost || banner.isConnected) {
           try {
             const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })
             if (lost && answer.ok) return location.reload()
             show(lost || model.stopped || !answer.ok)
-          } catch { show(true) }
+          } catch {
+            // Told late that it is over, the browser itself was busy: the answer may have come meanwhile.
+            if (performance.now() - began < PATIENCE + LATE) show(true)
+          }
         }
         setTimeout(ask, EVERY)
       }

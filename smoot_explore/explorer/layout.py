@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import panel as pn
@@ -12,6 +13,7 @@ from smoot_explore.explorer.grid import MIDDLE, NARROW
 from smoot_explore.explorer.state.session import TABS
 from smoot_explore.explorer.theme import HEAD, LARGE_TEXT, PAGE_SX, SIDEBAR, TEXT, theme
 from smoot_explore.explorer.waiting import BEFORE_DRAWN, waiting_tab
+from smoot_explore.views.captioned import Captioned, captioned_in
 
 TAB_NAMES = {
     "train": "Train", "image": "Image", "images": "Classes", "what-if": "What if", "compare": "Compare",
@@ -50,6 +52,8 @@ class Layout:
         Make the other tabs.
     chosen
         Called with the tab that the visitor chose.
+    schedule
+        Lets a change of the page come after what waits for the event loop.
     waits_for
         Makes the words that stand in a tab whose run is still being opened.
     dark
@@ -64,10 +68,11 @@ class Layout:
         first: Any,
         makers: Mapping[str, Callable[[], Any]],
         chosen: Callable[[str], None],
+        schedule: Callable[[Callable[[], None]], object],
         waits_for: Callable[[], Any],
         dark: bool = False,
     ) -> None:
-        self._makers, self._waits_for = makers, waits_for
+        self._makers, self._schedule, self._waits_for = makers, schedule, waits_for
         self.made: dict[str, Any] = {}
         self.projector, self._had_sidebar = False, True
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
@@ -105,8 +110,21 @@ class Layout:
     def _place(self, tab: str, made: Any) -> None:
         self.made[tab] = made
         self._dress(made)
+        pictures = captioned_in(made.panel)
+        for picture in pictures:
+            picture.wait()
         self._places[tab].objects = [made.panel]
         self._controls[tab].objects = list(made.controls)
+        self._build(pictures)
+
+    def _build(self, pictures: list[Captioned]) -> None:
+        """Build figures one after the other: all at once would keep every page of the server waiting."""
+        if pictures:
+            self._schedule(partial(self._build_next, pictures))
+
+    def _build_next(self, pictures: list[Captioned]) -> None:
+        pictures.pop(0).build()
+        self._build(pictures)
 
     def outdate(self, *tabs: str) -> None:
         """Have tabs drawn anew when they are seen next."""

@@ -121,6 +121,7 @@ class ExplorerPage:
             self.train,
             self._tab_makers(),
             self._choose_tab,
+            schedule,
             partial(self.activity.line, margin=(14, 10)),
             self.visitor.dark,
         )  # fmt: skip

@@ -17,8 +17,8 @@ import numpy as np
 import panel as pn
 from bokeh.models import ColumnDataSource, CustomJS, Title
 
-from smoot_explore.views.live import Live
-from smoot_explore.views.looks import CAPTIONED, PICTURES, ROLES
+from smoot_explore.views.live import Live, LivePane, sides
+from smoot_explore.views.looks import CAPTIONED, PICTURES, ROLES, widest_grid
 from smoot_explore.views.palette import on_dark, on_light, text_colour
 from smoot_explore.views.sketch import Layer, Sketch, extent
 
@@ -49,6 +49,7 @@ _MOST_PARTS = 10  # of a layer, such as images, that have a name each
 _LETTER, _OFF = 5.6, 6  # pixels: how wide one of a name is, and how far a name stands off
 _FREE = ("Probe",)  # whose upper right no line crosses: the key stands there
 _ENDS = "ends"
+_FIGURE = 2  # where in the panel it stands
 _EXPLAINED = re.compile(r"[,:\n] *")  # what follows explains what stands before
 _HEADING = "margin:0;font-size:14px;line-height:20px;font-weight:600"
 _BESIDE = "display:flex;flex-wrap:wrap;align-items:baseline;gap:0 12px"
@@ -87,6 +88,8 @@ class Captioned(Live):
         self.heading, self.key, self.note = (
             pn.pane.HTML("", sizing_mode="stretch_width", margin=0) for _ in range(3)
         )
+        self._room = pn.Spacer(sizing_mode="stretch_width", margin=0, styles=_room(sketch, aspect))
+        self._waits = False
         self.panel = pn.Column(
             self.heading, self.key, self.pane, self.note, sizing_mode="stretch_width", margin=0
         )
@@ -104,13 +107,23 @@ class Captioned(Live):
         self.panel.visible = self.pane.shown = seen
         for plot in self.plots:
             plot.state.visible = seen
-        built = self.pane in self.panel.objects
-        if seen and not built:
-            self.panel.insert(2, self.pane)
-        elif built and not seen and not self.plots:
-            self.panel.remove(
-                self.pane
-            )  # its figure takes a quarter of a second: built when it is seen first
+        self._fill()
+
+    def wait(self) -> None:
+        """Keep the figure's room free until `build`: building it takes up to half a second."""
+        self._waits = True
+        self._fill()
+
+    def build(self) -> None:
+        """Build the figure, or let it be built when it is seen first."""
+        self._waits = False
+        self._fill()
+
+    def _fill(self) -> None:
+        stays = self.plots or (self.visible and not self._waits)
+        part = self.pane if stays else self._room
+        if self.panel[_FIGURE] is not part:
+            self.panel[_FIGURE] = part
 
     def show(self, sketch: Sketch) -> None:
         """Show another sketch of the same layers."""
@@ -138,6 +151,18 @@ class Captioned(Live):
         for pane, html in words.items():
             if pane.object != html:
                 pane.object = html
+
+
+def captioned_in(panel: Any) -> list[Captioned]:
+    """The pictures within a panel whose figures are built as soon as it is shown."""
+    return [pane.live for pane in panel.select(LivePane) if isinstance(pane.live, Captioned)]
+
+
+def _room(sketch: Sketch, aspect: float) -> dict[str, str]:
+    """The room of a figure, as CSS."""
+    width, height = sides(sketch) if sketch.name == PICTURES else (aspect, 1.0)
+    widest = widest_grid(width) if sketch.name == PICTURES else WIDEST
+    return {"aspect-ratio": f"{width / height:g}", "max-width": f"{widest}px"}
 
 
 def in_two(title: str) -> tuple[str, str]:

@@ -46,7 +46,7 @@ class Live:
         self.name = name or sketch.name.lower().replace(" ", "-")
         self._streams = list(streams)
         options = {"sizing_mode": "stretch_width", "margin": 0} | options
-        self.pane = _Pane(self._element(), backend="bokeh", linked_axes=False, **options)
+        self.pane = LivePane(None, backend="bokeh", linked_axes=False, **options)
         self.pane.live = self
 
     @property
@@ -60,11 +60,10 @@ class Live:
         One of other layers is built anew, which takes long and resets what the visitor has zoomed to.
         """
         before, self.sketch = self.sketch, sketch
-        plots = self.plots
-        if not plots or not same_layers(before, sketch):
+        if not same_layers(before, sketch):
             self.pane.object = self._element()
             return
-        for plot in plots:
+        for plot in self.plots:  # of one that is not on a page yet, the pane draws what it shows then
             replace(plot, before, sketch)
 
     def _element(self) -> Any:
@@ -102,17 +101,20 @@ def _all_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
     )
 
 
-class _Pane(pn.pane.HoloViews):
+class LivePane(pn.pane.HoloViews):
     """Shows what its `Live` shows now, wherever and however often it is put into a page."""
 
     live: Live | None = None
     shown = True  # whether its figures are seen when they are built
     object: Any
 
-    def _render(self, doc: Any, comm: Any, root: Any) -> Any:
+    def _get_model(self, doc: Any, *args: Any, **kwargs: Any) -> Any:
         if self.live is not None and getattr(self.object, "sketch", None) is not self.live.sketch:
             with param.parameterized.discard_events(self):
                 self.object = self.live._element()
+        return super()._get_model(doc, *args, **kwargs)
+
+    def _render(self, doc: Any, comm: Any, root: Any) -> Any:
         plot = super()._render(doc, comm, root)
         plot.state.visible = self.shown
         if getattr(doc, "session_context", None) is not None:
@@ -178,8 +180,8 @@ def replace(plot: Any, before: Sketch | None, sketch: Sketch) -> None:
     if before is None or said(before) != said(sketch):
         figure.html_attributes = {"data-says": said(sketch)}
     looks.show_legend_of_what_is_drawn(figure)
-    if sketch.name == looks.PICTURES and before is not None and _sides(before) != _sides(sketch):
-        looks.square_cells(figure, *_sides(sketch))
+    if sketch.name == looks.PICTURES and before is not None and sides(before) != sides(sketch):
+        looks.square_cells(figure, *sides(sketch))
     for which, axis in enumerate((figure.x_range, figure.y_range)):
         reach = extent(sketch, which)
         if reach is None or (before is not None and reach == extent(before, which)):
@@ -200,7 +202,7 @@ def _give(source: Any, data: dict[str, Any]) -> None:
     source.data = data
 
 
-def _sides(sketch: Sketch) -> tuple[float, float]:
+def sides(sketch: Sketch) -> tuple[float, float]:
     """Width and height of a grid of pictures, in cells."""
     (left, right), (bottom, top) = sketch.x.range, sketch.y.range
     return (right or 0.0) - (left or 0.0), (top or 0.0) - (bottom or 0.0)

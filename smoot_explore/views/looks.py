@@ -306,8 +306,7 @@ def square_cells(figure: Any, width: float, height: float) -> None:
     looking at."""
     figure.title.visible = bool(figure.title.text) and CAPTIONED not in figure.tags  # an empty one takes room
     figure.sizing_mode = "stretch_width"
-    most = 170 if width > _FEW else 260  # pixels of a cell
-    figure.update(height=round(100 * height) + 35, max_width=round(most * width))
+    figure.update(height=round(100 * height) + 35, max_width=widest_grid(width))
     if has_square_cells(figure):
         return
     figure.tags = [*figure.tags, _SQUARE]
@@ -317,6 +316,11 @@ def square_cells(figure: Any, width: float, height: float) -> None:
     # Title and tools keep their height while the pictures grow and shrink, which no option of Bokeh allows for.
     for size in ("inner_width", "inner_height"):
         figure.js_on_change(size, CustomJS(args={"figure": figure}, code=_SQUARE_CELLS))
+
+
+def widest_grid(width: float) -> int:
+    """Pixels that a grid of so many pictures side by side takes at most."""
+    return round((170 if width > _FEW else 260) * width)
 
 
 def has_square_cells(figure: Any) -> bool:
