@@ -21,7 +21,7 @@ import numpy as np
 from smoot_explore.explorer.explore import Explorer, explore
 
 LONG_SECONDS, LOOK_SECONDS = 0.02, 0.005
-CLICKS = ("Image", "Classes", "What if", "Compare", "Train")  # tabs
+CLICKS = ("Image", "Classes", "What if", "Compare", "Class", "Train")  # tabs
 _OWN = "/smoot_explore/"
 
 
