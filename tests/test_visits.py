@@ -78,6 +78,16 @@ def test_another_page_goes_on_with_a_training_its_history_and_its_sliders(traini
     assert not training.has_trained
 
 
+def test_another_page_looks_at_the_same_images_and_epoch_of_the_run(training, new_state):
+    training.param.update(run_key="mine/1", epoch=1)
+    training.show_run()
+    training.image.image_id, training.images.image_id = 3, 5
+    new = new_state()
+    new.take_over(training)
+    new.show_run()
+    assert (new.run_key, new.epoch, new.image.image_id, new.images.image_id) == ("mine/1", 1, 3, 5)
+
+
 def test_sliders_of_a_page_that_lost_its_training_do_not_move_it(training, new_state):
     new = new_state()
     new.take_over(training)

@@ -90,6 +90,10 @@ class SessionState(param.Parameterized):
         self.train.param.watch(lambda event: setattr(self, "_run_before", self.run_key), "begun")
         self.address = Address(self._in_the_address(), (self, "compared"), self._show_labels)
 
+    @property
+    def _of_one_run(self) -> tuple[ImageState, ImagesState, WhatIfState]:
+        return self.image, self.images, self.whatif
+
     def show_run(self) -> OpenedRun:
         """Open the chosen run, at the chosen epoch, in the tabs that look at one."""
         opened = self.catalogue.open(self.run_key)
@@ -237,15 +241,17 @@ class SessionState(param.Parameterized):
         self.catalogue.take_over(left.catalogue)
         self.train.take_over(left.train)
         self.compared = [*self.compared, *(key for key in left.compared if key.startswith(OWN))]
-        if left.run_key.startswith(OWN):  # which no address names
-            self.run_key = left.run_key
+        if left.run_key.startswith(OWN):  # of which no address says anything
+            for mine, other in zip(self._of_one_run, left._of_one_run, strict=True):
+                mine.image_id = other.image_id
+            self.param.update(run_key=left.run_key, epoch=left.epoch)
 
     def close(self) -> None:
         """End everything that goes on and free what was held."""
         if self.measurement is not None:
             self.measurement.cancel()
         self.train.close()
-        for state in (self.image, self.images, self.whatif):
+        for state in self._of_one_run:
             state.opened = None
         self.compare.show([])
         self.sweep.opened = None
