@@ -482,18 +482,18 @@ def test_an_uploaded_picture_is_masked_and_a_wrong_file_is_refused(visit, tmp_pa
     visitor.wait_until(lambda: title(visitor, "image").startswith("Own picture, predicted"))
 
 
-def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
+def test_a_figure_is_saved_as_png_svg_and_numbers_and_enlarged(visit, tmp_path):
     visitor = visit()
     visitor.page.set_viewport_size({"width": 1900, "height": 800})  # narrow figures have a menu of them
     visitor.turn_to("loss", "losses")
 
-    def saved(suffix: str) -> bytes:
-        name = f"Save as {suffix.upper()}"
+    def use(tool: str) -> None:
         visitor.hover("losses", 5, 0.2)  # tools are shown where the pointer is
+        visitor.page.locator(f"[title='{tool}'], [aria-label='{tool}']").locator("visible=true").first.click()
+
+    def saved(suffix: str) -> bytes:
         with visitor.page.expect_download() as download:
-            visitor.page.locator(f"[title='{name}'], [aria-label='{name}']").locator(
-                "visible=true"
-            ).first.click()
+            use(f"Save as {suffix.upper()}")
         assert download.value.suggested_filename == f"losses.{suffix}"
         download.value.save_as(tmp_path / suffix)
         return (tmp_path / suffix).read_bytes()
@@ -502,6 +502,21 @@ def test_a_figure_is_saved_as_png_and_svg(visit, tmp_path):
     drawing = saved("svg")
     assert b"<svg" in drawing
     assert b"cross-entropy" in drawing
+    assert b">Loss" in drawing  # the heading that stands above it
+    head, *rows = saved("csv").decode().splitlines()
+    shown = visitor.data("losses", "Cross-entropy")
+    assert head == "layer,epoch,loss"
+    assert [f"Cross-entropy,{x},{y}" for x, y in zip(shown["epoch"], shown["loss"], strict=True)] == [
+        row for row in rows if row.startswith("Cross-entropy")
+    ]
+    width = lambda: visitor.page.evaluate(  # noqa: E731
+        "Bokeh.documents[0].get_model_by_name('losses').inner_width"
+    )
+    before = visitor.settled(width)
+    use("Enlarge")
+    visitor.wait_until(lambda: width() > 3 * before)
+    visitor.page.evaluate("document.exitFullscreen()")
+    visitor.wait_until(lambda: width() == before)
 
 
 @pytest.mark.parametrize(

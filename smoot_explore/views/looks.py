@@ -137,20 +137,75 @@ _LEGEND_COLUMNS = {
     "Landscape": 2,
     "Class means": 2,
 }  # on a screen; others have four
-_SVG_ICON = (
+_ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
-    "fill='rgb(136,136,136)'>SVG</text></svg>"
+    "fill='rgb(136,136,136)'>{}</text></svg>"
 )
-_SAVE_SVG = """
-    Bokeh.index.find_one(figure).export("svg", false).to_blob().then((blob) => {
+# Title and key, which may stand beside the figure, belong to it where it is alone.
+_BESIDE = """
+    const view = Bokeh.index.find_one(figure)
+    const named = figure.renderers.some((one) => one.name == "ends")
+    const legends = [...figure.above, ...figure.center].filter((one) => one.type == "Legend" && !named)
+    const beside = [figure.title, ...legends].filter((one) => !one.visible && one.text != "")
+    const show = (visible) => {
+        for (const one of beside) one.setv({ visible }, { sync: false })
+        view.invalidate_layout()
+    }
+"""
+_SAVE_PICTURE = f"""{_BESIDE}
+    show(true)
+    await new Promise((drawn) => setTimeout(drawn, 100))
+    const blob = await view.export(kind, false).to_blob()
+    show(false)
+"""
+# A row for each point, with the name of its layer. Other programs would compute a text that begins with =.
+_SAVE_NUMBERS = """
+    const layers = figure.renderers.filter((one) => one.data_source?.length > 0 && one.name != "ends")
+    const names = [...new Set(layers.flatMap((one) => Object.keys(one.data_source.data)))]
+    const cell = (value) => {
+        if (value == null || Number.isNaN(value)) return ""
+        const text = typeof value == "string" ? value.replace(/^[=+@-]/, "'$&") : String(value)
+        return /[",\\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+    }
+    const line = (values) => values.map(cell).join() + "\\n"
+    const parts = layers.map(({ name, data_source: { data, length } }) => Array.from({ length },
+        (_, i) => line([name, ...names.map((column) => data[column]?.[i])])).join(""))
+    const blob = new Blob([line(["layer", ...names]), ...new Set(parts)], { type: "text/csv" })
+"""
+_SAVE = """
+    export default async ({ figure, name, kind }) => {
+        MAKE
         const link = document.createElement("a")
         link.href = URL.createObjectURL(blob)
-        link.download = name + ".svg"
+        link.download = `${name}.${kind}`
         link.click()
         setTimeout(() => URL.revokeObjectURL(link.href), 10000)
-    })
+    }
 """
+# Bokeh's own tool leaves the figure as large as it is, and does not notice within a component that it is left.
+_ENLARGE = """
+    export default async ({ figure, square }) => {
+        BESIDE
+        const { el } = view, alone = () => el.getRootNode().fullscreenElement == el
+        if (alone()) return document.exitFullscreen()
+        const { sizing_mode, width, height, max_width, aspect_ratio, x_range: x, y_range: y } = figure
+        await el.requestFullscreen()
+        el.style.backgroundColor = getComputedStyle(document.body).backgroundColor
+        const widest = square ? (innerHeight - 80) * (x.end - x.start) / (y.end - y.start) : innerWidth
+        const size = { width: Math.round(Math.min(innerWidth, widest)), height: innerHeight }
+        figure.setv({ sizing_mode: "fixed", max_width: null, aspect_ratio: null, ...size }, { sync: false })
+        show(true)
+        const back = () => {
+            if (alone()) return
+            el.removeEventListener("fullscreenchange", back)
+            el.style.backgroundColor = ""
+            figure.setv({ sizing_mode, width, height, max_width, aspect_ratio }, { sync: false })
+            show(false)
+        }
+        el.addEventListener("fullscreenchange", back)
+    }
+""".replace("BESIDE", _BESIDE.strip())
 _SQUARE = "square cells"  # the tag of such figures
 _FEW = 4  # pictures beside each other, which can be larger
 _NAME_SIZE = 11.5  # pixels
@@ -236,7 +291,7 @@ def finishing(name: str, says: str = "") -> Callable[[Any, Any], None]:
 
 
 def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = "") -> None:
-    """What HoloViews has no option for: a name, tools that wait until they are asked, saving as SVG."""
+    """What HoloViews has no option for: a name, tools that wait until they are asked, saving."""
     figure = plot.state
     if plot.overlaid or any(isinstance(tool, CustomAction) for tool in figure.tools):
         return
@@ -248,12 +303,20 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = 
     for part in plot.subplots.values():
         part.handles["glyph_renderer"].name = part.current_frame.group
     for tool in figure.tools:
-        if isinstance(tool, SaveTool):
-            tool.filename, tool.description = name, "Save as PNG"
-        elif isinstance(tool, HoverTool):
+        if isinstance(tool, HoverTool):
             tool.visible = False
-    save_svg = CustomJS(args={"figure": figure, "name": name}, code=_SAVE_SVG)
-    figure.add_tools(CustomAction(icon=_SVG_ICON, description="Save as SVG", callback=save_svg))
+    figure.tools = [tool for tool in figure.tools if not isinstance(tool, SaveTool)]  # each layer brings it
+    saved = {"png": _SAVE_PICTURE, "svg": _SAVE_PICTURE} | (
+        {} if element.group == PICTURES else {"csv": _SAVE_NUMBERS}
+    )
+    for kind, make in saved.items():
+        save = CustomJS(
+            args={"figure": figure, "name": name, "kind": kind}, code=_SAVE.replace("MAKE", make.strip())
+        )
+        icon = _ICON.format(kind.upper())
+        figure.add_tools(CustomAction(icon=icon, description=f"Save as {kind.upper()}", callback=save))
+    enlarge = CustomJS(args={"figure": figure, "square": element.group == PICTURES}, code=_ENLARGE)
+    figure.add_tools(CustomAction(icon="fullscreen", description="Enlarge", callback=enlarge))
     boxes = [tool for tool in figure.tools if isinstance(tool, BoxSelectTool)]
     figure.toolbar.active_drag = boxes[0] if boxes else None  # dragging must not move a picture by surprise
     figure.toolbar.active_scroll = None
@@ -405,7 +468,7 @@ def load() -> None:
     for name, (width, height) in SIZES.items():
         _set(
             _BOKEH, "Overlay", name, responsive=True, height=round(_PIXELS_PER_INCH * height), toolbar="above",
-            autohide_toolbar=True, default_tools=["save", "pan", "box_zoom", "wheel_zoom", "reset"],
+            autohide_toolbar=True, default_tools=["pan", "box_zoom", "wheel_zoom", "reset"],
             active_tools=[], show_grid=True, legend_position="top",
             legend_cols=_LEGEND_COLUMNS.get(name, 4), title="{label}\n{dimensions}",
             fontsize={"title": "12px", "labels": "12px", "ticks": "11px", "legend": "11px"},
@@ -418,7 +481,7 @@ def load() -> None:
         )  # fmt: skip
     _set(
         _BOKEH, "Overlay", PICTURES, xaxis=None, yaxis=None, show_legend=False, toolbar="above", shared_axes=False,
-        autohide_toolbar=True, default_tools=["save"], active_tools=[], title="{label}\n{dimensions}",
+        autohide_toolbar=True, default_tools=[], active_tools=[], title="{label}\n{dimensions}",
         fontsize={"title": "12px"}, hooks=[_finish_bokeh],
     )  # fmt: skip
     _set(
