@@ -43,8 +43,8 @@ class Layout:
         What stands in the header beside the tabs.
     bar
         What is always seen at the foot of the sidebar.
-    above
-        What stands above the tabs, such as messages.
+    above, below
+        What stands above the tabs, such as messages, and below them.
     first
         The tab that is there from the beginning; a tab has a ``panel``, ``controls`` for the sidebar, and ``refresh``
         draws it.
@@ -65,6 +65,7 @@ class Layout:
         head: Sequence[Any],
         bar: Any,
         above: Sequence[Any],
+        below: Sequence[Any],
         first: Any,
         makers: Mapping[str, Callable[[], Any]],
         chosen: Callable[[str], None],
@@ -77,7 +78,7 @@ class Layout:
         self.projector, self._had_sidebar = False, True
         self._names = [tab for tab in TABS if tab in (TABS[0], *makers)]
         self._stale = set(self._names[1:])
-        self._places = {tab: _column("12px 16px", _ABOVE_BAR) for tab in self._names}
+        self._places = {tab: _column("12px 16px") for tab in self._names}
         self._controls = {tab: _column(f"8px 6px {_ROOM_FOR_BAR}px 6px") for tab in self._names}
         self._place(TABS[0], first)
         self._tabs = pmui.TabMenu(
@@ -93,7 +94,14 @@ class Layout:
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             main=[
-                pn.Column(*above, *self._places.values(), sizing_mode="stretch_width", margin=0),
+                pn.Column(
+                    *above,
+                    *self._places.values(),
+                    *below,
+                    sizing_mode="stretch_width",
+                    margin=0,
+                    stylesheets=[_ABOVE_BAR],
+                ),
                 pn.Column(bar, stylesheets=[_BAR], margin=0),
             ],
             theme_config=theme(),
@@ -165,8 +173,6 @@ class Layout:
         made.panel.css_classes = ["projector"] if self.projector else []
 
 
-def _column(padding: str, *stylesheets: str) -> pn.Column:
+def _column(padding: str) -> pn.Column:
     styles = {"padding": padding, "box-sizing": "border-box", "max-height": "none", "width": "100%"}
-    return pn.Column(
-        sizing_mode="stretch_width", visible=False, margin=0, styles=styles, stylesheets=list(stylesheets)
-    )
+    return pn.Column(sizing_mode="stretch_width", visible=False, margin=0, styles=styles)

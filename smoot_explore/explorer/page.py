@@ -107,7 +107,7 @@ class ExplorerPage:
             schedule,
             tell,
         )
-        self.run_row = RunRow(state, self.playing, schedule, tell, self.activity.line(margin=(4, 10)))
+        self.run_row = RunRow(state, self.playing, schedule, tell, self.activity.line(margin=0))
         self.keys = Keys(self._keys())
         self.visitor = Browser(self.keys.acts)
         self.guide = Guide(self._begin_with, self._close_guide)
@@ -116,8 +116,9 @@ class ExplorerPage:
             self.bar.panel,
             [
                 self.access, self.browser, self.location.browser, Connection(document), self.visitor, self.keys.window,
-                self.run_row.head, self.messages.panel, self.guide.panel, self.run_row.panel,
+                self.run_row.head, self.messages.panel, self.guide.panel, self.run_row.above,
             ],
+            [self.run_row.below],
             self.train,
             self._tab_makers(),
             self._choose_tab,
@@ -350,7 +351,7 @@ class ExplorerPage:
         if tab == "compare" and self._compared_due and "runs" not in self._asked:
             self._compared_due = False
             self.opening.open_compared()
-        self.run_row.head.visible = self.run_row.panel.visible = tab in OF_ONE_RUN
+        self.run_row.show(tab in OF_ONE_RUN)
         self.layout.show(tab, ready=tab not in OF_ONE_RUN or self.state.image.opened is not None)
         self.measuring.begin()
 

@@ -1,4 +1,4 @@
-"""Of a tab that looks at one run: in the header which run, at which epoch; above the tab its record, keeping it."""
+"""Of a tab that looks at one run: in the header which run, at which epoch; below the tab its record, keeping it."""
 
 from __future__ import annotations
 
@@ -64,14 +64,17 @@ class RunRow:
         )  # fmt: skip
         run = control(state, "run_key", width=190, sizing_mode=None, margin=(12, 4, 0, 4))
         self.head = pn.Row(run, self.play, self.epoch, margin=0, stylesheets=[_HEAD])
-        self.panel = pn.FlexBox(
-            going_on, self.record, self.keeping.panel, align_items="center", margin=(4, 16, 0, 16)
-        )
+        self.above = pn.Row(going_on, height=20, margin=(4, 16, 0, 16))  # its room is there before its words
+        self.below = pn.FlexBox(self.record, self.keeping.panel, align_items="center", margin=(0, 8, 8, 8))
         state.param.watch(self._chosen, "run_key")
         state.param.watch(self._show_epoch, ["epoch", "epochs"])
         self.epoch.param.watch(lambda event: setattr(state, "epoch_shown", event.new), "value")
         self._chosen()
         self._show_epoch()
+
+    def show(self, seen: bool) -> None:
+        """Show all of it, or nothing."""
+        self.head.visible = self.above.visible = self.below.visible = seen
 
     def _show_epoch(self, *events: Any) -> None:
         epochs, epoch = self.state.epochs, self.state.epoch_shown
