@@ -27,7 +27,7 @@ class Connection(JSComponent):
 
     # Of the addresses that Bokeh gives every page, this one costs the server least.
     _esm = """
-    const EVERY = 1000, PATIENCE = 1700, LATE = 200 // milliseconds: less than 3 seconds until a silence is told
+    const EVERY = 800, PATIENCE = 2100, LATE = 200 // milliseconds: less than 3 seconds until a silence is told
     const STYLE = `position: fixed; inset: 0 0 auto 0; z-index: 3000; padding: 12px 16px; text-align: center;
         background: #8c1d18; color: #fff; font: 600 15px/1.4 system-ui, sans-serif;
         box-shadow: 0 0 0 300vmax rgb(128 128 128 / 0.5)` // a veil over the page
