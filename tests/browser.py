@@ -75,10 +75,15 @@ class Visitor:
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(f"{e}\n{e.stack}"))
 
-    def open(self, query: str = "") -> Visitor:
-        """Open the page and wait until it is drawn and takes input."""
+    def go(self, query: str = "") -> Visitor:
+        """Open the page."""
         self.page.goto(self.address + query)
         self.page.get_by_role("tab", name="Train", exact=True).wait_for()
+        return self
+
+    def open(self, query: str = "") -> Visitor:
+        """Open the page and wait until it is drawn and takes input."""
+        self.go(query)
         self.page.wait_for_function("window.Bokeh?.documents?.[0]?.get_model_by_name('accuracies') != null")
         self.page.locator("canvas").first.wait_for(state="attached")
         self.page.wait_for_function("!document.documentElement.inert")

@@ -82,10 +82,10 @@ def visit(address, browser):
 
     visitors = []
 
-    def open_page(query="", prepare=lambda visitor: None, **context):
+    def open_page(query="", prepare=lambda visitor: None, open=Visitor.open, **context):
         visitors.append(Visitor(browser, address, **context))
         prepare(visitors[-1])
-        return visitors[-1].open(query)
+        return open(visitors[-1], query)
 
     yield open_page
     for visitor in visitors:

@@ -5,6 +5,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from browser import Visitor
 from PIL import Image
 from seen import figures, legend, pictures, status, step, three, title, watched
 
@@ -56,7 +57,9 @@ def test_what_is_computed_while_the_browser_still_draws_is_shown_afterwards(visi
         socket.on_message(send)
 
     visitor = visit(
-        "?tab=compare", lambda v: v.page.route_web_socket("**/ws*", keep_back_that_the_page_is_drawn)
+        "?tab=compare",
+        lambda v: v.page.route_web_socket("**/ws*", keep_back_that_the_page_is_drawn),
+        open=Visitor.go,
     )
     visitor.wait_until(lambda: drawn)
     visitor.page.wait_for_timeout(1500)
