@@ -739,6 +739,16 @@ def test_watched_images_are_looked_at_as_the_model_is(make, data, monkeypatch):
     assert seen.classes.tolist() == image_class(curves).values.tolist()
 
 
+def test_the_last_look_at_the_watched_images_is_after_the_last_step(make, monkeypatch):
+    monkeypatch.setattr("smoot_explore.engine.training_work.LOOK_SECONDS", 600)
+    training = make(epochs=2)
+    training.watch(lambda model, train, k: np.arange(3))
+    finish(training)
+    reports = training.reports()
+    seen = [report.step for report in reports if isinstance(report, WatchReport)]
+    assert seen == [epochs_of(reports)[-1].step]  # of several, the newest is kept
+
+
 def test_a_page_that_is_asleep_misses_some_steps_and_no_epoch(make, monkeypatch):
     monkeypatch.setattr(trainings, "MOST_STEPS", 10)
     training = make(epochs=7, batch_size=1, method="traditional")

@@ -283,6 +283,8 @@ class _Trainer:
             self._next_report = now + REPORT_SECONDS
         elif record.changes:
             self._tell(changes=record.changes)
+        if record.step == self._steps_per_epoch * self._config.epochs:
+            self._next_look = 0.0  # the last step: what is seen afterwards is how the training ended
         self._look(prepared, now)
 
     def _look(self, prepared: Prepared, now: float) -> None:

@@ -87,8 +87,8 @@ def _what(move: KMove) -> str:
     if move.n < 2:
         others = "runners-up do not count"
     return (
-        f"Without its {move.k:.0f} least important {move.unit} the probability of {escaped(move.followed)} changes by "
-        f"Δ₁ = {signed(move.first)}, {others}."
+        f"Without the {move.k:.0f} {move.unit} of lowest saliency the probability of {escaped(move.followed)} changes "
+        f"by Δ₁ = {signed(move.first)}, {others}."
     )
 
 

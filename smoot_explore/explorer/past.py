@@ -43,7 +43,7 @@ def past_of_k(moves: xr.Dataset, image: str) -> str:
                 "runners-up, as β weighs them, so k rose."
             )
         if down:
-            words.append(f"In {_epochs(down)} Δ was below 0: masking them lowered it, so k fell.")
+            words.append(f"In {_epochs(down)} Δ was below 0, so k fell.")
         words += _held(moves) + _alphas(moves)
     if "correct" in moves:
         words.append(f"It was recognised in {int(moves.correct.sum())} of {_epochs(n)}.")

@@ -51,6 +51,7 @@ def _theme(colours: dict[str, str], text: int) -> dict[str, Any]:
             "MuiButtonBase": {"styleOverrides": {"root": {"&.Mui-focusVisible": _RING}}},
             "MuiButton": {"styleOverrides": {"root": {"fontSize": f"{text}px", "lineHeight": 1.4}}},
             "MuiToggleButton": {"styleOverrides": {"root": {"fontSize": f"{text - 1}px", "lineHeight": 1.4}}},
+            "MuiInputAdornment": {"styleOverrides": {"root": {"& .MuiIconButton-root": {"color": colours["ink2"]}}}},
             # What explains a control is not its name.
             "MuiTooltip": {"defaultProps": {"describeChild": True}},
         },

@@ -46,6 +46,7 @@ _FIRST = (
 )  # where there is no room for all names
 _MOST_ENDS = LOWEST // APART  # names beside a plot
 _MOST_PARTS = 10  # of a layer, such as images, that have a name each
+_LONG_KEY = 48  # letters: of what is longer, a part would lie on the lines
 _LETTER, _OFF = 5.6, 6  # pixels: how wide one of a name is, and how far a name stands off
 _FREE = ("Probe",)  # whose upper right no line crosses: the key stands there
 _ENDS = "ends"
@@ -186,7 +187,7 @@ def _line(parts: Sequence[str]) -> str:
 
 
 def _unnamed(sketch: Sketch) -> list[str]:
-    """What has no name beside it: bands, and bounds of k that lie beyond the axis."""
+    """What has no name beside it: bands, and the bounds of k."""
     told, areas = (
         list[str](),
         [layer.label for layer in sketch.layers if layer.kind == "Area" and _some(layer)],
@@ -194,10 +195,8 @@ def _unnamed(sketch: Sketch) -> list[str]:
     if any(areas):
         told.append(f"bands: {', '.join(filter(None, areas))}")
     bounds = [layer.numbers[1] for layer in sketch.layers if layer.role == "Bound" and layer.kind == "Curve"]
-    reach = extent(sketch, 1)
-    far = [b for b in bounds if len(b) and reach and not (reach[0] <= b[-1] <= reach[1])]
-    if len(far) == 2 and sketch.name == "K trajectories":
-        told.append(f"bounds {far[0][-1]:.0f} and {far[1][-1]:.0f}")
+    if len(bounds) == 2 and all(map(len, bounds)) and sketch.name == "K trajectories":
+        told.append(f"bounds {bounds[0][-1]:.0f} and {bounds[1][-1]:.0f}")
     return told
 
 
@@ -209,11 +208,11 @@ def key_html(sketch: Sketch) -> str:
     """A row that names the marks of a picture that does not name its lines at their ends."""
     if sketch.name in (*_AT_ENDS, PICTURES):
         return ""
-    items = list[str]()
+    items, longest = list[str](), 0
     for layer in sketch.layers:
         if not layer.label or not _some(layer) or layer.role not in ROLES:
             continue
-        role = ROLES[layer.role]
+        role, longest = ROLES[layer.role], max(longest, len(layer.label))
         if layer.kind in ("Curve", "VLines", "HLines"):
             dash = "dotted" if role.dash == "dotted" else "solid" if role.dash == "solid" else "dashed"
             mark = f"width:16px;border-top:{max(role.width, 2):g}px {dash} {role.colour}"
@@ -227,7 +226,7 @@ def key_html(sketch: Sketch) -> str:
             f'<i style="display:inline-block;flex:none;box-sizing:border-box;{mark}"></i>'
             f'<span style="color:{text_colour(role.colour)}">{escape(layer.label)}</span></span>'
         )
-    where = _INSIDE if sketch.name in _FREE else "flex-wrap:wrap;min-height:14px;"
+    where = _INSIDE if sketch.name in _FREE and longest <= _LONG_KEY else "flex-wrap:wrap;min-height:14px;"
     return f'<div style="{where}display:flex;gap:0 12px;{_SMALL}">{"".join(items)}</div>'
 
 
@@ -296,12 +295,21 @@ def _all_ends(sketch: Sketch) -> Iterator[_End]:
             continue
         name = _EXPLAINED.split(layer.label)[0]
         name = _SHORT.get(name, name)
-        short = name if len(name) <= most else f"{name[: most - 1]}…"
+        short = _shortened(name, most)
         first = _FIRST.index(layer.role) if layer.role in _FIRST else len(_FIRST)
         for i in last[-1:] if layer.role in _FIRST else last:
             text = f"{y[i]:.{digits}f} {name}"
             text = text if len(text) <= most + 1 else short  # digits are narrow
             yield _End(float(x[i]), float(y[i]), text, ROLES[layer.role].colour, first)
+
+
+def _shortened(name: str, most: int) -> str:
+    """A name of so many characters at most: what tells trainings apart stands last."""
+    words = name.split(" ")
+    while len(" ".join(words)) >= most and len(words) > 2:
+        words = words[1:]
+    short = " ".join(words)
+    return short if len(short) <= most else f"{short[: most - 1]}…"
 
 
 def _finish(plot: Any, element: Any, aspect: float, tools: bool, named: dict[str, list]) -> None:

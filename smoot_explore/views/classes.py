@@ -12,8 +12,8 @@ from smoot_explore.views.palette import CLASS_COLOURS
 from smoot_explore.views.sketch import Axis, Layer, Sketch, histogram, points
 from smoot_explore.views.view import view
 
-_START = Axis("start", "probability of the label, clean image", None, (-0.04, 1.04))
-_RISE = Axis("rise", "largest rise of the probability", None, (-0.04, 1.04))
+_START = Axis("start", "probability of the label, clean image", None, (-0.07, 1.07))
+_RISE = Axis("rise", "largest rise of the probability", None, (-0.07, 1.07))
 _PEAK = Axis("peak", "masked share at the peak", "%")
 _IMAGES = Axis("images", "images", None, (0, None))
 

@@ -200,7 +200,7 @@ def probe_drop(
     --------
     >>> from smoot_explore import views
     >>> views.probe_drop([]).label.partition("\\n")[0]
-    'Accuracy drop: not measured yet'
+    'Accuracy drop'
     """
     told = recorded_drops(drops) if isinstance(drops, xr.Dataset) else list(drops)
     if method is None and isinstance(drops, xr.Dataset):
@@ -222,7 +222,7 @@ def probe_drop(
         lambda drop: (100 * drop.masked_fraction, drop.accuracy),
     )
     # Two lines from the beginning: a figure on a page keeps the room of its first title.
-    newest, title = told[-1:], "Accuracy drop: not measured yet\n(after some epochs, on pause, in the end)"
+    newest, title = told[-1:], "Accuracy drop\nmeasured after some epochs, on pause and in the end"
     for drop in newest:
         title = f"Accuracy drop, AUC {drop.auc:.1f} %, n = {drop.n_images:,}\n"
         title += (

@@ -88,14 +88,14 @@ ROLES: dict[str, Role] = {
     "Mean": Role(NEUTRAL, 2.5, ink=True),
     "Trained": Role(RIVALS[1], 2.5),
     "Trained image": Role(SELECTED, 2.5, "dashed"),
-    "K": Role(COLOURS["smoot"], opacity=0.8),
-    "Amount": Role(SERIES[1], opacity=0.85),
+    "K": Role(COLOURS["smoot"]),
+    "Amount": Role(SERIES[1]),
     "Chosen": Role(NEUTRAL, opacity=0.9, brush="xbox_select"),
     "Steps": Role(SELECTED, 1.4, hover=False),
     "Way": Role(COLOURS["smoot"], size=5),
     "Chance": Role(NEUTRAL, 1.2, "dashed", hover=False),
     "Clean": Role(NEUTRAL, opacity=0.9),
-    "Masked": Role(SERIES[0], opacity=0.9),
+    "Masked": Role(SERIES[0]),
     "Label": Role(SERIES[1], 1.5),
     "Cross-entropy": Role(SERIES[1], 1.5),
     "KL": Role(SERIES[0], opacity=0.9),
@@ -111,8 +111,8 @@ ROLES: dict[str, Role] = {
     "Seldom right": Role(SHADES[3]),
     "Mostly right": Role(SHADES[1]),
     "Always right": Role(SHADES[0]),
-    "Rose": Role(SERIES[0], opacity=0.75),
-    "Fell": Role(SERIES[1], opacity=0.75),
+    "Rose": Role(SERIES[0]),
+    "Fell": Role(SERIES[1]),
     "Start": Role(SELECTED, size=8, hover=False),
     "Reference": Role(NEUTRAL, 1.5, "dashed"),
     **{f"Faded {age}": Role(NEUTRAL, 1.5, opacity=0.8 / age, hover=False) for age in (1, 2, 3)},
@@ -165,12 +165,17 @@ _SAVE_NUMBERS = """
     const names = [...new Set(layers.flatMap((one) => Object.keys(one.data_source.data)))]
     const cell = (value) => {
         if (value == null || Number.isNaN(value)) return ""
-        const text = typeof value == "string" ? value.replace(/^[=+@-]/, "'$&") : String(value)
+        if (typeof value == "number") return String(+value.toPrecision(7))
+        const text = String(value).replace(/^[=+@-]/, "'$&")
         return /[",\\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
     }
     const line = (values) => values.map(cell).join() + "\\n"
-    const parts = layers.map(({ name, data_source: { data, length } }) => Array.from({ length },
-        (_, i) => line([name, ...names.map((column) => data[column]?.[i])])).join(""))
+    const items = [...figure.above, ...figure.center].flatMap((one) => one.items ?? [])
+    const called = (layer) => items.find(({ renderers }) => renderers.includes(layer))?.label?.value || layer.name
+    const parts = layers.map((layer) => {
+        const { data, length } = layer.data_source, row = (i) => names.map((column) => data[column]?.[i])
+        return Array.from({ length }, (_, i) => line([called(layer), ...row(i)])).join("")
+    })
     const blob = new Blob([line(["layer", ...names]), ...new Set(parts)], { type: "text/csv" })
 """
 _SAVE = """
@@ -230,9 +235,9 @@ def _bokeh_options(role: Role) -> dict[str, dict[str, Any]]:
     line = {"color": role.colour, "line_width": role.width, "line_dash": role.dash, "alpha": opacity(0.95)}
     points = {
         "marker": role.marker, "size": role.size, "fill_color": role.colour, "line_color": role.colour,
-        "fill_alpha": 0.0 if role.ring else opacity(0.65), "line_width": 2.5 if role.ring else 0,
+        "fill_alpha": 0.0 if role.ring else opacity(0.85), "line_width": 2.5 if role.ring else 0,
     }  # fmt: skip
-    surface = {"fill_color": role.colour, "fill_alpha": opacity(0.8), "line_alpha": 0}
+    surface = {"fill_color": role.colour, "fill_alpha": opacity(1.0), "line_alpha": 0}
     # What a box does not select stays as it is: pictures mark what is selected by a layer of its own.
     line["nonselection_alpha"] = line["alpha"]
     points |= {"nonselection_fill_alpha": points["fill_alpha"], "nonselection_line_alpha": 1.0}

@@ -172,9 +172,9 @@ class WhatIfState(PicksImage):
         between = float(((last > low + 0.5) & (last < high - 0.5)).mean())  # the bounds may coincide
         moving = float((np.abs(k.values[-1] - k.values[-2]) > 0.5).mean()) if len(k) > 1 else 0.0
         return (
-            f"After {self.epochs} epochs: **{100 * at_low:.0f} %** of {k.shape[1]} images at the lower bound "
-            f"({low:.0f} {self.unit}), **{100 * at_high:.0f} %** at the upper ({high:.0f}), "
-            f"**{100 * between:.0f} %** between; {100 * moving:.0f} % still move by more than half a "
+            f"After {self.epochs} epochs: **{_percent(at_low)}** of {k.shape[1]} images at the lower bound "
+            f"({low:.0f} {self.unit}), **{_percent(at_high)}** at the upper ({high:.0f}), "
+            f"**{_percent(between)}** between; {_percent(moving)} still move by more than half a "
             f"{'pixel' if self.unit == 'pixels' else 'patch'} a visit. "
             f"k min / median / max: {last.min():.0f} / {np.median(last):.0f} / {last.max():.0f}."
         )
@@ -192,3 +192,10 @@ class WhatIfState(PicksImage):
             f"{path[-1]:.0f} {self.unit}. Where the curve lies below the dotted diagonal, Δ is below 0 and k falls; "
             "above it, k rises; where they cross, k comes to rest."
         )
+
+
+def _percent(share: float) -> str:
+    """A share in words: some are not none, and nearly all are not all."""
+    if 0 < share < 0.005:
+        return "under 1 %"
+    return "over 99 %" if 0.995 < share < 1 else f"{100 * share:.0f} %"

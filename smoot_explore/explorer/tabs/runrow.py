@@ -64,7 +64,10 @@ class RunRow:
         )  # fmt: skip
         run = control(state, "run_key", width=190, sizing_mode=None, margin=(12, 4, 0, 4))
         self.head = pn.Row(run, self.play, self.epoch, margin=0, stylesheets=[_HEAD])
-        self.above = pn.Row(going_on, height=20, margin=(4, 16, 0, 16))  # its room is there before its words
+        # Between the cards, which its words do not move.
+        self.above = pn.Row(
+            going_on, height=0, margin=(0, 16), styles={"overflow": "visible", "z-index": "1"}
+        )
         self.below = pn.FlexBox(self.record, self.keeping.panel, align_items="center", margin=(0, 8, 8, 8))
         state.param.watch(self._chosen, "run_key")
         state.param.watch(self._show_epoch, ["epoch", "epochs"])

@@ -220,7 +220,7 @@ class TrainTab:
         guided = state.started.method != "traditional"
         footers = [
             (
-                f"image {i}" + (f" · {c}" if c != "?" else ""),
+                f"{i}" + (f" · {c}" if c != "?" else ""),
                 f"{state.start_k:.0f} → {k:.0f}" if guided else "no masking",
             )
             for i, c, k in zip(watched.image_ids.tolist(), classes, seen.k, strict=True)
