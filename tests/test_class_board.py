@@ -226,6 +226,23 @@ def test_running_trainings_are_points_with_a_ring(tmp_path):
     assert "training 1 (yours)" in layers["SMOOT"].told["training"].tolist()
 
 
+@pytest.mark.parametrize("name", ["Eve (yours)", "(yours) Eve", "\u202eEve", "E\u200bve"])
+def test_a_name_cannot_pass_for_ones_own(name):
+    state = ClassState(ClassBoard(), "a", page_of(training()))
+    state.name_here = name
+    assert state.given_name == "Eve"
+
+
+@pytest.mark.parametrize("odd", ["high", [1.0], None])
+def test_a_run_whose_journal_says_nonsense_hides_no_other(odd):
+    good = bundled_runs()[2]
+    *before, last = good.journal["epochs"]
+    damaged = Run(
+        good.path, good.description, good.journal | {"epochs": [*before, last | {"test_accuracy": odd}]}
+    )
+    assert points_of([damaged, good]).run.values.tolist() == [good.name]
+
+
 class Damaged(Run):
     def has_accuracy_drop(self, epoch):
         raise OSError("gone")

@@ -926,6 +926,16 @@ def test_a_folder_that_is_no_run_is_not_offered(visit, tmp_path):
     assert keys == {"bundled/traditional", "bundled/sgt", "bundled/smoot"}
 
 
+def test_a_run_is_compared_once_and_of_many_the_first_ones(visit, monkeypatch):
+    session = visit()
+    session.compared = ["bundled/smoot"] * 4000
+    assert session.compared == ["bundled/smoot"]
+    monkeypatch.setattr("smoot_explore.explorer.state.session.MOST_COMPARED", 2)
+    session.compared = ["bundled/smoot", "bundled/sgt", "bundled/smoot", "bundled/traditional"]
+    assert session.compared == ["bundled/smoot", "bundled/sgt"]
+    assert session.message == "At most 2 runs are compared; these are the first of 3."
+
+
 def test_a_run_that_went_away_is_left_out_of_the_comparison_with_a_message(visit, tmp_path):
     import shutil
 

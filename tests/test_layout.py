@@ -159,3 +159,11 @@ def test_words_read_on_the_page_and_on_its_cards(mode):
         assert contrast(palette["text"]["primary"], ground) > 7
         assert contrast(palette["text"]["secondary"], ground) > 4.5
     assert contrast(palette["primary"]["main"], palette["primary"]["contrastText"]) > 7
+
+
+@pytest.mark.parametrize("value", ["①", "²", "9" * 5000])
+def test_an_address_with_a_number_that_is_none_opens_the_page_all_the_same(value):
+    from panel.io.location import Location
+
+    assert Location(search=f"?epochs={value}").query_params == {}
+    assert Location(search="?epochs=3").query_params == {"epochs": 3}

@@ -21,6 +21,17 @@ def encoded(image, format="PNG", **options):
     return buffer.getvalue()
 
 
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
+    file = BytesIO()
+    Image.new("L", (64, 64), 128).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    assert read_picture(content, (1, 28, 28), 1).shape == (1, 28, 28)
+    last = content.rindex(b"\xff\xda")
+    many = content[:-2] + 60 * content[last:-2] + content[-2:]
+    with pytest.raises(ValueError, match="more than 40 scans; save it again, without steps"):
+        read_picture(many, (1, 28, 28), 1)
+
+
 def test_a_picture_of_the_datas_size_comes_back_as_it_is():
     picture = read_picture(encoded(COLOURS), (3, 32, 32), 1)
     assert picture.dtype == torch.uint8

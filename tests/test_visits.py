@@ -117,6 +117,20 @@ def test_a_page_that_a_browser_shows_is_left_alone(training):
     assert known.find(["a name"]) == (None, False)  # it is found once
 
 
+def test_of_many_pages_that_browsers_have_left_the_first_are_given_up(new_state, monkeypatch):
+    monkeypatch.setattr(visits, "MOST_KEPT", 1)
+    known = Visits()
+    for name in ("first", "second"):
+        state = new_state()
+        state.train.start()
+        known.begin(name, state, lambda: False)
+    for name in ("first", "second"):
+        known.leave(name)
+    assert known.find(["first"]) == (None, False)
+    assert known.find(["second"])[0].has_trained
+    known.close()
+
+
 def test_pages_loaded_again_too_soon_to_find_a_training_do_not_lose_it(training, new_state):
     seen = {"trains": True, "between": True, "too soon": False}
     known = Visits()

@@ -14,8 +14,9 @@ OPENING = ThreadPoolExecutor(1, "opening", initializer=compute_on_one_core)  # r
 EPOCHS = ThreadPoolExecutor(1, "epochs", initializer=compute_on_one_core)  # weights of a run that is open
 DATA = ThreadPoolExecutor(1, "data", initializer=compute_on_one_core)  # of trainings, which run meanwhile
 FILES = ThreadPoolExecutor(1, "files", initializer=compute_on_one_core)  # what is listed, kept, downloaded
+UPLOADS = ThreadPoolExecutor(1, "uploads", initializer=compute_on_one_core)  # pictures of visitors
 
 
 def settle() -> None:
     """Wait for all that was asked of the pools. Python waits for it when it ends, and then Ctrl+C makes it crash."""
-    wait([pool.submit(int) for pool in (QUICK, MAPS, OPENING, EPOCHS, DATA, FILES)])
+    wait([pool.submit(int) for pool in (QUICK, MAPS, OPENING, EPOCHS, DATA, FILES, UPLOADS)])

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import panel as pn
 import param
 from panel.custom import JSComponent
+from panel.io.location import Location as PanelLocation
+from panel.util import parse_query
 
 from smoot_explore.explorer.state.address import Address
 
 REST_SECONDS = 0.5  # everything must rest so long before the address follows: that costs the browser time
 PLACES = ("tab", "run")  # choosing another of these is a step that Back undoes; all else moves within one
+
+
+def _query(location: Any) -> dict[str, Any]:
+    try:
+        return parse_query(location.search)
+    except ValueError:  # a digit such as ①, or thousands of them: no page would come
+        return {}
+
+
+# Panel reads the values of every address too, also of names that no page has.
+PanelLocation.query_params = property(_query)
 
 
 class BrowserHistory(JSComponent):

@@ -150,6 +150,7 @@ class ExplorerPage:
         state.param.watch(lambda event: self.opening.open_run(), "run_key")
         state.param.watch(lambda event: self.opening.open_epoch(), "epoch")
         state.param.watch(lambda event: self._compared_chosen(), "compared")
+        state.param.watch(lambda event: self._complain(event.new), "message")
         self._compared_due = True  # to be opened when Compare is seen
         self._awaited: set[str] = (
             set()

@@ -22,12 +22,20 @@ FORMATS = (
 ENDINGS = ".png,.jpg,.jpeg,.webp,.bmp,.gif,.tif,.tiff"
 # A small file may say that it is huge; told by its header, before it is decoded. A photo is decoded at an eighth.
 MAX_PIXELS, MAX_PHOTO_PIXELS = 16_000_000, 64_000_000
+MAX_SCANS = 40  # of a JPEG: each is decoded over the whole picture, and a repeated one takes a hundred bytes
 UNLIKE_DEVIATIONS, UNLIKE_LEVELS = (
     3,
     40,
 )  # by which the edge of a picture must differ from the data's to be told
 _COMPARED_IMAGES = 1000
 _ACCEPTED = "a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
+
+
+_JPEG_SCAN = b"\xff\xda"
+
+
+class _TooManyScansError(Exception):
+    """A JPEG that takes long to decode."""
 
 
 def check_size(n_bytes: int, max_megabytes: float) -> None:
@@ -56,7 +64,8 @@ def read_picture(content: bytes, image_shape: tuple[int, int, int], max_megabyte
     Raises
     ------
     ValueError
-        When the file is too large, has more than `MAX_PIXELS` pixels (a JPEG: `MAX_PHOTO_PIXELS`), or cannot be read.
+        When the file is too large, has more than `MAX_PIXELS` pixels (a JPEG: `MAX_PHOTO_PIXELS`, in more than
+        `MAX_SCANS`), or cannot be read.
     """
     channels, height, width = image_shape
     if channels not in (1, 3):
@@ -71,12 +80,16 @@ def read_picture(content: bytes, image_shape: tuple[int, int, int], max_megabyte
                 most = MAX_PHOTO_PIXELS
             if image.width * image.height > most:
                 raise Image.DecompressionBombError
+            if image.format == "JPEG" and content.count(_JPEG_SCAN) > MAX_SCANS:
+                raise _TooManyScansError
             image.draft(None, (4 * width, 4 * height))  # what is finer would be averaged away
             plain = plain_image(image, channels == 1, behind="white")
     except Image.DecompressionBombError:
         raise ValueError(
             f"the picture has more than {most / 1e6:.0f} million pixels; make it smaller"
         ) from None
+    except _TooManyScansError:
+        raise ValueError(f"the JPEG has more than {MAX_SCANS} scans; save it again, without steps") from None
     except UnidentifiedImageError:
         if b"<svg" in content[:1000]:
             raise ValueError(f"an SVG drawing has no pixels; save it as {_ACCEPTED}") from None

@@ -14,6 +14,7 @@ from smoot_explore.explorer.state.session import SessionState
 
 TRAINS_ON_SECONDS = 30  # without a browser; then others need the place
 KEPT_SECONDS = 1800  # what was trained, without a browser
+MOST_KEPT = 30  # pages without a browser: the one left first is given up
 
 
 class BrowserTab(JSComponent):
@@ -44,6 +45,7 @@ class BrowserTab(JSComponent):
 class _Visit(NamedTuple):
     state: SessionState
     there: Callable[[], bool]  # whether a browser shows it
+    left: bool = False  # whether its session is over
 
 
 class Visits:
@@ -81,10 +83,13 @@ class Visits:
                 return
             if visit.state.has_trained:
                 kept = visit.state.apart()  # the other is held by all that its page has drawn
-                self._visits[page] = _Visit(kept, lambda: False)
+                self._visits[page] = _Visit(kept, lambda: False, left=True)
                 self._later(TRAINS_ON_SECONDS, page, kept, kept.train.stop_all)
                 self._later(KEPT_SECONDS, page, kept, lambda: self._end(page))
+            left = [name for name, one in self._visits.items() if one.left]
         visit.state.close()
+        for name in left[:-MOST_KEPT]:
+            self._end(name)
 
     def close(self) -> None:
         """Forget all of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,9 +19,10 @@ from smoot_explore.explorer.state.class_board import (
     class_settings,
 )
 from smoot_explore.explorer.state.train import TrainState
-from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run
 from smoot_explore.views.class_board import QUANTITIES
+
+_YOURS = "(yours)"
 
 
 class ClassState(param.Parameterized):
@@ -51,7 +53,10 @@ class ClassState(param.Parameterized):
     @property
     def given_name(self) -> str:
         """The name as others see it."""
-        return " ".join(self.name_here.split())[:LONGEST_NAME].rstrip()
+        seen = "".join(
+            c for c in self.name_here if unicodedata.category(c) != "Cf"
+        )  # these turn a text round
+        return " ".join(seen.replace(_YOURS, "").split())[:LONGEST_NAME].rstrip()
 
     def tell(self) -> None:
         """Tell the class of this page's trainings; it is gathered anew when an epoch, a setting or the name is new."""
@@ -67,7 +72,7 @@ class ClassState(param.Parameterized):
         """What everybody is called and tells; one's own is "yours"."""
         found = list[tuple[str, Told]]()
         for i, (page, several) in enumerate(self.board.trainings().items(), start=1):
-            yours = " (yours)" if page == self.page else ""
+            yours = f" {_YOURS}" if page == self.page else ""
             for told in several:
                 name = told.name or f"training {i}"
                 found.append((": ".join(filter(None, [name, told.label])) + yours, told))
@@ -93,7 +98,7 @@ def points_of(runs: Iterable[Run]) -> xr.Dataset:
     for run in runs:
         try:
             row = _row(run)
-        except (RunError, OSError):
+        except Exception:  # whatever is wrong with one, the others are shown
             continue
         if row is not None:
             labels.append(run.name)

@@ -25,6 +25,7 @@ from smoot_explore.explorer.state.whatif import SETTINGS as WHATIF_SETTINGS
 from smoot_explore.explorer.state.whatif import WhatIfState
 from smoot_explore.runs.run import Run
 
+MOST_COMPARED = 12  # runs
 TABS = ("train", "image", "images", "what-if", "compare", "class")
 
 
@@ -88,7 +89,16 @@ class SessionState(param.Parameterized):
         if given:
             self.run_key = given[0]
         self.train.param.watch(lambda event: setattr(self, "_run_before", self.run_key), "begun")
+        self.param.watch(self._limit_compared, "compared")  # before anything is opened
         self.address = Address(self._in_the_address(), (self, "compared"), self._show_labels)
+
+    def _limit_compared(self, event: param.parameterized.Event) -> None:
+        """Each run once, and no more than can be looked at: all of them are opened and drawn."""
+        once = list(dict.fromkeys(event.new))
+        if len(once) > MOST_COMPARED:
+            self.message = f"At most {MOST_COMPARED} runs are compared; these are the first of {len(once)}."
+        if once[:MOST_COMPARED] != event.new:
+            self.compared = once[:MOST_COMPARED]
 
     @property
     def _of_one_run(self) -> tuple[ImageState, ImagesState, WhatIfState]:

@@ -13,7 +13,7 @@ from holoviews.streams import Tap
 
 from smoot_explore import views
 from smoot_explore.data.images import Split
-from smoot_explore.engine.background import FILES, QUICK
+from smoot_explore.engine.background import QUICK, UPLOADS
 from smoot_explore.engine.coalesce import Coalescer
 from smoot_explore.errors import reason
 from smoot_explore.explorer.controls import control, image_field, small_text, text
@@ -91,7 +91,7 @@ class ImageTab:
             description="A picture of your own, cut and resized to the data's shape. It stays in this server's memory "
             "until you leave.",
         )  # fmt: skip
-        self._reading = Coalescer(self._read, self._show_upload, FILES, schedule)
+        self._reading = Coalescer(self._read, self._show_upload, UPLOADS, schedule)
         self.number = image_field(state, complain, width=94)
         label = control(state, "label", margin=(8, 8, 4, 0))
         self._test_filters = [
