@@ -38,6 +38,7 @@ _STYLE = f"""
   .late {{ order: 1 }}
 }}
 @media (max-width: {NARROW - 1}px) {{ [class*='span-'] {{ grid-column: 1 / -1 }} }}
+:host(.projector) {{ --text-scale: 1.4 }}
 :host(.projector) > :not(.lead) {{ display: none !important }}
 :host(.projector) > .lead {{ grid-column: 1 / -1 }}
 """

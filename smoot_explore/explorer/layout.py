@@ -31,6 +31,7 @@ _TABS = f":host {{ min-width: 0 }} @media (min-width: {MIDDLE}px) {{ :host {{ ma
 _ROOM_FOR_BAR = 112  # pixels below the controls of the sidebar, and on a narrow page below a tab
 _ABOVE_BAR = (
     f"@media (max-width: {NARROW - 1}px) {{ :host {{ padding-bottom: {_ROOM_FOR_BAR}px !important }} }}"
+    f":host(.projector) {{ padding-bottom: {_ROOM_FOR_BAR}px !important }}"
 )
 
 
@@ -83,10 +84,13 @@ class Layout:
         self._place(TABS[0], first)
         self._tabs = pmui.TabMenu(
             items=[TAB_NAMES[tab] for tab in self._names], active=0, variant="scrollable", margin=(0, 8),
-            sizing_mode="stretch_width", stylesheets=[_TABS],
+            align="center", sizing_mode="stretch_width", stylesheets=[_TABS],
             sx={"& .MuiTab-root": {"fontSize": "13px", "minHeight": "48px", "minWidth": 0, "padding": "0 12px"}},
         )  # fmt: skip
         self._tabs.param.watch(lambda event: chosen(self._names[event.new]), "active")
+        self._main = pn.Column(
+            *above, *self._places.values(), *below, sizing_mode="stretch_width", margin=0, stylesheets=[_ABOVE_BAR]
+        )  # fmt: skip
         self.page = pmui.Page(
             title="smoot_explore",
             header=[self._tabs, *head],
@@ -94,14 +98,7 @@ class Layout:
             sidebar_width=SIDEBAR,
             sidebar_resizable=False,
             main=[
-                pn.Column(
-                    *above,
-                    *self._places.values(),
-                    *below,
-                    sizing_mode="stretch_width",
-                    margin=0,
-                    stylesheets=[_ABOVE_BAR],
-                ),
+                self._main,
                 pn.Column(bar, stylesheets=[_BAR], margin=0),
             ],
             theme_config=theme(),
@@ -117,7 +114,7 @@ class Layout:
 
     def _place(self, tab: str, made: Any) -> None:
         self.made[tab] = made
-        self._dress(made)
+        self._dress(made.panel)
         pictures = captioned_in(made.panel)
         for picture in pictures:
             picture.wait()
@@ -166,11 +163,11 @@ class Layout:
         with pn.io.hold():
             self.page.theme_config = theme(LARGE_TEXT if self.projector else TEXT)
             self.page.sidebar_open = self._had_sidebar and not self.projector
-            for made in self.made.values():
-                self._dress(made)
+            for panel in (self._main, *(made.panel for made in self.made.values())):
+                self._dress(panel)
 
-    def _dress(self, made: Any) -> None:
-        made.panel.css_classes = ["projector"] if self.projector else []
+    def _dress(self, panel: Any) -> None:
+        panel.css_classes = ["projector"] if self.projector else []
 
 
 def _column(padding: str) -> pn.Column:

@@ -52,10 +52,11 @@ _FREE = ("Probe",)  # whose upper right no line crosses: the key stands there
 _ENDS = "ends"
 _FIGURE = 2  # where in the panel it stands
 _EXPLAINED = re.compile(r"[,:\n] *")  # what follows explains what stands before
-_HEADING = "margin:0;font-size:14px;line-height:20px;font-weight:600"
+# The page may have its words larger.
+_HEADING = "margin:0;font-size:calc(14px*var(--text-scale,1));line-height:1.43;font-weight:600"
 _BESIDE = "display:flex;flex-wrap:wrap;align-items:baseline;gap:0 12px"
 _INSIDE = "position:absolute;right:0;top:22px;z-index:1;flex-direction:column;pointer-events:none;"
-_SMALL = "font-size:11px;line-height:14px;color:var(--mui-palette-text-secondary,inherit)"
+_SMALL = "font-size:calc(11px*var(--text-scale,1));line-height:1.27;color:var(--mui-palette-text-secondary,inherit)"
 # The page's theme gives the title its colour, light on dark.
 _BY_THEME = """
     const [r, g, b] = [1, 3, 5].map((i) => parseInt(cb_obj.text_color.slice(i, i + 2), 16))

@@ -17,7 +17,7 @@ import holoviews as hv
 import holoviews.plotting.bokeh
 import holoviews.plotting.mpl
 import numpy as np
-from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, SaveTool, Text
+from bokeh.models import BoxSelectTool, CustomAction, CustomJS, HoverTool, PanTool, SaveTool, Text
 from holoviews.core.options import Options, Store
 
 from smoot_explore.views.palette import (
@@ -137,6 +137,10 @@ _LEGEND_COLUMNS = {
     "Landscape": 2,
     "Class means": 2,
 }  # on a screen; others have four
+# Small enough to stand side by side in the narrowest figure, on the colour of what the figure stands on.
+_TOOLS = """
+:host(.bk-inner) { zoom: 0.68; background: var(--panel-surface-color, white); border-radius: 6px; opacity: 0.9 }
+"""
 _ICON = (
     "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'>"
     "<text x='12' y='16' font-family='sans-serif' font-size='10' font-weight='bold' text-anchor='middle' "
@@ -310,7 +314,9 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = 
     for tool in figure.tools:
         if isinstance(tool, HoverTool):
             tool.visible = False
-    figure.tools = [tool for tool in figure.tools if not isinstance(tool, SaveTool)]  # each layer brings it
+    figure.tools = [
+        tool for tool in figure.tools if not isinstance(tool, PanTool | SaveTool)
+    ]  # of the layers
     saved = {"png": _SAVE_PICTURE, "svg": _SAVE_PICTURE} | (
         {} if element.group == PICTURES else {"csv": _SAVE_NUMBERS}
     )
@@ -325,7 +331,7 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = 
     boxes = [tool for tool in figure.tools if isinstance(tool, BoxSelectTool)]
     figure.toolbar.active_drag = boxes[0] if boxes else None  # dragging must not move a picture by surprise
     figure.toolbar.active_scroll = None
-    figure.toolbar.logo = None
+    figure.toolbar.update(logo=None, stylesheets=[_TOOLS])
     figure.min_border_right = 12
     if element.group in _BARE:
         figure.grid.visible = False
@@ -473,7 +479,7 @@ def load() -> None:
     for name, (width, height) in SIZES.items():
         _set(
             _BOKEH, "Overlay", name, responsive=True, height=round(_PIXELS_PER_INCH * height), toolbar="above",
-            autohide_toolbar=True, default_tools=["pan", "box_zoom", "wheel_zoom", "reset"],
+            autohide_toolbar=True, default_tools=["box_zoom", "wheel_zoom", "reset"],
             active_tools=[], show_grid=True, legend_position="top",
             legend_cols=_LEGEND_COLUMNS.get(name, 4), title="{label}\n{dimensions}",
             fontsize={"title": "12px", "labels": "12px", "ticks": "11px", "legend": "11px"},

@@ -54,7 +54,7 @@ class RunRow:
         self.epoch.param.update(
             width=150, sizing_mode=None, margin=(4, 10, 0, 10), description=state.param.epoch.doc
         )
-        self.play = pmui.Button(size="small", variant="text", margin=0, width=56, **_PLAY)
+        self.play = pmui.Button(size="small", variant="text", margin=0, width=56, align="center", **_PLAY)
         self.play.on_click(lambda event: playing.param.update(on=not playing.on))
         playing.param.watch(lambda event: self.play.param.update(**(_HOLD if event.new else _PLAY)), "on")
         self.keeping = Keeping(state, schedule, tell)
