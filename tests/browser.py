@@ -104,6 +104,10 @@ class Visitor:
         if figure is None:
             self.page.get_by_text("Trainings of this class").locator("visible=true").first.wait_for()
             return self
+        return self.drawn(figure)
+
+    def drawn(self, figure: str) -> Visitor:
+        """Wait until a figure is drawn: those of a tab come one after the other."""
         self.page.wait_for_function(f"Bokeh.documents[0].get_model_by_name('{figure}') != null")
         self.page.wait_for_function(
             f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')) != null"
@@ -201,7 +205,7 @@ class Visitor:
 
     def place_in(self, figure: str, x: float, y: float) -> list[float]:
         """Where a place in a figure, in its own coordinates, is on the screen: pixels."""
-        return self.page.evaluate(
+        return self.drawn(figure).page.evaluate(
             """([name, x, y]) => {
                 const view = Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name))
                 view.canvas_view.el.scrollIntoView({block: "nearest"})
