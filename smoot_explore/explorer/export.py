@@ -42,9 +42,10 @@ body { font: 15px/1.5 sans-serif; max-width: 1000px; margin: 24px auto; padding:
 def table_html(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """A table of text as HTML; everything in it is escaped."""
     style = "padding: 3px 6px; border-bottom: 1px solid #8886; text-align:"
-    # Names wrap, however long they are, so that all columns stay in sight; numbers do not.
-    sides = ["left; min-width: 7em; overflow-wrap: anywhere", "left", "left"][: len(heads)]
-    sides += ["right; white-space: nowrap" for _ in heads[3:]]
+    # Texts wrap, however long they are, so that all columns stay in sight; numbers do not.
+    texts = {"run": "left; min-width: 7em; overflow-wrap: anywhere", "method": "left", "data": "left"}
+    texts["differs in"] = "left; min-width: 9em"
+    sides = [texts.get(head, "right; white-space: nowrap") for head in heads]
     head = "".join(
         f'<th scope="col" style="{style} {side}; white-space: normal">{html.escape(text)}</th>'
         for text, side in zip(heads, sides, strict=True)

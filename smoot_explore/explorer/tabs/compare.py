@@ -46,9 +46,7 @@ class CompareTab:
         self.drops = Captioned(no_drop("Accuracy drop"), "accuracy-drop")
         self.latest = Coalescer(self._compute, self._show_maps, MAPS, schedule)
         self._tabulating = Coalescer(self._tabulate, self._show_table, FILES, schedule)
-        self.table = pn.pane.HTML(
-            "", sizing_mode="stretch_width", margin=(4, 0), styles={"overflow-x": "auto"}
-        )
+        self.table = pn.pane.HTML("", sizing_mode="stretch_width", margin=(4, 0))
         self.note = small_text(margin=0)
         self.maps = Captioned(views.picture_grid.sketch([], columns=N_COMPARED_IMAGES), "saliency", margin=0)
         self.missing = small_text(margin=0, visible=False)
