@@ -536,7 +536,7 @@ def test_the_card_has_the_numbers_of_the_equations():
     assert "Image 7 (boot), class II (masking some of its strongest pixels raises its probability)." in text
     assert "k 403.2 ← clip( k 400.0 + α 10 · Δ +0.325 , bounds 200 … 800 )" in text
     assert "Δ +0.325 = β 0.75 · Δ₁ +0.500 + 1−β 0.25 · Δ₂…₂ −0.200" in text
-    assert "Without its 400 least important pixels the probability of boot changes by Δ₁ = +0.500" in text
+    assert "Without the 400 pixels of lowest saliency the probability of boot changes by Δ₁ = +0.500" in text
     assert text.endswith("k moves by α·Δ = +3.25 pixels a visit, so more is masked next time.")
     assert 'aria-label="k becomes 403.2: 400.0 plus α 10 times Δ +0.325, between 200 … 800"' in card
     assert 'aria-label="Δ +0.325 is β 0.75 times +0.500 plus 0.25 times −0.200"' in card

@@ -148,7 +148,7 @@ def test_the_train_tab_and_what_if_say_patches(run, opened, tmp_path):
         (0, pytest.approx(12.8), pytest.approx(51.2))
     ]
     card = equation_html(state.move())
-    assert "least important patches the probability" in card
+    assert "patches of lowest saliency the probability" in card
     assert "patches</b> a visit" in card
     tab = TrainTab(state, [], lambda position: None, lambda act: act(), lambda problem: None)
     sketches = tab._sketches()
