@@ -87,7 +87,8 @@ def test_the_canvas_of_each_picture_says_what_it_shows(visit):
         assert names or tab == "Class", tab  # of which no training is told yet
         assert all(name and len(name) > 2 for name in names), (tab, names)
     visitor.tab("Image")
-    assert visitor.page.get_by_role("img", name="Masking curve: probability of").count() == 1
+    curve = visitor.page.get_by_role("img", name="Masking curve: probability of")
+    visitor.wait_until(lambda: curve.count() == 1)  # figures are drawn one after the other
 
 
 def test_both_handles_of_the_bounds_have_a_name_of_their_own(visit):
