@@ -21,10 +21,14 @@ def encoded(image, format="PNG", **options):
     return buffer.getvalue()
 
 
-def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
-    file = BytesIO()
-    Image.new("L", (64, 64), 128).save(file, "JPEG", progressive=True)
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])  # the second announces further pictures
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(kind):
+    file, picture = BytesIO(), Image.new("L", (64, 64), 128)
+    several = {"save_all": True, "append_images": [picture]} if kind == "MPO" else {}
+    picture.save(file, kind, progressive=True, **several)
     content = file.getvalue()
+    with Image.open(BytesIO(content)) as opened:
+        assert opened.format == kind
     assert read_picture(content, (1, 28, 28), 1).shape == (1, 28, 28)
     last = content.rindex(b"\xff\xda")
     many = content[:-2] + 60 * content[last:-2] + content[-2:]

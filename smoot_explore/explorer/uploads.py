@@ -29,13 +29,7 @@ UNLIKE_DEVIATIONS, UNLIKE_LEVELS = (
 )  # by which the edge of a picture must differ from the data's to be told
 _COMPARED_IMAGES = 1000
 _ACCEPTED = "a PNG, JPEG, WebP, BMP, GIF or TIFF picture"
-
-
-_JPEG_SCAN = b"\xff\xda"
-
-
-class _TooManyScansError(Exception):
-    """A JPEG that takes long to decode."""
+_JPEG, _JPEG_SCAN = b"\xff\xd8\xff", b"\xff\xda"
 
 
 def check_size(n_bytes: int, max_megabytes: float) -> None:
@@ -73,6 +67,9 @@ def read_picture(content: bytes, image_shape: tuple[int, int, int], max_megabyte
     if not content:
         raise ValueError(f"the file is empty; choose {_ACCEPTED}")
     check_size(len(content), max_megabytes)
+    # By its first bytes: Pillow calls a JPEG that announces further pictures by another name.
+    if content.startswith(_JPEG) and content.count(_JPEG_SCAN) > MAX_SCANS:
+        raise ValueError(f"the JPEG has more than {MAX_SCANS} scans; save it again, without steps")
     most = MAX_PIXELS
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
@@ -80,16 +77,12 @@ def read_picture(content: bytes, image_shape: tuple[int, int, int], max_megabyte
                 most = MAX_PHOTO_PIXELS
             if image.width * image.height > most:
                 raise Image.DecompressionBombError
-            if image.format == "JPEG" and content.count(_JPEG_SCAN) > MAX_SCANS:
-                raise _TooManyScansError
             image.draft(None, (4 * width, 4 * height))  # what is finer would be averaged away
             plain = plain_image(image, channels == 1, behind="white")
     except Image.DecompressionBombError:
         raise ValueError(
             f"the picture has more than {most / 1e6:.0f} million pixels; make it smaller"
         ) from None
-    except _TooManyScansError:
-        raise ValueError(f"the JPEG has more than {MAX_SCANS} scans; save it again, without steps") from None
     except UnidentifiedImageError:
         if b"<svg" in content[:1000]:
             raise ValueError(f"an SVG drawing has no pixels; save it as {_ACCEPTED}") from None
