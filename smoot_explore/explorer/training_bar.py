@@ -94,7 +94,7 @@ def status_text(state: TrainState) -> str:
             return "Starting a worker" if state.run is None else "Waiting for a free worker to go on"
         case "preparing":
             return state.lost or "Loading data and model"
-        case "running" if state.step and state.step == state.steps_per_epoch * state.started.epochs:
+        case "running" if state.share == 1:
             return f"{where}, measuring the accuracy drop"
         case "running" if where:
             speed = state.images_per_second
