@@ -53,12 +53,18 @@ def visit(address, browser):
 
 
 def focus(visitor: Visitor, figure: str) -> None:
-    visitor.page.evaluate(
-        "name => Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name(name)).canvas_view.events_el.focus()",
-        figure,
-    )
-    for key in ("Shift+Tab", "Tab"):  # by keyboard: else no ring is wanted
-        visitor.page.keyboard.press(key)
+    """Focus a figure by keyboard, else no ring is wanted; a page that is still being laid out takes it away."""
+
+    def focused() -> bool:
+        canvas = (
+            f"Bokeh.index.find_one(Bokeh.documents[0].get_model_by_name('{figure}')).canvas_view.events_el"
+        )
+        visitor.page.evaluate(f"{canvas}.focus()")
+        for key in ("Shift+Tab", "Tab"):
+            visitor.page.keyboard.press(key)
+        return visitor.page.evaluate(f"() => {{ {FOCUSED} return e === {canvas} }}")
+
+    visitor.wait_until(focused)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
