@@ -7,7 +7,7 @@ PORT ?= 5006
 LAB_PORT ?= 8888
 INSTALLED := $(VENV)/.installed-test
 
-.PHONY: help test check demo explore lab notebooks runs screenshots benchmark benchmark-engine clean
+.PHONY: help test check demo explore lab notebooks handout runs screenshots benchmark benchmark-engine clean
 
 help:
 	@echo "make test       set up, check style and types, run the tests"
@@ -15,6 +15,7 @@ help:
 	@echo "make explore    set up, serve the explorer on this computer (PORT=5007 for another port)"
 	@echo "make lab        set up, open JupyterLab on the course in notebooks/"
 	@echo "make notebooks  set up, make the students' notebooks from those in notebooks/solutions/"
+	@echo "make handout    set up, make the students' sheets and the answer key in handout/ from the notebooks"
 	@echo "make runs       set up, train, publish and measure the three bundled runs in data/runs (about five minutes)"
 	@echo "make screenshots  set up, take docs/images/explorer-*.png with Chromium (about two minutes)"
 	@echo "make benchmark  set up, measure the speed against the SGT reference's step, plain training, Quantus and torch-cam"
@@ -44,10 +45,14 @@ explore: $(INSTALLED)
 	$(BIN)/smoot-explore serve --port $(PORT)
 
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab --notebook-dir notebooks --port $(LAB_PORT)
+	@# Not one click away from students: the solutions are not listed.
+	$(BIN)/jupyter lab --notebook-dir notebooks --port $(LAB_PORT) --ContentsManager.hide_globs=solutions
 
 notebooks: $(INSTALLED)
 	$(BIN)/python notebooks/solutions/release.py
+
+handout: $(INSTALLED)
+	$(BIN)/python notebooks/solutions/handout.py
 
 runs: $(INSTALLED)
 	$(BIN)/python data/train_runs.py

@@ -38,7 +38,7 @@ def answers(port):
 
 
 def test_the_small_apps_are_short_enough_to_be_read_in_a_lecture():
-    assert [app.stem for app in APPS] == ["explorer", "k_landscape", "masking"]
+    assert [app.stem for app in APPS] == ["explorer", "k_landscape", "masking", "slides"]
     assert all(len(app.read_text().splitlines()) <= 40 for app in APPS)
 
 

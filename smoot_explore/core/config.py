@@ -227,7 +227,7 @@ class TrainingConfig(param.Parameterized):
     signed = param.Boolean(
         default=True,
         label="Rank by signed gradient",
-        doc="On: the most negative gradients are the least important (the SGT code). "
+        doc="On: the most negative gradients are masked first (the SGT code). "
         "Off: those of the smallest magnitude.",
     )
     saliency_pass = param.Selector(

@@ -12,8 +12,9 @@ from smoot_explore.explorer.controls import text
 from smoot_explore.explorer.grid import Grid, part
 
 _ABOUT = (
-    "A **saliency map** shows which pixels moved a network's answer. **Guided training** masks the least important "
-    "ones and asks for the same answer. **SMOOT** gives each image its own number *k* of masked pixels, and moves it."
+    "A **saliency map** shows which pixels moved a network's answer. **Guided training** masks those of lowest "
+    "saliency and asks for the same answer. **SMOOT** gives each image its own number *k* of masked pixels, and "
+    "moves it."
 )
 
 

@@ -1,0 +1,136 @@
+"""The handouts and the answer key, which are made from the notebooks."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+from browser import CHROMIUM, ROOT, chromium
+
+from smoot_explore import TrainingConfig
+from smoot_explore.course import report
+from smoot_explore.course.score import note_check, note_prediction
+
+SOLUTIONS = ROOT / "notebooks" / "solutions"
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(name, SOLUTIONS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+release, handout = loaded("release"), loaded("handout")
+COURSE = handout.course()
+
+
+def test_every_exercise_of_every_notebook_is_in_the_key_with_its_question_and_its_answer():
+    key = handout.answer_key(COURSE)
+    n_answers = 0
+    for path in sorted(SOLUTIONS.glob("*.ipynb")):
+        for cell in release.read(path)["cells"]:
+            source = "".join(cell["source"])
+            if release.MARK in source:
+                assert source.split(release.MARK)[1].strip() in key
+                n_answers += 1
+    assert key.count("```python") == n_answers >= 3 * len(COURSE)
+    assert all(exercise.words.startswith("**") for notebook in COURSE for exercise in notebook.exercises)
+
+
+def test_students_get_no_answer():
+    for sheet in (handout.students(COURSE), handout.predictions(COURSE)):
+        for notebook in COURSE:
+            for exercise in notebook.exercises:
+                assert exercise.answer not in sheet
+        assert "Solution" not in sheet
+
+
+def test_every_prediction_is_on_the_sheet_with_all_its_options():
+    sheet = handout.predictions(COURSE)
+    for notebook in COURSE:
+        assert len(notebook.predictions) == sum(source.count("ask(") for source in notebook.code) > 0
+        for prediction in notebook.predictions:
+            assert f"**{prediction.question}**" in sheet
+            assert len(prediction.options) >= 2
+    assert sheet.count("☐") == sum(
+        len(asked.options) for notebook in COURSE for asked in notebook.predictions
+    )
+
+
+def test_every_question_to_discuss_has_a_model_answer_in_docs_teaching_md():
+    answers = handout.model_answers()
+    missing = [
+        question for notebook in COURSE for question in notebook.discussion
+        if not answers.get(handout._plain(question))
+    ]  # fmt: skip
+    assert missing == []
+    assert all(len(notebook.discussion) >= 2 for notebook in COURSE)
+
+
+def test_every_formula_that_stands_alone_in_a_notebook_is_on_the_sheet_and_is_drawn():
+    sheet = handout.students(COURSE)
+    latex = [equation.latex for notebook in COURSE for equation in notebook.equations]
+    assert len(latex) >= 8
+    for formula in latex:
+        assert f"$${formula}$$" in sheet
+        assert handout.drawn(formula).startswith("<svg"), formula
+
+
+def test_a_formula_that_cannot_be_drawn_stands_as_it_is_written():
+    assert (
+        handout.drawn(r"\begin{cases} a < b \end{cases}")
+        == r"<code>\begin{cases} a &lt; b \end{cases}</code>"
+    )
+
+
+def test_settings_stand_on_the_sheet_as_they_are_declared():
+    sheet = handout.students(COURSE)
+    for name in ("alpha", "beta", "k_min", "k_max", "kl_weight"):
+        setting = TrainingConfig.param[name]
+        assert f"`{name}={setting.default!r}`: {setting.doc}" in sheet
+    assert "label_smoothing" not in sheet  # which the course does not use
+
+
+def test_pages_ask_nothing_of_the_internet_and_no_formula_is_left_as_code():
+    for make in (handout.students, handout.predictions, handout.answer_key):
+        page = handout.page(make(COURSE))
+        assert re.findall(r"<(?:script|link|img)\b|url\(|@import", page) == []
+        assert "$$" not in page
+
+
+def test_making_them_twice_gives_the_same_bytes(tmp_path):
+    for folder in ("one", "two"):
+        subprocess.run([sys.executable, SOLUTIONS / "handout.py", tmp_path / folder], check=True)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
+    names = "answer-key", "predictions", "students"
+    assert sorted(files) == [f"{name}.{ending}" for name in names for ending in ("html", "md")]
+
+
+def test_the_scores_of_a_class_are_merged_by_the_lines_in_docs_teaching_md(tmp_path, monkeypatch, capsys):
+    for name, right, choice in (("Ada", True, "blue"), ("Bo", False, "red")):
+        monkeypatch.setenv("SMOOT_EXPLORE_SCORE", str(tmp_path / "handed-in" / name / "score.json"))
+        (tmp_path / "handed-in" / name).mkdir(parents=True)
+        note_check("00_quickstart", "pixels_at_start", right)
+        note_prediction("Which is stronger?", notebook="00_quickstart", predicted=choice)
+        report(name)
+    (lines,) = re.findall(
+        r"```python merge\n(.*?)```", handout.TEACHING.read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(lines, {})
+    told = capsys.readouterr().out
+    assert re.search(r"pixels_at_start +1 +2\b", told)  # one of two is right
+    assert re.search(r"Which is stronger\? +blue +1\b", told)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_students_sheet_fits_on_two_printed_pages():
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_content(handout.page(handout.students(COURSE), dense=True))
+        printed = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 2
