@@ -1,7 +1,9 @@
 """Controls and live training without a browser: what a control sets, what a training tells, how it ends."""
 
+import asyncio
 import json
 import re
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -12,15 +14,18 @@ import numpy as np
 import param
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
 from matplotlib.figure import Figure
 from waiting import in_a_thread
 from workers import ThreadWorkers
 
 from smoot_explore import TrainingConfig, bundled_runs, create_model, load_data, train
 from smoot_explore.core.config import LiveValues
+from smoot_explore.core.records import Change
 from smoot_explore.notebook import LinkedClasses, LiveFigure, LiveTraining, Picture, controls, shown
 from smoot_explore.notebook import figure as figures
 from smoot_explore.notebook import picture as pictures
+from smoot_explore.notebook.training import NoResultError
 from smoot_explore.views.sketch import Axis, Sketch, curve, element, points
 
 PNG = b"\x89PNG"
@@ -256,8 +261,6 @@ def test_a_figure_is_drawn_at_once_and_whenever_a_control_moves():
 
 
 def test_moves_that_come_fast_are_answered_by_one_drawing_of_the_newest():
-    import asyncio
-
     asked = []
     figure = LiveFigure(lambda k: asked.append(k) or drawn(k), k=controls.slider("k", 0, 100, 0))
 
@@ -465,23 +468,106 @@ def test_nothing_to_wait_for_is_an_error(live):
         live().result()
 
 
-def test_interrupting_the_wait_ends_the_training(live, monkeypatch):
-    training = live(epochs=400)
-    training.start()
-    until(lambda: training.records)
-    join = training._thread.join
-    calls = []
+@pytest.fixture
+def interrupted(live):
+    """A training whose wait is interrupted once the condition holds."""
 
-    def interrupted(timeout=None):
-        calls.append(timeout)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        join(timeout)
+    def interrupt(condition):
+        training = live(epochs=400).start()
 
-    monkeypatch.setattr(training._thread, "join", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+        def press():
+            until(lambda: condition(training))
+            signal.raise_signal(signal.SIGINT)
+
+        threading.Thread(target=press).start()
+        return training
+
+    return interrupt
+
+
+def test_interrupting_the_wait_ends_the_training_and_gives_the_epochs_until_then(interrupted, capsys):
+    training = interrupted(lambda training: training.records)
+    records = training.result()
+    assert (training.status, len(records)) == ("stopped", training.records[-1].epoch)
+    assert capsys.readouterr().out == f"{training.words.value}: the records end there.\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupted_in_its_first_step_a_training_has_ended_when_the_wait_is_over(interrupted, monkeypatch):
+    """An interrupted `Thread.join` took the thread for ended, and the next training began beside it."""
+    first, go, take = threading.Event(), threading.Event(), LiveTraining._collect
+    monkeypatch.setattr(LiveTraining, "_collect", lambda *one: (first.set(), go.wait(30), take(*one)))
+    training = interrupted(lambda training: first.is_set())
+    threading.Timer(1, go.set).start()
+    with pytest.raises(NoResultError, match="stopped before an epoch was over; press Train") as told:
         training.result()
-    assert training.status == "stopped"
+    assert not training._thread.is_alive()
+    assert (training.status, training.words.value) == ("stopped", "Stopped")
+    assert told.value._render_traceback_() == [str(told.value)]
+    assert len(training.picture._parts[2].sketch.layers[0].numbers[0]) == 1
+    training.config.epochs = 1
+    assert len(training.start().result()) == 1
+
+
+def test_a_training_can_be_awaited_and_its_sliders_answer_meanwhile(live):
+    async def cell():
+        training = live().start()
+        asyncio.get_running_loop().call_later(0.1, setattr, training.controls[0], "value", 0.25)
+        return training, await training
+
+    training, records = asyncio.run(cell())
+    assert len(records) == 2
+    assert 0.25 in (training.config.alpha, training.config.beta)
+    assert len(training.picture._parts[2].sketch.layers[0].numbers[0]) == 6
+
+
+def test_an_awaited_training_that_is_interrupted_stops(live):
+    async def cell():
+        training = live(epochs=400).start()
+        waiting = asyncio.ensure_future(training._awaited())
+        while not training.records:
+            await asyncio.sleep(0.01)
+        waiting.cancel()  # as a kernel does
+        return training, await waiting
+
+    training, records = asyncio.run(cell())
+    assert (training.status, records) == ("stopped", training.records)
+
+
+def test_a_slider_s_way_is_one_move(live):
+    training = live()
+    steps = ((1, 10.0, 12.0), (2, 12.0, 20.0), (4, 20.0, 60.0))
+    training._history.changes = [(step / 3, Change(step, 1, "alpha", old, new)) for step, old, new in steps]
+    assert [(move.old, move.new) for move in training.moves] == [(10, 60)]
+    assert len(training.changes) == 3
+
+
+def test_a_cell_that_runs_again_frees_what_it_made_before(live, monkeypatch):
+    run = {"metadata": {"cellId": "a"}, "header": {"msg_id": "1"}}
+    outputs = {}
+    names = {"_oh": outputs}
+    shell = SimpleNamespace(
+        kernel=SimpleNamespace(get_parent=lambda: run), user_ns=names, user_ns_hidden={},
+        displayhook=SimpleNamespace(_=None),
+    )  # fmt: skip
+    monkeypatch.setattr("smoot_explore.notebook.page.get_ipython", lambda: shell)
+    k = controls.slider("k", 0, 10, 2)
+    before = set(_instances)
+    shown = live(), LiveFigure(drawn, y=k), Picture(drawn(1))
+    outputs |= enumerate(shown)
+    shell.displayhook._ = names["_"] = names["_2"] = shell.user_ns_hidden["_2"] = names["mine"] = shown[2]
+    made = set(_instances) - before
+    run["header"] = {"msg_id": "2"}
+    second = Picture(drawn(1))
+    assert len(made) > 30
+    assert names == {"_oh": {}, "mine": shown[2]}
+    assert (shell.user_ns_hidden, shell.displayhook._) == ({}, None)
+    assert not made & set(_instances)
+    k.value = 5  # lives on, and nobody listens
+    assert k.model_id in _instances
+    run["metadata"] = {"cellId": "b"}
+    Picture(drawn(1))
+    assert second.comm is not None
 
 
 def test_the_watched_images_are_the_first_of_each_label_or_those_asked_for(live, data):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FULL = (
+    os.environ.get("SMOOT_EXPLORE_COURSE") == "full"
+)  # with the settings that learners use: docs/teaching.md
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 COURSE = [path.stem for path in SOLUTIONS]
 
@@ -22,7 +26,7 @@ spec.loader.exec_module(release)
 LEFT = """
 import gc, json, threading
 from smoot_explore.notebook import LiveFigure, LiveTraining
-things = gc.get_objects()
+things = [thing for thing in gc.get_objects() if issubclass(type(thing), LiveFigure | LiveTraining)]
 print(json.dumps({
     "problems": [f.problem.value for f in things if isinstance(f, LiveFigure) and f.problem.layout.display != "none"],
     "empty pictures": sum(f.picture is None for f in things if isinstance(f, LiveFigure | LiveTraining)),
@@ -31,9 +35,22 @@ print(json.dumps({
 """
 
 
+def source_of(cell):
+    """What a cell says, with its small settings unless all are asked for."""
+    source = "".join(cell["source"])
+    for large, small in ({} if FULL else cell["metadata"].get("small", {})).items():
+        assert large in source, large
+        source = source.replace(large, small)
+    return source
+
+
 @pytest.fixture
-def kernel():
+def kernel(tmp_path, monkeypatch):
     """A kernel that runs cells one by one."""
+    monkeypatch.setenv("SMOOT_EXPLORE_SCORE", str(tmp_path / "score.json"))
+    monkeypatch.setenv(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # kernels beside each other: threads that wait awake would crawl
     client = nbclient.NotebookClient(
         nbformat.v4.new_notebook(), timeout=170, kernel_name="python3",
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
@@ -46,15 +63,18 @@ def kernel():
             client.execute_cell(cell, len(client.nb.cells) - 1)
             outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
             texts = [o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in outputs]
+            assert not any(re.match(r":\w*(Layout|Overlay|Map)\b", text) for text in texts), (
+                "a picture as text"
+            )
             return "\n".join(texts)
 
         yield run
 
 
 @pytest.mark.parametrize("name", COURSE)
-def test_a_notebook_runs_and_its_checks_tell_right_from_wrong(kernel, name):
+def test_a_notebook_runs_and_its_checks_tell_right_from_wrong(kernel, name, tmp_path):
     cells = release.read(ROOT / "notebooks" / "solutions" / f"{name}.ipynb")["cells"]
-    code = [(cell, "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    code = [(cell, source_of(cell)) for cell in cells if cell["cell_type"] == "code"]
     answered = 0
     for i, (cell, source) in enumerate(code):
         if release.MARK in source:
@@ -70,6 +90,11 @@ def test_a_notebook_runs_and_its_checks_tell_right_from_wrong(kernel, name):
         else:
             kernel(source)
     assert answered in (3, 4, 5)
+    score = json.loads((tmp_path / "score.json").read_text(encoding="utf-8"))
+    assert [entry["right"] for entry in score["checks"][name].values()] == [True] * answered
+    asked = sum(source.count(" = ask(") for _, source in code)
+    assert len(score["predictions"]) == asked > 0
+    assert all(entry["found"] for entry in score["predictions"].values())
     assert json.loads(kernel(LEFT).splitlines()[-1]) == {"problems": [], "empty pictures": 0, "threads": []}
 
 
@@ -79,7 +104,9 @@ def test_the_students_notebook_is_the_solution_without_its_answers(name):
     solution = release.read(ROOT / "notebooks" / "solutions" / f"{name}.ipynb")
     assert student == release.written(release.released(solution)), "run make notebooks"
     assert "# Solution" not in student
-    assert "wrong_answers" not in student
+    assert not {"wrong_answers", "small"} & {
+        key for c in json.loads(student)["cells"] for key in c["metadata"]
+    }
 
 
 @pytest.mark.parametrize("name", COURSE)
@@ -99,7 +126,16 @@ def test_every_notebook_has_goals_a_prediction_exercises_and_a_discussion(name):
     text = "\n".join(
         "".join(c["source"]) for c in release.read(ROOT / "notebooks" / f"{name}.ipynb")["cells"]
     )
-    for part in ("**You will**", "ask(", "## Exercises", "**1.**", "**3.**", "## To discuss"):
+    for part in (
+        "**You will**",
+        " = ask(",
+        ".resolve(",
+        "## Exercises",
+        "**1.**",
+        "**3.**",
+        "## To discuss",
+        "report()",
+    ):
         assert part in text, part
 
 

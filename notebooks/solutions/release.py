@@ -14,11 +14,12 @@ MARK = "\n\n# Solution\n"  # in a cell: what stands before it is the student's, 
 
 
 def released(solution: dict[str, Any]) -> dict[str, Any]:
-    """A notebook without answers, without the wrong answers that tests try, and without outputs."""
+    """A notebook without answers, without what tests need, and without outputs."""
     notebook = copy.deepcopy(solution)
     for cell in notebook["cells"]:
         cell["source"] = "".join(cell["source"]).split(MARK)[0].splitlines(keepends=True)
-        cell["metadata"].pop("wrong_answers", None)
+        for ours in ("wrong_answers", "small"):
+            cell["metadata"].pop(ours, None)
         if cell["cell_type"] == "code":
             cell.update(outputs=[], execution_count=None)
     return notebook

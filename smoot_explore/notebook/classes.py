@@ -11,6 +11,7 @@ import xarray as xr
 
 from smoot_explore.core.classes import image_class
 from smoot_explore.data.images import Split
+from smoot_explore.notebook.page import replaces_former
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.views.classes import class_scatter, start_and_rise
 from smoot_explore.views.curves import class_means
@@ -60,13 +61,16 @@ class LinkedClasses(widgets.VBox):
         self.selected = np.array([], int)  # positions
         self._curves, self._split, self._tolerance = curves, split, tolerance
         self._box = hv.streams.BoundsXY()
-        self.words = widgets.Label("Draw a box around some images.")
+        self.words = widgets.Label(
+            "Draw a box around some points: drag in the first picture, whose Box Select tool is on."
+        )
         scatter, *others = self._sketches()
         drawn = element(scatter)
         self._box.source = drawn
         self._box.add_subscriber(lambda bounds: self._boxed(bounds))
         self.picture = Picture([[drawn, others[0]], others[1]])
         super().__init__([self.words, self.picture], layout={"width": "100%"})
+        replaces_former(self)
 
     def select(self, start: tuple[float, float], rise: tuple[float, float]) -> None:
         """Select the images whose probability when clean, and its largest rise, lie between these."""

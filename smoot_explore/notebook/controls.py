@@ -81,7 +81,7 @@ def bounds_setting(config: TrainingConfig) -> widgets.FloatRangeSlider:
     low, high = config.param.k_min, config.param.k_max
     control = widgets.FloatRangeSlider(
         value=(config.k_min, config.k_max), min=0.0, max=1.0, step=low.step, style=_WIDE,
-        description="Bounds of k (fraction of the pixels)", layout={"width": "560px"}, readout_format=".2f",
+        description="Bounds of k (fraction)", layout={"width": "560px"}, readout_format=".2f",
         tooltip=f"{low.doc} {high.doc}",
     )  # fmt: skip
 
@@ -102,12 +102,6 @@ def settings(config: TrainingConfig, names: Sequence[str] = LiveValues._fields) 
     bounded = set(_BOUNDS) <= set(names)
     controls = [setting(config, name) for name in names if not (bounded and name in _BOUNDS)]
     return [*controls, bounds_setting(config)] if bounded else controls
-
-
-def ask(question: str, options: Sequence[str]) -> widgets.VBox:
-    """A question to be answered before the result is seen. Nobody judges the answer."""
-    choices = widgets.RadioButtons(options=list(options), value=None, layout={"width": "max-content"})
-    return widgets.VBox([widgets.HTML(f"<b>Predict first.</b> {question}"), choices])
 
 
 def _step(step: float, value: float) -> float:

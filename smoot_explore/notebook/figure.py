@@ -11,6 +11,7 @@ import holoviews as hv
 import ipywidgets as widgets
 
 from smoot_explore.notebook.controls import choice
+from smoot_explore.notebook.page import LIVE, lost_kernel, projector_button, replaces_former
 from smoot_explore.notebook.picture import Picture, with_still
 
 REDRAW_SECONDS = 0.03  # a figure waits so long for further moves of its sliders
@@ -48,7 +49,10 @@ class LiveFigure(widgets.VBox):
         self.problem = widgets.Label()
         self.problem.layout.display = "none"
         self._draw, self._waits = draw, False
-        super().__init__([*controls.values(), self.problem], layout={"width": "100%"})
+        self._above = [lost_kernel(), *([projector_button()] if controls else [])]
+        super().__init__([*self._above, *controls.values(), self.problem], layout={"width": "100%"})
+        self.add_class(LIVE)
+        replaces_former(self)
         for control in controls.values():
             control.observe(self._moved, "value")
         self.redraw()
@@ -61,13 +65,22 @@ class LiveFigure(widgets.VBox):
                 drawn = self._draw(**{name: control.value for name, control in self.controls.items()})
             if self.picture is None:
                 self.picture = Picture(drawn)
-                self.children = [*self.controls.values(), self.picture, self.problem]
+                self.children = [*self._above, *self.controls.values(), self.picture, self.problem]
             else:
                 self.picture.show(drawn)
             self.problem.layout.display = "none"
         except Exception as error:  # whatever the notebook's function raises, the sliders stay alive
             self.problem.value = f"{type(error).__name__}: {error}"
             self.problem.layout.display = None
+
+    def close(self) -> None:
+        """Take it from the page; the controls live on, which may belong to others too."""
+        if self.comm is None:
+            return
+        super().close()
+        for control in self.controls.values():
+            control.unobserve(self._moved, "value")
+        self.children = [*self._above, *([self.picture] if self.picture else []), self.problem]
 
     def _moved(self, change: dict) -> None:
         if self._waits:

@@ -1,12 +1,10 @@
 """Pictures in notebooks: HoloViews drawn by Bokeh as ipywidgets, whose numbers are then replaced.
 
-Everything comes from the kernel: BokehJS with `load_bokeh`, the numbers with the widgets' messages.
+Everything comes from the kernel: BokehJS with `page.load_page`, the numbers with the widgets' messages.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,18 +18,15 @@ from bokeh.document import Document
 from bokeh.document.events import ModelChangedEvent
 from bokeh.models import Column, Range1d, Row
 from bokeh.protocol.messages.patch_doc import patch_doc
-from bokeh.resources import Resources
-from IPython import get_ipython
-from IPython.display import Javascript, display
 from jupyter_bokeh import BokehModel
 
+from smoot_explore.notebook.page import can_move, replaces_former
 from smoot_explore.views import looks, paper
 from smoot_explore.views.live import replace, same_layers
 from smoot_explore.views.sketch import Sketch, element
 
 SETTLING_SECONDS = 1.0  # that a page may need until it shows a new picture
 REPEATING_SECONDS = 2.0  # until everything is sent again to a page that has not answered yet
-_IMPORT = re.compile(r"smoot_explore(\.| import )notebook")
 _CELL = 120  # pixels, of a picture beside another figure
 _EDGE, _ABOVE = 11, 40  # pixels around pictures: at their sides, and for the tools above them
 _SIZES = ("inner_width", "inner_height")  # told by a page when it has laid out a figure
@@ -61,6 +56,12 @@ class Picture(widgets.VBox):
         self._parts: list[_Part] = []
         self._plots: _Plots | None = None
         self.show(what)
+        replaces_former(self)
+
+    def close(self) -> None:
+        """Take it from the page and free its memory."""
+        super().close()
+        self._parts, self._plots = [], None
 
     @property
     def element(self) -> Any:
@@ -158,6 +159,10 @@ class _Plots(BokehModel):
         self._speaks_from = self._repeats_at = time.monotonic() + SETTLING_SECONDS
         super().__init__(model, combine_events=True, **kwargs)
 
+    def close(self) -> None:
+        if self.comm is not None:  # closing it twice would fail
+            super().close()
+
     def update_from_model(self, model: Any) -> None:
         self._changed, self._ours, self._events = {}, set(), []
         super().update_from_model(model)
@@ -229,30 +234,6 @@ class _Plots(BokehModel):
         if not self._answered or (laid_out and now >= self._repeats_at):
             self._answered, self._repeats_at = True, now + REPEATING_SECONDS
             self._send_all()
-
-
-def load_bokeh() -> None:
-    """Give the page of a notebook BokehJS, as an output of the cell that runs; elsewhere nothing happens.
-
-    A cell that imports this package again gives it again: the page may be new, when the kernel is not.
-    """
-    shell = get_ipython()
-    if hasattr(shell, "kernel") and can_move():
-        _show_bokeh()
-        shell.events.register(
-            "pre_run_cell", lambda cell: _show_bokeh() if _IMPORT.search(cell.raw_cell) else None
-        )
-
-
-def _show_bokeh() -> None:
-    # Not by Bokeh's output_notebook: it adds what Panel's widgets need, which a page without a server lacks.
-    scripts = "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
-    display(Javascript(f"if (!window.Bokeh) {{ (function() {{\n{scripts}\n}}).call(window) }}"))
-
-
-def can_move() -> bool:
-    """Whether the page shows widgets of Bokeh: in Colab each cell is a page of its own, without BokehJS."""
-    return "google.colab" not in sys.modules
 
 
 def sketch_of(drawn: Any) -> Sketch | None:

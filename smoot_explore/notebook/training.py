@@ -2,7 +2,8 @@
 
 A notebook's kernel does one thing at a time, so a training in a cell makes every slider deaf until it ends.
 `LiveTraining` therefore trains in a thread, and the cell is over at once. The thread collects; pictures are drawn in
-the main thread alone, because HoloViews is made for one.
+the main thread alone, because HoloViews is made for one. That the thread has ended is told by an event: a
+`Thread.join` that is interrupted takes the thread for ended (Python until 3.12).
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+import signal
 import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +44,7 @@ from smoot_explore.engine.watching import WatchReport
 from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
+from smoot_explore.notebook.page import CONTROLS, LIVE, lost_kernel, projector_button, replaces_former
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.runs.run import bundled_reference
 from smoot_explore.runs.table import counted
@@ -59,6 +63,7 @@ DRAWING_SECONDS = 0.15  # from one drawing of the curves to the next, at least
 # Of a training's time: drawing the curves, looking at the watched images, and measuring the accuracy drop.
 DRAWING_SHARE, LOOKING_SHARE, PROBE_SHARE = 0.035, 0.005, 0.03
 EPOCH_LOOKING_SHARE = 0.02  # that a look after an epoch may take
+_COLUMNS = "repeat(auto-fit, minmax(min(380px, 100%), 1fr))"  # of the controls: as many as there is room for
 _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values it reads
     "traditional": ("learning_rate",),
     "sgt": ("kl_weight", "learning_rate"),
@@ -66,6 +71,13 @@ _HEEDED: dict[str, Sequence[str]] = {  # by training method: which live values i
 }
 _running: LiveTraining | None = None  # one training at a time: two would only slow each other down
 _running_lock = threading.Lock()
+
+
+class NoResultError(RuntimeError):
+    """There is no result yet. A notebook shows its words alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class LiveTraining(widgets.VBox):
@@ -120,33 +132,51 @@ class LiveTraining(widgets.VBox):
         self._positions = _first_of_each_label(data, 8) if watch is None else np.asarray(watch, int)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self._stopping, self._going = threading.Event(), threading.Event()
+        self._stopping, self._going, self._ended = (threading.Event() for _ in range(3))
         self._telling, self._collecting = threading.RLock(), threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None  # of the main thread
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()  # the main thread's
+        except RuntimeError:  # no kernel: result() draws
+            self._loop = None
         self._asked = False  # for a drawing
+        self._blocks = False  # the kernel, so that it hears no slider
         self._drawings: deque[float] = deque([0.0], 5)  # seconds that the latest took
         self._reference = bundled_reference(data.source.get("name"))
         self.controls = settings(config, _HEEDED[config.method])
+        for control in self.controls:
+            control.layout.width, control.style.description_width = "auto", "165px"
         self.train_button, self.pause_button, self.stop_button = (
-            widgets.Button(description=words, layout={"width": "100px"})
+            widgets.Button(description=words, layout={"width": "80px"})
             for words in ("Train", "Pause", "Stop")
         )
         for button, order in (
             (self.train_button, self.start), (self.pause_button, self.pause), (self.stop_button, self.stop),
         ):  # fmt: skip
             button.on_click(lambda _, order=order: order())
-        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "200px"})
+        self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "120px"})
         self.words = widgets.Label("Ready")
         self._prepare()
         self.picture = Picture(self._sketches())
         super().__init__(
             [
+                lost_kernel(),
+                projector_button(),
                 widgets.HBox([self.train_button, self.pause_button, self.stop_button, self.bar, self.words]),
-                *self.controls,
+                widgets.GridBox(
+                    self.controls, layout={"grid_template_columns": _COLUMNS, "grid_gap": "0 12px"}
+                ).add_class(CONTROLS),
                 self.picture,
             ],
             layout={"width": "100%"},
         )
+        self.add_class(LIVE)
+        replaces_former(self)
+
+    def close(self) -> None:
+        """Stop, and take it from the page."""
+        if self.comm is not None:
+            self.stop()
+            super().close()
 
     @property
     def busy(self) -> bool:
@@ -157,6 +187,11 @@ class LiveTraining(widgets.VBox):
     def changes(self) -> list[Change]:
         """The settings that were moved while it trained, each with the first step it took effect in."""
         return [change for _, change in self._history.changes]
+
+    @property
+    def moves(self) -> list[Change]:
+        """The changes as the pictures flag them: a slider's way from one place to another is one move."""
+        return [change for _, change in marked(self._history.changes, self._steps_per_epoch)]
 
     def start(self) -> LiveTraining:
         """Train from the initial weights, or go on when paused. Returns itself, at once."""
@@ -169,15 +204,11 @@ class LiveTraining(widgets.VBox):
             if _running is not None and _running is not self:
                 _running.stop()
             _running = self
-        if self._thread is not None:
-            self._thread.join()
+        self._join()
         self.model.load_state_dict(self._initial_weights)
         self._prepare()
-        self._tell("running", "Starting")
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:  # no kernel: result() draws
-            self._loop = None
+        self._ended.clear()
+        self._tell("running", "Starting: the first step takes a few seconds")
         give_cores_away()
         self._thread = threading.Thread(target=self._work, name="live-training", daemon=True)
         self._thread.start()
@@ -195,38 +226,87 @@ class LiveTraining(widgets.VBox):
 
     def stop(self) -> None:
         """End after the step in progress and wait for it. The model keeps what it has learned."""
+        if self.busy:
+            self.words.value = "Stopping after the step in progress"
         self._stopping.set()
         self._going.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        self._join()
 
     def result(self) -> list[EpochRecord]:
         """Wait for the end; the records of all epochs.
 
-        Interrupting the wait (■ in the toolbar) stops the training; the notebook stays usable.
+        Interrupting the wait (■ in the toolbar) stops the training, and gives the epochs until then. No slider answers
+        meanwhile: ``await live`` in a cell waits as well, and they do.
 
         Raises
         ------
         RuntimeError
             When nothing was started, training failed, or it was stopped before an epoch was over.
         """
-        if self._thread is None:
-            raise RuntimeError("nothing was trained yet; press Train, or call start()")
         if self.status == "paused":
             self.pause()
+        self._blocks = True
         try:
-            while self._thread.is_alive():
-                self._thread.join(0.05)
-                self._draw()
-            self._draw()
-        except KeyboardInterrupt:
+            with self._interruptible():
+                while self._thread is not None and not self._ended.wait(0.05):
+                    self._draw()
+        finally:
+            self._blocks = False
+        return self._found()
+
+    def __await__(self) -> Generator[Any, None, list[EpochRecord]]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> list[EpochRecord]:
+        try:
+            while self._thread is not None and not self._ended.is_set():
+                await asyncio.sleep(0.05)
+        except asyncio.CancelledError:  # ■ in the toolbar
             self.stop()
-            raise KeyboardInterrupt("the training was stopped") from None
+        return self._found()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Have an interrupt stop the training; a second one is an interrupt as usual.
+
+        An exception could come in the midst of a drawing, and leave half of it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupted(number: int, frame: Any) -> None:
+            if self._stopping.is_set():
+                raise KeyboardInterrupt
+            self.words.value = "Stopping after the step in progress"
+            self._stopping.set()
+            self._going.set()
+
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _found(self) -> list[EpochRecord]:
+        if self._thread is None:
+            raise NoResultError("nothing was trained yet; press Train, or call start()")
+        self._draw()
         if self._error is not None:
             raise RuntimeError(f"training failed: {self._error}") from self._error
         if not self.records:
-            raise RuntimeError("it was stopped before an epoch was over; press Train and run this cell again")
+            raise NoResultError(
+                "it was stopped before an epoch was over; press Train and run this cell again"
+            )
+        if self.status == "stopped":
+            print(f"{self.words.value}: the records end there.")
         return list(self.records)
+
+    def _join(self) -> None:
+        """Wait until the thread has ended."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._ended.wait()
+            self._thread.join()
 
     def _trains(self, model: nn.Module) -> bool:
         return self.busy and self.model is model
@@ -266,6 +346,7 @@ class LiveTraining(widgets.VBox):
         with self._telling:
             self._tell(status, words + done)
         self._ask_for_a_drawing()
+        self._ended.set()
 
     def _train(self) -> str:
         next_words = next_look = next_epoch_look = seconds = 0.0
@@ -366,9 +447,9 @@ class LiveTraining(widgets.VBox):
     def _say(self, record: StepRecord, left: float) -> None:
         self.bar.value = record.step / (record.steps_per_epoch * self.config.epochs)
         accuracy = f", {self.records[-1].test_accuracy:.1f} % right on test images" if self.records else ""
-        self.words.value = (
-            f"epoch {record.epoch}, {record.images_per_second:,.0f} images/s, {left:.0f} s left{accuracy}"
-        )
+        deaf = "; sliders answer when the wait is over" if self._blocks else ""
+        speed = f"{record.images_per_second:,.0f} images/s, {left:.0f} s left"
+        self.words.value = f"epoch {record.epoch}, {speed}{accuracy}{deaf}"
 
     def _look(self) -> tuple[np.ndarray, MaskingEffect]:
         """What masking makes of the watched images now."""

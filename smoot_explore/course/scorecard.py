@@ -1,0 +1,114 @@
+"""The score as a table, and as a file for whoever collects those of a class."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+import smoot_explore.course.exercises  # noqa: F401  # fills EXERCISES
+from smoot_explore.course.score import note_name, read_score, score_path
+from smoot_explore.course.verdicts import EXERCISES
+from smoot_explore.files import write_atomically
+
+COLUMNS = ("name", "notebook", "kind", "item", "answer", "right", "tries", "time")
+
+
+class Scorecard:
+    """A learner's score; shown as a table by a notebook.
+
+    Attributes
+    ----------
+    score
+        See `read_score`.
+    files
+        The two that hold it: JSON and CSV.
+    """
+
+    def __init__(self, score: dict[str, Any], files: tuple[Path, Path]) -> None:
+        self.score, self.files = score, files
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """By notebook: its name, exercises that are right, predictions that came true."""
+        rows = list[tuple[str, str, str]]()
+        predictions = self.score["predictions"].values()
+        wanted = EXERCISES
+        others = {p.get("notebook", "") for p in predictions} | set(self.score["checks"])
+        for notebook in [*wanted, *sorted(others - set(wanted))]:
+            checks = self.score["checks"].get(notebook, {})
+            known = wanted.get(notebook, list(checks))
+            right = sum(checks.get(name, {}).get("right", False) for name in known)
+            found = [p for p in predictions if p.get("notebook", "") == notebook and p.get("found")]
+            true = sum(p["found"] == p.get("predicted") for p in found)
+            rows.append((notebook or "elsewhere", f"{right} of {len(known)}", f"{true} of {len(found)}"))
+        return rows
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th>notebook</th><th>exercises right</th><th>predictions true</th></tr>"
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows
+        )
+        files = " and ".join(f"<code>{html.escape(file.name)}</code>" for file in self.files)
+        name = html.escape(self.score["name"]) or "No name yet: report('your name')"
+        return f"<p>{name}</p><table>{head}{body}</table><p>Kept in {files}, beside this notebook.</p>"
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{name}: {right} exercises right, {true} predictions true" for name, right, true in self.rows
+        ]
+        return "\n".join([*lines, f"Kept in {self.files[0]} and {self.files[1].name}."])
+
+
+def report(name: str | None = None) -> Scorecard:
+    """Show the score and write it as CSV beside its JSON, one line for each exercise and each prediction.
+
+    Parameters
+    ----------
+    name
+        The learner's, kept from now on; None leaves it as it is.
+
+    Returns
+    -------
+    Scorecard
+        With columns ``name, notebook, kind (exercise or prediction), item, answer, right, tries, time`` in the CSV.
+
+    Raises
+    ------
+    FileError
+        When the score file is damaged.
+    """
+    if name is not None:
+        note_name(name)
+    score, path = read_score(), score_path()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([_plain(cell) for cell in row] for row in _lines(score))
+    table = path.with_suffix(".csv")
+    write_atomically(table, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    return Scorecard(score, (path, table))
+
+
+def _lines(score: dict[str, Any]) -> list[tuple[Any, ...]]:
+    name = score["name"]
+    exercises = [
+        (name, notebook, "exercise", item, "", entry["right"], entry["tries"], entry.get("time", ""))
+        for notebook, checks in score["checks"].items()
+        for item, entry in checks.items()
+    ]
+    predictions = [
+        (
+            name, entry.get("notebook", ""), "prediction", question, entry.get("predicted") or "",
+            entry.get("predicted") == entry["found"] if entry.get("found") else "", "", entry.get("time", ""),
+        )
+        for question, entry in score["predictions"].items()
+    ]  # fmt: skip
+    return sorted(exercises + predictions, key=lambda line: (line[1], line[2]))
+
+
+def _plain(cell: Any) -> Any:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
