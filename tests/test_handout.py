@@ -114,7 +114,7 @@ def test_the_scores_of_a_class_are_merged_by_the_lines_in_docs_teaching_md(tmp_p
     for name, right, choice in (("Ada", True, "blue"), ("Bo", False, "red")):
         monkeypatch.setenv("SMOOT_EXPLORE_SCORE", str(tmp_path / "handed-in" / name / "score.json"))
         (tmp_path / "handed-in" / name).mkdir(parents=True)
-        note_check("00_quickstart", "pixels_at_start", right)
+        note_check("00_quickstart", "pixels_at_start", right, "A share of the pixels.")
         note_prediction("Which is stronger?", notebook="00_quickstart", predicted=choice)
         report(name)
     (lines,) = re.findall(
@@ -123,7 +123,9 @@ def test_the_scores_of_a_class_are_merged_by_the_lines_in_docs_teaching_md(tmp_p
     monkeypatch.chdir(tmp_path)
     exec(lines, {})
     told = capsys.readouterr().out
-    assert re.search(r"pixels_at_start +1 +2\b", told)  # one of two is right
+    assert re.search(r"pixels_at_start +True +False\b", told)
+    assert re.search(r"pixels_at_start +1\b", told)  # one of two is right
+    assert "of 2 students" in told
     assert re.search(r"Which is stronger\? +blue +1\b", told)
 
 

@@ -25,6 +25,7 @@ from smoot_explore.core.records import Change
 from smoot_explore.notebook import LinkedClasses, LiveFigure, LiveTraining, Picture, controls, shown
 from smoot_explore.notebook import figure as figures
 from smoot_explore.notebook import picture as pictures
+from smoot_explore.notebook.page import sliders_answered
 from smoot_explore.notebook.training import NoResultError
 from smoot_explore.views.sketch import Axis, Sketch, curve, element, points
 
@@ -534,11 +535,30 @@ def test_an_awaited_training_that_is_interrupted_stops(live):
     assert (training.status, records) == ("stopped", training.records)
 
 
+def test_while_a_cell_awaits_a_slider_is_told_that_its_message_is_dealt_with(monkeypatch):
+    told, dealt = [], []
+    session = SimpleNamespace(
+        send=lambda socket, kind, content, parent: told.append((*content.values(), parent))
+    )
+    handlers = {"comm_msg": lambda *message: dealt.append(message)}
+    kernel = SimpleNamespace(
+        session=session, iopub_socket=None, shell_handlers=handlers, get_parent=lambda: "cell"
+    )
+    monkeypatch.setattr("smoot_explore.notebook.page.get_ipython", lambda: SimpleNamespace(kernel=kernel))
+    with sliders_answered():
+        handlers["comm_msg"]("stream", "ident", "moved")
+    handlers["comm_msg"]("stream", "ident", "later")
+    assert [message for _, _, message in dealt] == ["moved", "later"]
+    assert told == [("idle", "moved"), ("busy", "cell")]
+
+
 def test_a_slider_s_way_is_one_move(live):
     training = live()
     steps = ((1, 10.0, 12.0), (2, 12.0, 20.0), (4, 20.0, 60.0))
     training._history.changes = [(step / 3, Change(step, 1, "alpha", old, new)) for step, old, new in steps]
     assert [(move.old, move.new) for move in training.moves] == [(10, 60)]
+    training._draw()
+    assert training.flags.value == "1: α 10 → 60"
     assert len(training.changes) == 3
 
 

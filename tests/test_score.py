@@ -55,6 +55,12 @@ def test_a_prediction_is_there_again_when_its_cell_runs_again():
     assert ask("Another question", ["the first", "the second"]).choices.value is None
 
 
+def test_a_prediction_cannot_be_made_after_the_answer_is_known():
+    for choice in ("the second", "the first"):
+        answered(choice).resolve("the first")
+    assert score.read_score()["predictions"][QUESTION]["predicted"] == "the second"
+
+
 def test_words_of_a_prediction_are_shown_as_they_are():
     prediction = ask("Is a < b?", ["<i>yes</i>", "no"])
     prediction.resolve("<i>yes</i>", "a & b")
@@ -84,9 +90,10 @@ def test_a_report_is_a_table_and_a_file_of_every_line():
     exercises.trainings_of_a_sweep(12, {"alpha": [1, 2, 3], "seed": range(4)})
     answered("the second").resolve("the first")
     shown = report("Ada Lovelace")
-    assert ("07_sweeps", "1 of 3", "0 of 0") in shown.rows
+    assert ("07_sweeps", "1 of 3", "–") in shown.rows
     assert ("elsewhere", "0 of 0", "0 of 1") in shown.rows
     assert "07_sweeps: 1 of 3 exercises right" in repr(shown)
+    assert str(shown.files[0]) in shown._repr_html_()
     assert "<td>1 of 3</td>" in shown._repr_html_()
     prediction, exercise = lines_of(shown.files[1])
     assert (prediction["kind"], prediction["item"], prediction["right"]) == ("prediction", QUESTION, "False")
@@ -96,6 +103,19 @@ def test_a_report_is_a_table_and_a_file_of_every_line():
         "True",
     )
     assert report().score["name"] == "Ada Lovelace"
+
+
+def test_a_question_without_a_prediction_is_neither_true_nor_false():
+    answered(None).resolve("the first")
+    shown = report()
+    assert ("elsewhere", "0 of 0", "0 of 0") in shown.rows
+    assert [line["right"] for line in lines_of(shown.files[1])] == [""]
+
+
+def test_a_prediction_knows_its_notebook(monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "/course/03_smoot.ipynb")
+    answered("the first").resolve("the first")
+    assert {name: true for name, _, true in report().rows}["03_smoot"] == "1 of 1"
 
 
 def test_a_report_counts_all_exercises_that_there_are():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
+from IPython import get_ipython
 
 from smoot_explore.course import score
 
@@ -64,11 +65,17 @@ class Prediction(widgets.VBox):
         self.answer.value = f"<b>{html.escape(told)}</b> {html.escape(words)}".rstrip()
         print(f"{told} {words}".rstrip())
         self.choices.disabled = True  # a prediction is made before
-        self._note(predicted=self.choices.value, found=found)
+        self._note(predicted=self.choices.value, found=found, words=words)
 
     def _note(self, **told: str | None) -> None:
-        notebook = Path(os.environ.get("JPY_SESSION_NAME", "")).stem  # told by the server of notebooks
-        score.note_prediction(self.question, notebook=notebook, **told)
+        score.note_prediction(self.question, notebook=_notebook(), **told)
+
+
+def _notebook() -> str:
+    """The notebook's name, as Jupyter's server or VS Code tells it; empty where neither does."""
+    shell = get_ipython()
+    path = shell.user_ns.get("__vsc_ipynb_file__", "") if shell is not None else ""
+    return Path(os.environ.get("JPY_SESSION_NAME", path)).stem
 
 
 def ask(question: str, options: Sequence[str]) -> Prediction:

@@ -49,7 +49,7 @@ def read_score() -> dict[str, Any]:
     return content
 
 
-def note_check(notebook: str, exercise: str, right: bool | None) -> None:
+def note_check(notebook: str, exercise: str, right: bool | None, words: str) -> None:
     """Keep a verdict. Once right, an exercise stays so; no answer yet (None) is not counted as a try."""
     if right is None:
         return
@@ -57,14 +57,23 @@ def note_check(notebook: str, exercise: str, right: bool | None) -> None:
     def note(score: dict[str, Any]) -> None:
         entry = score["checks"].setdefault(notebook, {}).setdefault(exercise, {"right": False, "tries": 0})
         if not entry["right"]:
-            entry.update(right=right, tries=entry["tries"] + 1, time=_now())
+            entry.update(right=right, tries=entry["tries"] + 1, words=words, time=_now())
 
     _change(note)
 
 
 def note_prediction(question: str, **told: Any) -> None:
-    """Keep what was told of a prediction: its ``notebook``, what was ``predicted``, what was ``found``."""
-    _change(lambda score: score["predictions"].setdefault(question, {}).update(told, time=_now()))
+    """Keep what was told of a prediction: its ``notebook``, what was ``predicted``, what was ``found``.
+
+    What was predicted before the answer was seen stays.
+    """
+
+    def note(score: dict[str, Any]) -> None:
+        entry = score["predictions"].setdefault(question, {})
+        first = {name: entry[name] for name in ("predicted", "time") if entry.get("found")}
+        entry.update({"time": _now(), **told, **first})
+
+    _change(note)
 
 
 def predicted(question: str) -> dict[str, Any]:

@@ -41,9 +41,16 @@ class Scorecard:
             checks = self.score["checks"].get(notebook, {})
             known = wanted.get(notebook, list(checks))
             right = sum(checks.get(name, {}).get("right", False) for name in known)
-            found = [p for p in predictions if p.get("notebook", "") == notebook and p.get("found")]
-            true = sum(p["found"] == p.get("predicted") for p in found)
-            rows.append((notebook or "elsewhere", f"{right} of {len(known)}", f"{true} of {len(found)}"))
+            of_it = [p for p in predictions if p.get("notebook", "") == notebook]
+            found = [p for p in of_it if p.get("found") and p.get("predicted")]
+            true = sum(p["found"] == p["predicted"] for p in found)
+            rows.append(
+                (
+                    notebook or "elsewhere",
+                    f"{right} of {len(known)}",
+                    f"{true} of {len(found)}" if of_it else "–",
+                )
+            )
         return rows
 
     def _repr_html_(self) -> str:
@@ -51,9 +58,9 @@ class Scorecard:
         body = "".join(
             "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows
         )
-        files = " and ".join(f"<code>{html.escape(file.name)}</code>" for file in self.files)
-        name = html.escape(self.score["name"]) or "No name yet: report('your name')"
-        return f"<p>{name}</p><table>{head}{body}</table><p>Kept in {files}, beside this notebook.</p>"
+        files = " and ".join(f"<code>{html.escape(_near(file))}</code>" for file in self.files)
+        name = html.escape(self.score["name"]) or "To add your name: report('Ada')"
+        return f"<p>{name}</p><table>{head}{body}</table><p>Kept in {files}.</p>"
 
     def __repr__(self) -> str:
         lines = [
@@ -102,11 +109,17 @@ def _lines(score: dict[str, Any]) -> list[tuple[Any, ...]]:
     predictions = [
         (
             name, entry.get("notebook", ""), "prediction", question, entry.get("predicted") or "",
-            entry.get("predicted") == entry["found"] if entry.get("found") else "", "", entry.get("time", ""),
+            entry["predicted"] == entry["found"] if entry.get("found") and entry.get("predicted") else "", "",
+            entry.get("time", ""),
         )
         for question, entry in score["predictions"].items()
     ]  # fmt: skip
     return sorted(exercises + predictions, key=lambda line: (line[1], line[2]))
+
+
+def _near(file: Path) -> str:
+    """Its name where it is beside the notebook, else its path."""
+    return file.name if file.parent == Path.cwd() else str(file)
 
 
 def _plain(cell: Any) -> Any:

@@ -75,7 +75,7 @@ def check(notebook: str) -> Callable[[_Check[_Given]], _Check[_Given]]:
                 verdict = no_answer() if answer is None or answer is ... else judge(answer, *given, **named)
             except _EndedError as ended:
                 verdict = ended.verdict
-            score.note_check(notebook, judge.__name__, verdict.right)
+            score.note_check(notebook, judge.__name__, verdict.right, verdict.words)
             return verdict
 
         checked.notebook = notebook  # type: ignore[attr-defined]

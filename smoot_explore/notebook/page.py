@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -82,6 +84,36 @@ def replaces_former(widget: widgets.Widget) -> None:
             _forget(shell, one)
         made = []
     _made[cell] = run, [*made, widget]
+
+
+@contextmanager
+def sliders_answered() -> Iterator[None]:
+    """Tell the page that a slider's message is dealt with, while a cell awaits: it sends no other before.
+
+    ipykernel 7.4 deals with such messages meanwhile, and leaves that out.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        yield
+        return
+    handlers, cell = kernel.shell_handlers, kernel.get_parent()
+    deal = handlers["comm_msg"]
+
+    def tell(state: str, parent: Any) -> None:
+        kernel.session.send(kernel.iopub_socket, "status", {"execution_state": state}, parent=parent)
+
+    def dealt(stream: Any, ident: Any, message: Any) -> None:
+        try:
+            deal(stream, ident, message)
+        finally:
+            tell("idle", message)
+            tell("busy", cell)  # as the cell still is
+
+    handlers["comm_msg"] = dealt
+    try:
+        yield
+    finally:
+        handlers["comm_msg"] = deal
 
 
 def can_move() -> bool:

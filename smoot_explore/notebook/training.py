@@ -44,12 +44,19 @@ from smoot_explore.engine.watching import WatchReport
 from smoot_explore.engine.workers import DaskWorkers
 from smoot_explore.notebook.controls import settings
 from smoot_explore.notebook.figure import models
-from smoot_explore.notebook.page import CONTROLS, LIVE, lost_kernel, projector_button, replaces_former
+from smoot_explore.notebook.page import (
+    CONTROLS,
+    LIVE,
+    lost_kernel,
+    projector_button,
+    replaces_former,
+    sliders_answered,
+)
 from smoot_explore.notebook.picture import Picture, with_still
 from smoot_explore.runs.run import bundled_reference
 from smoot_explore.runs.table import counted
 from smoot_explore.views.curves import probe_drop
-from smoot_explore.views.flags import marked
+from smoot_explore.views.flags import change_text, marked
 from smoot_explore.views.live import Kept
 from smoot_explore.views.pictures import masking
 from smoot_explore.views.sketch import Sketch, element
@@ -155,6 +162,7 @@ class LiveTraining(widgets.VBox):
             button.on_click(lambda _, order=order: order())
         self.bar = widgets.FloatProgress(min=0, max=1, layout={"width": "120px"})
         self.words = widgets.Label("Ready")
+        self.flags = widgets.Label(layout={"display": "none"})  # what their numbers stand for
         self._prepare()
         self.picture = Picture(self._sketches())
         super().__init__(
@@ -165,6 +173,7 @@ class LiveTraining(widgets.VBox):
                 widgets.GridBox(
                     self.controls, layout={"grid_template_columns": _COLUMNS, "grid_gap": "0 12px"}
                 ).add_class(CONTROLS),
+                self.flags,
                 self.picture,
             ],
             layout={"width": "100%"},
@@ -259,8 +268,9 @@ class LiveTraining(widgets.VBox):
 
     async def _awaited(self) -> list[EpochRecord]:
         try:
-            while self._thread is not None and not self._ended.is_set():
-                await asyncio.sleep(0.05)
+            with sliders_answered():
+                while self._thread is not None and not self._ended.is_set():
+                    await asyncio.sleep(0.05)
         except asyncio.CancelledError:  # ■ in the toolbar
             self.stop()
         return self._found()
@@ -478,6 +488,8 @@ class LiveTraining(widgets.VBox):
         self._asked = False
         started = time.thread_time()
         self.picture.show(self._sketches())
+        moves = [f"{i}: {change_text(move)}" for i, move in enumerate(self.moves, start=1)]
+        self.flags.value, self.flags.layout.display = ", ".join(moves), None if moves else "none"
         self._drawings.append(time.thread_time() - started)
 
     def _sketches(self) -> list[list[Sketch]]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from smoot_explore.slides import accuracy, frozen, masked
 from smoot_explore.slides.slide import Slide
 
+_FILL = "Masked pixels take random values between the lowest and the highest of those that remain."
+
 COURSE = (
     Slide(
         "00_quickstart",
         "Quickstart: every image its own k",
         "How many pixels can go before you no longer see what it is?",
-        "Six training images, their saliency (red: brighter raises the label, blue: brighter lowers it), and what is "
-        "left without the k pixels of lowest saliency. Below: probability of the label, clean → masked. "
-        "Bundled SMOOT training.",
+        "Red: brighter raises the label, blue: lowers it. The k pixels of lowest saliency are masked. "
+        f"{_FILL} Below: probability of the label in %, clean → masked. Bundled SMOOT training.",
         masked.masked_images,
     ),
     Slide(
@@ -27,8 +28,8 @@ COURSE = (
         "02_saliency_guided_training",
         "Saliency-guided training",
         "Half of the pixels are masked. Who still says the same?",
-        f"Right: how far the output moves when k pixels of lowest saliency are masked, mean over {masked.N_MEASURED} "
-        "test images. Left: one of them. One bundled training each.",
+        f"Right: how far the output moves when k pixels of lowest saliency are masked, mean of {masked.N_MEASURED} "
+        f"test images. Left: one of them. {_FILL} One bundled training each.",
         masked.kl_of_masking,
     ),
     Slide(
@@ -36,7 +37,7 @@ COURSE = (
         "SMOOT: every image its own k",
         "k moves by α·Δ. Where will it rest, and what does β below 0.5 do?",
         f"The network stays as it is: Δ of one training image over k, and the k of 500 images over {frozen.EPOCHS} "
-        "visits. Bundled SMOOT training.",
+        "visits. k rests where Δ falls through 0, or at a bound. Bundled SMOOT training.",
         frozen.where_k_settles,
     ),
     Slide(
@@ -51,16 +52,16 @@ COURSE = (
         "05_transformers",
         "Transformers",
         "A transformer sees patches. What changes when whole patches are masked?",
-        "Patches of lowest mean saliency go first, six test images. The network is the bundled CNN (SMOOT): no "
-        "transformer comes with the package, the notebook trains one.",
+        f"Patches of lowest mean saliency go first. {_FILL} Below: probability of the label in %. "
+        "The network is the bundled CNN (SMOOT): the notebook trains a transformer.",
         masked.patches,
     ),
     Slide(
         "06_your_own_images_and_model",
         "Your own images and your own model",
-        "How many test images are enough to believe a difference of two points?",
+        "How many test images are enough to tell these two apart?",
         f"Lines: two bundled trainings on 1,000 test images. Bands: 90 % of {accuracy.N_DRAWS:,} measurements on n of "
-        "them, drawn with replacement.",
+        "them, drawn with replacement. Even at 1,000 the bands overlap.",
         accuracy.luck_of_test_images,
     ),
     Slide(

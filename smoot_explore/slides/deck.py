@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import panel as pn
@@ -35,7 +35,7 @@ _SX = {
     "& .main": {"backgroundColor": "background.default"},
 }
 _QUESTION = {"fontSize": "max(28px, calc(2.7 * var(--u)))", "fontWeight": 600, "lineHeight": 1.2}
-_NOTE = {"fontSize": "calc(1.25 * var(--u))", "lineHeight": 1.35, "color": "text.secondary"}
+_NOTE = {"fontSize": "calc(1.5 * var(--u))", "lineHeight": 1.25, "color": "text.secondary"}
 _BAR = {"fontSize": "calc(1.5 * var(--u))", "lineHeight": 1.2}
 
 
@@ -79,14 +79,26 @@ class Deck:
             return
         self.number = self.turning.number = number
         slide = self.slides[number - 1]
-        if number not in self._made:
-            self._made[number] = _made(slide)
-        self._stage.objects = [self._made[number]]
         self._title.object = (
             f"{number} / {len(self.slides)} · **{slide.title}** (notebook {slide.notebook[:2]})"
         )
         for button, end in zip(self._buttons, (1, len(self.slides)), strict=True):
             button.disabled = number == end
+        if number in self._made:
+            self._stage.objects = [self._made[number]]
+            return
+        self._stage.objects = [_words("Computing …", _BAR)]
+        # At the next tick: what is shown by now reaches the page first.
+        document = pn.state.curdoc
+        (document.add_next_tick_callback if document else _at_once)(lambda: self._make(number))
+
+    def _make(self, number: int) -> None:
+        """Make the picture of a slide, unless the visitor has turned on."""
+        if number != self.number:
+            return
+        if number not in self._made:
+            self._made[number] = _made(self.slides[number - 1])
+        self._stage.objects = [self._made[number]]
 
 
 def asked() -> int:
@@ -96,6 +108,10 @@ def asked() -> int:
         return int(values[0])
     except ValueError:
         return 1
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
 
 
 def _made(slide: Slide) -> pn.Column:

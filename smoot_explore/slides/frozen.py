@@ -12,11 +12,11 @@ import xarray as xr
 from smoot_explore.core.bounds import Bounds
 from smoot_explore.core.landscape import simulate_k
 from smoot_explore.slides import bundled
-from smoot_explore.slides.slide import Picture, choice, slider
+from smoot_explore.slides.slide import Picture, choice, slider, values
 from smoot_explore.views import k_landscape, k_trajectories, sweep_map
 from smoot_explore.views.sketch import Axis, Sketch, curve
 
-EPOCHS, BETA = 60, 0.95
+EPOCHS, ALPHA, BETA = 100, 200, 0.95  # so the k of the image that is shown first comes to rest
 _START, _LOW, _HIGH = 0.5, 0.2, 0.8
 _SWEPT: dict[str, list[Any]] = {
     "alpha": [10, 50, 100, 200, 400],
@@ -35,15 +35,20 @@ RULES = {
 def where_k_settles() -> Picture:
     """One image's Δ over k, with the places that its k visits, and the k of all images."""
     landscape = bundled.landscape()
+    images = landscape.image_id.values.tolist()
 
     def sketches(image: int, alpha: float, beta: float) -> list[Sketch]:
-        k = _simulated(alpha, beta)
-        one = k_landscape.sketch(landscape.isel(image=image), beta, k.values[:, image])
-        return [one, _every(k, image)]
+        k, at = _simulated(alpha, beta), images.index(image)
+        one = k_landscape.sketch(landscape.isel(image=at), beta, k.values[:, at])
+        words = one.title.replace("Image", "Training image")
+        return [
+            one._replace(title=words, x=one.x._replace(label="masked pixels k", unit=None)),
+            _every(k, at),
+        ]
 
     controls = {
-        "image": slider("Training image", 0, landscape.sizes["image"] - 1, 158),
-        "alpha": slider("α (pixels)", 0, 400, 100, 5),
+        "image": values("Training image", images, 923),
+        "alpha": slider("α (pixels)", 0, 400, ALPHA, 5),
         "beta": slider("β", 0.0, 1.0, BETA, 0.05),
     }
     return Picture(controls, sketches)
@@ -51,11 +56,11 @@ def where_k_settles() -> Picture:
 
 def what_settings_do() -> Picture:
     """The median of k over a grid of α and β."""
-    values = [
+    found = [
         [np.median(_simulated(alpha, beta), axis=1) for beta in _SWEPT["beta"]] for alpha in _SWEPT["alpha"]
     ]
     told = {"long_name": "median k", "units": "pixels"}
-    medians = xr.DataArray(np.array(values), _SWEPT, list(_SWEPT), "median_k", told)
+    medians = xr.DataArray(np.array(found), _SWEPT, list(_SWEPT), "median_k", told)
     grid = xr.Dataset({"problem": xr.full_like(medians, "", "<U1")}, attrs={"over": json.dumps(_SWEPT)})
     frames = sweep_map.frames(grid, medians, x="alpha", y="beta")  # of one colour scale
 

@@ -11,6 +11,7 @@ from smoot_explore.views.live import Live
 from smoot_explore.views.looks import has_square_cells
 
 _LINES, _POINTS = 2.2, 1.8  # as many times as wide as on a desk
+_MOST_IN_CELLS = "0.019 * Math.min(innerWidth, 16 / 9 * innerHeight)"  # letters, in pixels
 # Bokeh's canvas knows no sizes that go with the window.
 _TEXTS = """
     const size = `${Math.round(1.5 * Math.min(innerWidth, 16 / 9 * innerHeight)) / 100}px`
@@ -65,7 +66,7 @@ def _enlarge_words_in_cells(figure: Any) -> None:
     """Words in a grid of pictures grow with its cells; on a desk they end at a size."""
     for callbacks in figure.js_property_callbacks.values():
         for callback in callbacks:
-            callback.code = callback.code.replace("Math.min(11.5,", "Math.min(99,").replace(
-                "cell / 6", "cell / 7"
+            callback.code = callback.code.replace("Math.min(11.5,", f"Math.min({_MOST_IN_CELLS},").replace(
+                "cell / 6", "cell / 5.5"
             )
     figure.update(max_width=None, frame_align=False)  # a plot beside it must not push its pictures in
