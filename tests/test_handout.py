@@ -79,6 +79,16 @@ def test_every_formula_that_stands_alone_in_a_notebook_is_on_the_sheet_and_is_dr
         assert handout.drawn(formula).startswith("<svg"), formula
 
 
+def test_each_symbol_of_the_formulas_is_explained():
+    symbols = handout.students(COURSE).partition("## Symbols")[2].partition("## Settings")[0]
+    explained = [
+        term for terms in re.findall(r"^- (.+?):", symbols, re.MULTILINE) for term in terms.split(", ")
+    ]
+    assert {"$P$", "$R$", "$f(x)$", "$c_j$", "$M_k(x)$", r"$\mathrm{CE}$"} <= set(explained)
+    for term in explained:
+        assert handout.drawn(term.strip("$")).startswith("<svg"), term
+
+
 def test_a_formula_that_cannot_be_drawn_stands_as_it_is_written():
     assert (
         handout.drawn(r"\begin{cases} a < b \end{cases}")
@@ -96,9 +106,38 @@ def test_settings_stand_on_the_sheet_as_they_are_declared():
 
 def test_pages_ask_nothing_of_the_internet_and_no_formula_is_left_as_code():
     for make in (handout.students, handout.predictions, handout.answer_key):
-        page = handout.page(make(COURSE))
+        page = handout.page(make(COURSE), "students")
         assert re.findall(r"<(?:script|link|img)\b|url\(|@import", page) == []
         assert "$$" not in page
+
+
+def test_the_key_tells_the_usual_outcome_under_each_prediction_and_exercise_and_where_it_was_measured():
+    notebook = COURSE[1]
+    (asked, *_), (exercise, *_) = notebook.predictions, notebook.exercises
+    found = {
+        "predictions": {asked.question: {"found": asked.options[1], "words": "60 of 100."}},
+        "exercises": {exercise.check: "About 0.4."},
+    }
+    key = handout.answer_key(COURSE, {"machine": "a laptop", "notebooks": {notebook.name: found}})
+    assert "Usual outcomes were measured on a laptop. Other machines may differ." in key
+    assert f"*{' / '.join(asked.options)}*\n\n  Usual outcome: **{asked.options[1]}**. 60 of 100.\n" in key
+    assert f"{exercise.answer}\n```\n\nUsual outcome: About 0.4.\n" in key
+    assert key.count("Usual outcome:") == 2
+    assert "Usual outcome" not in handout.answer_key(COURSE)
+
+
+def test_outcomes_are_those_kept_beside_the_notebooks(tmp_path, monkeypatch):
+    monkeypatch.setattr(handout, "OUTCOMES", tmp_path / "outcomes.json")
+    assert handout.usual_outcomes() is None
+    handout.OUTCOMES.write_text('{"machine": "a laptop", "notebooks": {}}', encoding="utf-8")
+    assert handout.usual_outcomes() == {"machine": "a laptop", "notebooks": {}}
+
+
+def test_every_exercise_has_a_check_of_its_own():
+    for notebook in COURSE:
+        checks = [exercise.check for exercise in notebook.exercises]
+        assert all(checks)
+        assert len(set(checks)) == len(checks)
 
 
 def test_making_them_twice_gives_the_same_bytes(tmp_path):
@@ -130,9 +169,15 @@ def test_the_scores_of_a_class_are_merged_by_the_lines_in_docs_teaching_md(tmp_p
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_the_students_sheet_fits_on_two_printed_pages():
+def test_the_students_sheet_fills_two_printed_pages_and_predictions_have_boxes_without_bullets():
     with chromium() as browser:
         page = browser.new_page()
-        page.set_content(handout.page(handout.students(COURSE), dense=True))
+        page.set_content(handout.page(handout.students(COURSE), "students"))
         printed = page.pdf(prefer_css_page_size=True)
-    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 2
+        page.set_content(handout.page(handout.predictions(COURSE), "predictions"))
+        style = page.locator("ul").first.evaluate(
+            "list => [getComputedStyle(list).listStyleType, getComputedStyle(list).breakInside]"
+        )
+        assert page.get_by_text("Name: ____").count() == 1
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
+    assert style == ["none", "avoid"]

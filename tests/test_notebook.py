@@ -328,11 +328,11 @@ def test_a_training_gives_its_records_and_its_pictures(live):
     assert told == records
     assert (training.status, training.words.value) == ("finished", "Finished after 2 epochs")
     assert not [t for t in threading.enumerate() if t.name == "live-training"]
-    watched, drop, losses, k, single = (part.sketch for part in training.picture._parts)
+    watched, k, single, drop, losses = (part.sketch for part in training.picture._parts)
     assert len(losses.layers[0].numbers[0]) == 6
     assert re.match(r"Accuracy drop, AUC \d+\.\d %, n = 12\n", drop.title)
     assert watched.layers[0].numbers[0].any()
-    assert numbers(training.picture, 3, 3) == k.layers[3].numbers[1].tolist()
+    assert numbers(training.picture, 1, 3) == k.layers[3].numbers[1].tolist()
     assert single.title == "k of the watched images"
     assert training._repr_mimebundle_()[IMAGE].startswith(PNG)
 
@@ -388,7 +388,7 @@ def test_bounds_moved_while_it_trains_are_drawn_from_where_they_moved(live):
     training.stop()
     training._draw()
     ((epoch, _),) = training._history.changes
-    lowest = next(layer for layer in training.picture._parts[3].sketch.layers if layer.role == "Bound")
+    lowest = next(layer for layer in training.picture._parts[1].sketch.layers if layer.role == "Bound")
     np.testing.assert_allclose(lowest.numbers[0], [0, epoch, epoch, 400])
     np.testing.assert_allclose(lowest.numbers[1], np.array([0.2, 0.2, 0.3, 0.3]) * training.data.n_pixels)
 
@@ -399,10 +399,14 @@ def test_paused_it_stands_still_and_goes_on(live):
     until(lambda: training.records)
     training.pause_button.click()
     assert (training.status, training.train_button.description) == ("paused", "Go on")
-    time.sleep(0.2)
+
+    def stands():
+        k = training._history.k
+        time.sleep(0.3)
+        return training._history.k is k
+
+    until(stands)  # after the step in progress
     k = training._history.k
-    time.sleep(0.3)
-    assert training._history.k is k
     training.train_button.click()
     until(lambda: training._history.k is not k)
     training.stop_button.click()
@@ -505,7 +509,7 @@ def test_interrupted_in_its_first_step_a_training_has_ended_when_the_wait_is_ove
     assert not training._thread.is_alive()
     assert (training.status, training.words.value) == ("stopped", "Stopped")
     assert told.value._render_traceback_() == [str(told.value)]
-    assert len(training.picture._parts[2].sketch.layers[0].numbers[0]) == 1
+    assert len(training.picture._parts[4].sketch.layers[0].numbers[0]) == 1
     training.config.epochs = 1
     assert len(training.start().result()) == 1
 
@@ -519,7 +523,7 @@ def test_a_training_can_be_awaited_and_its_sliders_answer_meanwhile(live):
     training, records = asyncio.run(cell())
     assert len(records) == 2
     assert 0.25 in (training.config.alpha, training.config.beta)
-    assert len(training.picture._parts[2].sketch.layers[0].numbers[0]) == 6
+    assert len(training.picture._parts[4].sketch.layers[0].numbers[0]) == 6
 
 
 def test_an_awaited_training_that_is_interrupted_stops(live):
@@ -624,11 +628,11 @@ def test_a_worker_s_training_shows_what_the_kernel_s_does_and_leaves_its_weights
     records = training.start().result()
     assert told == records
     assert (training.status, training.words.value) == ("finished", "Finished after 2 epochs")
-    watched, drop, losses, k, _ = (part.sketch for part in training.picture._parts)
+    watched, k, _, drop, losses = (part.sketch for part in training.picture._parts)
     assert len(losses.layers[0].numbers[0]) == 6
     assert re.match(r"Accuracy drop, AUC \d+\.\d %, n = 12\n", drop.title)
     assert watched.layers[0].numbers[0].any()
-    assert numbers(training.picture, 3, 3) == k.layers[3].numbers[1].tolist()
+    assert numbers(training.picture, 1, 3) == k.layers[3].numbers[1].tolist()
     settings = {"epochs": 2, "batch_size": 20, "device": "cpu", "precision": "float32"}
     expected = in_a_thread(lambda: list(train(model, data, TrainingConfig(**settings))))()
     np.testing.assert_array_equal([record.k for record in records], [record.k for record in expected])

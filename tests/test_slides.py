@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("panel_material_ui")
 
 import browser
+import panel as pn
+from bokeh.document import Document
 from waiting import until
 
 from smoot_explore import bundled_runs, simulate_k
@@ -62,6 +64,48 @@ def test_each_control_of_a_slide_moves_its_picture_without_building_it_anew(slid
         assert [numbers(sketch) for sketch in before] != [numbers(sketch) for sketch in after], name
 
 
+def test_masking_can_make_the_label_of_the_image_that_is_shown_first_much_more_probable():
+    _, line = drawn(masked.one_curve())
+    (shown,) = (layer.numbers[1] for layer in line.layers if layer.kind == "Curve" and len(layer.numbers[0]))
+    assert shown.max() > shown[0] + 0.5
+
+
+@pytest.mark.parametrize("picture", [masked.one_curve, masked.kl_of_masking])
+def test_a_marker_at_0_is_inside_its_plot(picture):
+    low = {name: control.start for name, control in picture().controls.items() if name in ("k", "masked")}
+    _, plot = drawn(picture(), **low)
+    for axis, at in ((plot.x, 0), (plot.y, 0)):
+        assert axis.range[0] < at
+
+
+def test_notes_of_slides_that_fill_with_random_values_say_so_and_the_first_masks_few_pixels():
+    for number in (0, 2, 5):
+        assert "random values between the lowest and the highest of those that remain" in COURSE[number].note
+    assert COURSE[0].picture().controls["k"].value == 100
+
+
+@pytest.mark.parametrize("slide", COURSE, ids=NAMES)
+def test_a_note_fits_in_two_lines(slide):
+    assert len(slide.note) <= 255
+
+
+def test_k_of_the_image_that_is_shown_first_comes_to_rest_and_the_image_has_one_name():
+    picture = frozen.where_k_settles()
+    change, _ = drawn(picture)
+    (way,) = (layer.numbers[0] for layer in change.layers if layer.role == "Way")
+    assert np.ptp(way[-10:]) < 0.5
+    assert np.ptp(way) > 50
+    assert change.title == f"Training image {picture.controls['image'].value} (coat)"
+    assert (change.x.label, change.x.unit) == ("masked pixels k", None)
+
+
+def test_not_even_a_thousand_test_images_tell_the_two_trainings_apart():
+    assert "Even at 1,000 the bands overlap." in next(s.note for s in COURSE if s.notebook.startswith("06"))
+    (better, worse) = (accuracy._spread(name) for name in ("traditional", "smoot"))
+    assert better[2] > worse[2]
+    assert better[0][-1] < worse[1][-1]
+
+
 def test_where_nothing_is_masked_the_output_does_not_move_and_sgt_moves_it_less():
     _, lines = drawn(masked.kl_of_masking())
     by_label = {layer.label: layer.numbers[1] for layer in lines.layers}
@@ -98,12 +142,34 @@ def test_a_deck_ends_at_both_sides_and_an_address_beyond_them_is_the_nearest_sli
     assert deck.number == deck.turning.number == 1
 
 
+def test_a_slides_heading_is_shown_before_its_picture_is_made(monkeypatch):
+    document = Document()
+    monkeypatch.setattr(type(pn.state), "curdoc", property(lambda state: document))
+    deck = Deck(COURSE[3:6])
+    deck.turn(1)
+    assert COURSE[4].title in deck._title.object
+    assert deck._stage[0].object == "Computing …"
+    assert not deck._made
+    for later in document.session_callbacks:
+        later.callback()
+    assert list(deck._made) == [2]  # the first was left before it was made
+    assert deck._stage[0] is deck._made[2]
+
+
+@pytest.mark.parametrize("slide", COURSE, ids=NAMES)
+def test_names_of_rows_in_large_letters_are_not_cut(slide):
+    letter = 0.55 / 5.5  # of a cell
+    for sketch in drawn(slide.picture()):
+        for names in (layer.numbers[2] for layer in sketch.layers if layer.role == "Name"):
+            assert -sketch.x.range[0] >= letter * max(map(len, names), default=0) + 0.05 * bool(names)
+
+
 def test_words_in_a_grid_of_pictures_grow_with_its_cells():
     shown = Projected(drawn(COURSE[0].picture())[0])
     shown.pane.get_root()
     (plot,) = shown.plots
     codes = [callback.code for several in plot.state.js_property_callbacks.values() for callback in several]
-    assert any("Math.min(99," in code and "cell / 7" in code for code in codes)
+    assert any("innerWidth" in code and "cell / 5.5" in code for code in codes)
     assert not any("Math.min(11.5," in code for code in codes)
 
 
@@ -150,7 +216,10 @@ def test_slides_are_turned_their_sliders_move_pictures_and_nothing_is_asked_of_t
         visitor.move(visitor.slider("β"), 3, "ArrowLeft")  # moves the slider, and does not turn
         visitor.wait_until(lambda: visitor.data("landscape", "Mean") != before)
         assert "slide=4" in page.url
-        visitor.button("Next slide").click()
+        track = page.locator(".MuiSlider-root").nth(1)
+        track.click()
+        page.wait_for_timeout(300)
+        page.keyboard.press("ArrowRight")  # turns: a click leaves the slider
         visitor.wait_until(lambda: "slide=5" in page.url and visitor.data("accuracy-drop", "SMOOT"))
         page.keyboard.press("ArrowLeft")
         visitor.wait_until(lambda: "slide=4" in page.url)

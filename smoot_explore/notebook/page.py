@@ -133,7 +133,7 @@ def projector_button() -> widgets.Button:
 
 def lost_kernel() -> widgets.Label:
     """Is seen when the kernel that made it is gone."""
-    return widgets.Label("The kernel was restarted: run this cell again.").add_class(DEAD)
+    return widgets.Label("The kernel was restarted: run all cells again, from the top.").add_class(DEAD)
 
 
 def _discard(widget: widgets.Widget) -> None:

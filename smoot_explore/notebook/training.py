@@ -456,7 +456,7 @@ class LiveTraining(widgets.VBox):
 
     def _say(self, record: StepRecord, left: float) -> None:
         self.bar.value = record.step / (record.steps_per_epoch * self.config.epochs)
-        accuracy = f", {self.records[-1].test_accuracy:.1f} % right on test images" if self.records else ""
+        accuracy = f", test accuracy {self.records[-1].test_accuracy:.1f} %" if self.records else ""
         deaf = "; sliders answer when the wait is over" if self._blocks else ""
         speed = f"{record.images_per_second:,.0f} images/s, {left:.0f} s left"
         self.words.value = f"epoch {record.epoch}, {speed}{accuracy}{deaf}"
@@ -507,7 +507,7 @@ class LiveTraining(widgets.VBox):
         drop = self._kept(
             "drop", drops[-1:], lambda: probe_drop.sketch(drops, config.method, self._reference)
         )
-        rows = [[watched], [drop, losses.sketch(steps, **about)]]
+        rows = [[watched]]
         if config.method == "smoot":  # the others' k do not move
             bounds = counted_bounds(moving_bounds(*self._start_bounds, changes), self._most_k)
             names = [self._watched.class_names[int(label)] for label in self._watched.labels]
@@ -517,7 +517,7 @@ class LiveTraining(widgets.VBox):
                     single_k.sketch(single, names=names, **about),
                 ]
             )
-        return rows
+        return [*rows, [drop, losses.sketch(steps, **about)]]
 
     def _watched_sketch(self) -> Sketch:
         (at, seen), labels = self._seen, self._watched.labels.numpy()
