@@ -5,15 +5,20 @@
 
 Three pages, each as Markdown and as HTML that needs no internet: ``students`` (equations, glossary, settings),
 ``predictions`` (to be ticked on paper) and ``answer-key`` (for the teacher alone). Nothing in them is written by hand.
+The key tells the usual outcomes where ``outcomes.json`` stands beside this file:
+
+    {"machine": str, "notebooks": {NAME: {"predictions": {QUESTION: {"found": str, "words": str}},
+                                          "exercises": {CHECK: words}}}}
 """
 
 import argparse
 import ast
 import html
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from release import MARK, SOLUTIONS, read
@@ -23,6 +28,7 @@ from smoot_explore import TrainingConfig
 ROOT = SOLUTIONS.parent.parent
 GLOSSARY = ROOT / "docs" / "glossary.md"
 TEACHING = ROOT / "docs" / "teaching.md"
+OUTCOMES = SOLUTIONS / "outcomes.json"
 _FORMULA = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 _EM = 14  # size of the letters in a drawn formula, in its own units
 _STYLE = """
@@ -38,21 +44,26 @@ pre { background: #f3f4f6; padding: .5em .7em; white-space: pre-wrap }
 code { font: .92em Menlo, Consolas, monospace }
 pre, li { break-inside: avoid }
 h1, h2, h3, p:has(strong) { break-after: avoid }
-.math.block { margin: .3em 0 .6em 1em; font-size: 1.2em }
-.dense ul { columns: 2; column-gap: 2em }
+.math.block { margin: .3em 0 .6em 1em; font-size: 1.2em; break-inside: avoid }
+.math.inline { font-size: 1.15em }
+.students section { columns: 2; column-gap: 2em }
+.students section > :is(p, ul) { margin-top: 0 }
+.students section > :is(h2, h2 + p:has(+ ul)) { column-span: all }
+.predictions ul { break-before: avoid; break-inside: avoid; list-style: none; padding-left: .5em }
 @media print {
   body { margin: 0; padding: 0; max-width: none }
-  .dense { font-size: 8.5pt; line-height: 1.27 }
+  .students section:nth-last-child(2) { break-before: page }
 }
 """
 
 
 class Exercise(NamedTuple):
-    """An exercise: what is asked, the code that a student finds, and the answer."""
+    """An exercise: what is asked, the code that a student finds, the answer, and the name of its check."""
 
     words: str
     question: str
     answer: str
+    check: str
 
 
 class Prediction(NamedTuple):
@@ -73,7 +84,7 @@ class Notebook:
     """What the handouts need of a notebook with solutions."""
 
     def __init__(self, path: Path) -> None:
-        self.number = path.stem[:2]
+        self.name, self.number = path.stem, path.stem[:2]
         cells = [(cell["cell_type"], "".join(cell["source"])) for cell in read(path)["cells"]]
         self.texts = [source for kind, source in cells if kind == "markdown"]
         self.code = [source for kind, source in cells if kind == "code"]
@@ -88,13 +99,20 @@ class Notebook:
     def exercises(self) -> list[Exercise]:
         """In their order."""
         found, words = [], ""
-        for kind, source in self._cells:
+        for i, (kind, source) in enumerate(self._cells):
             if kind == "markdown":
                 words = source
             elif MARK in source:
                 question, answer = source.split(MARK)
                 asked = re.search(r"^\*\*\d\.\*\*.*", words, re.DOTALL | re.MULTILINE)
-                found.append(Exercise(asked[0].strip() if asked else "", question, answer.strip()))
+                check = re.search(
+                    r"exercises\.(\w+)\(", "".join(text for _, text in self._cells[i + 1 : i + 2])
+                )
+                found.append(
+                    Exercise(
+                        asked[0].strip() if asked else "", question, answer.strip(), check[1] if check else ""
+                    )
+                )
         return found
 
     @property
@@ -154,8 +172,8 @@ def students(notebooks: list[Notebook]) -> str:
             lines += [f"$${equation.latex}$$", ""]
             heading = equation.heading
             known.add(equation.latex)
-    glossary = GLOSSARY.read_text(encoding="utf-8").partition("\n- ")
-    lines += ["## Words", "", f"- {glossary[2].strip()}", "", "## Settings", ""]
+    words = GLOSSARY.read_text(encoding="utf-8").partition("\n- ")
+    lines += ["## Words", "", f"- {words[2].strip()}", "", "## Settings", ""]
     lines += [
         "What `TrainingConfig` takes and the course uses, with the value that it has unless another is given.",
         "",
@@ -172,7 +190,8 @@ def students(notebooks: list[Notebook]) -> str:
 
 def predictions(notebooks: list[Notebook]) -> str:
     """All predictions with boxes to tick, as Markdown."""
-    lines = ["# Predictions", "", "Tick one before you run the next cell. Nobody judges it.", ""]
+    lines = ["# Predictions", "", f"Name: {'_' * 50}", ""]
+    lines += ["Tick one before you run the next cell. Nobody judges it.", ""]
     for notebook in notebooks:
         lines += [f"## {notebook.number}. {notebook.title}", ""]
         for prediction in notebook.predictions:
@@ -185,22 +204,37 @@ def predictions(notebooks: list[Notebook]) -> str:
     return "\n".join(lines)
 
 
-def answer_key(notebooks: list[Notebook]) -> str:
-    """Exercises with answers, questions with model answers and predictions, for the teacher, as Markdown."""
-    answers = model_answers()
+def answer_key(notebooks: list[Notebook], outcomes: dict[str, Any] | None = None) -> str:
+    """Exercises with answers, questions with model answers and predictions, for the teacher, as Markdown.
+
+    ``outcomes`` are those of `usual_outcomes`: what was found when the notebooks ran.
+    """
+    answers, outcomes = model_answers(), outcomes or {}
     lines = ["# Answer key", "", "For the teacher. Checks take other right answers too.", ""]
+    if outcomes:
+        lines += [f"Usual outcomes were measured on {outcomes['machine']}. Other machines may differ.", ""]
     for notebook in notebooks:
+        found = {"exercises": {}, "predictions": {}} | outcomes.get("notebooks", {}).get(notebook.name, {})
         lines += [f"## {notebook.number}. {notebook.title}", "", "### Exercises", ""]
         for exercise in notebook.exercises:
             lines += [_unlinked(exercise.words), "", "```python", exercise.answer, "```", ""]
+            if told := found["exercises"].get(exercise.check):
+                lines += [f"Usual outcome: {told}", ""]
         lines += ["### To discuss", ""]
         for question in notebook.discussion:
             lines.append(_unlinked(f"- **{question}** {answers.get(_plain(question), '')}".rstrip()))
         lines += ["", "### Predictions", "", "Each is resolved by what the notebook measures.", ""]
-        lines += [f"- {asked.question} *{' / '.join(asked.options)}*" for asked in notebook.predictions] + [
-            ""
-        ]
+        for asked in notebook.predictions:
+            lines.append(f"- {asked.question} *{' / '.join(asked.options)}*")
+            if told := found["predictions"].get(asked.question):
+                lines += ["", f"  Usual outcome: **{told['found']}**. {told['words']}", ""]
+        lines.append("")
     return "\n".join(lines)
+
+
+def usual_outcomes() -> dict[str, Any] | None:
+    """What was found when the notebooks ran on one machine; None where nobody has kept it."""
+    return json.loads(OUTCOMES.read_text(encoding="utf-8")) if OUTCOMES.is_file() else None
 
 
 def model_answers() -> dict[str, str]:
@@ -210,8 +244,8 @@ def model_answers() -> dict[str, str]:
     return {_plain(question): " ".join(answer.split()) for question, answer in found}
 
 
-def page(text: str, dense: bool = False) -> str:
-    """Markdown as a page of HTML that loads nothing: formulas are drawn."""
+def page(text: str, kind: str = "") -> str:
+    """Markdown as a page of HTML that loads nothing: formulas are drawn. ``kind`` chooses its layout."""
     from markdown_it import MarkdownIt
     from mdit_py_plugins.dollarmath import dollarmath_plugin
 
@@ -219,9 +253,12 @@ def page(text: str, dense: bool = False) -> str:
     reader.use(dollarmath_plugin, double_inline=True, renderer=lambda latex, options: drawn(latex, **options))
     title = html.escape(text.splitlines()[0].removeprefix("# "))
     head = f'<meta charset="utf-8">\n<title>{title}</title>\n<style>{_STYLE}</style>'
-    kind = ' class="dense"' if dense else ""
-    body = f"<body{kind}>\n{reader.render(text)}</body>"
-    return f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n{body}\n</html>\n'
+    first, *sections = re.split(r"(?=<h2>)", reader.render(text))
+    body = first + "".join(f"<section>\n{section}</section>\n" for section in sections)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n'
+        f'<body class="{kind}">\n{body}</body>\n</html>\n'
+    )
 
 
 def drawn(latex: str, display_mode: bool = False) -> str:
@@ -253,11 +290,15 @@ def drawn(latex: str, display_mode: bool = False) -> str:
 
 def write(folder: Path) -> Iterator[Path]:
     """Write all pages; gives their paths."""
-    notebooks = course()
+    notebooks, outcomes = course(), usual_outcomes()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in {"students": students, "predictions": predictions, "answer-key": answer_key}.items():
-        text = make(notebooks)
-        for ending, content in {"md": text, "html": page(text, dense=name == "students")}.items():
+    texts = {
+        "students": students(notebooks),
+        "predictions": predictions(notebooks),
+        "answer-key": answer_key(notebooks, outcomes),
+    }
+    for name, text in texts.items():
+        for ending, content in {"md": text, "html": page(text, name)}.items():
             path = folder / f"{name}.{ending}"
             path.write_text(content, encoding="utf-8", newline="\n")
             yield path

@@ -13,7 +13,7 @@ COURSE = (
         "Quickstart: every image its own k",
         "How many pixels can go before you no longer see what it is?",
         "Red: brighter raises the label, blue: lowers it. The k pixels of lowest saliency are masked. "
-        f"{_FILL} Below: probability of the label in %, clean → masked. Bundled SMOOT training.",
+        f"{_FILL} Below: probability of the label in %. Bundled SMOOT training.",
         masked.masked_images,
     ),
     Slide(

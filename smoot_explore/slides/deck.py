@@ -36,6 +36,7 @@ _SX = {
 }
 _QUESTION = {"fontSize": "max(28px, calc(2.7 * var(--u)))", "fontWeight": 600, "lineHeight": 1.2}
 _NOTE = {"fontSize": "calc(1.5 * var(--u))", "lineHeight": 1.25, "color": "text.secondary"}
+_STAGE = {"padding": "calc(1 * var(--u)) calc(2 * var(--u))", "box-sizing": "border-box"}
 _BAR = {"fontSize": "calc(1.5 * var(--u))", "lineHeight": 1.2}
 
 
@@ -58,7 +59,7 @@ class Deck:
             _button("←", "Slide before", -1, self.turn),
             _button("→", "Next slide", 1, self.turn),
         ]
-        self._stage = pn.Column(sizing_mode="stretch_both", margin=0)
+        self._stage = pn.Column(sizing_mode="stretch_both", margin=0, styles=_STAGE)
         self.turning = Turning(self.turn)
         self.page = pmui.Page(
             title="Slides", header=[pn.Row(self._title, *self._buttons, sizing_mode="stretch_width", margin=0)],
@@ -136,7 +137,7 @@ def _made(slide: Slide) -> pn.Column:
         pn.Row(*(one.pane for one in shown), sizing_mode="stretch_both", margin=0, styles=middle),
         _words(slide.note, _NOTE),
         sizing_mode="stretch_both",
-        styles={"padding": "calc(1 * var(--u)) calc(2 * var(--u))", "box-sizing": "border-box"},
+        margin=0,
     )  # fmt: skip
 
 

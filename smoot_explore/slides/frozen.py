@@ -23,6 +23,7 @@ _SWEPT: dict[str, list[Any]] = {
     "beta": [0.0, 0.5, 0.95],
     "epoch": list(range(EPOCHS + 1)),
 }
+_ROOM = 0.25  # of a cell, for names of rows in large letters
 _DELTA, _STEP = Axis("delta", "Δ", None, (-1, 1)), Axis("step", "step of k", "pixels")
 # By what is pressed: the step of k that a rule makes of Δ and α.
 RULES = {
@@ -65,7 +66,9 @@ def what_settings_do() -> Picture:
     frames = sweep_map.frames(grid, medians, x="alpha", y="beta")  # of one colour scale
 
     def sketches(epoch: int) -> list[Sketch]:
-        return [frames.at(epoch=epoch)]
+        drawn = frames.at(epoch=epoch)
+        left, right = drawn.x.range
+        return [drawn._replace(x=drawn.x._replace(range=((left or 0) - _ROOM, right)))]
 
     return Picture({"epoch": slider("Epochs", 1, EPOCHS, EPOCHS)}, sketches)
 

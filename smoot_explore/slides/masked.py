@@ -23,7 +23,7 @@ N_MEASURED = 50  # test images whose KL divergence is averaged
 _CELL, _CELL_OF_ONE = 73, 100
 _LEVELS = np.linspace(0, 784, 9).round().astype(int)
 _KL = Axis("kl", "KL(p(x) ‖ p(x̃)), mean", "nat", (-0.2, None))  # with room below a marker at 0
-_K = Axis("k", "masked pixels k, lowest saliency first", None, (0, 784))
+_K = Axis("k", "masked pixels k, lowest saliency first", None, (-16, 800))
 
 
 def masked_images() -> Picture:
@@ -48,10 +48,12 @@ def one_curve() -> Picture:
         one, share = images[[image]], masked / 100
         seen = masking_effect(network, one, share * images.n_pixels, order="highest", fill=fill)
         drawn = masking_curve.sketch(curve_of(image, fill), share, label=" ")
-        return [_single(one, seen), drawn._replace(y=drawn.y._replace(range=(-0.03, 1.03)))]
+        # With room for a marker at 0.
+        x, y = drawn.x._replace(range=(-2, 102)), drawn.y._replace(range=(-0.03, 1.03))
+        return [_single(one, seen), drawn._replace(x=x, y=y)]
 
     controls = {
-        "image": slider("Test image", 0, 99, 51),
+        "image": slider("Test image", 0, 99, 17),
         "masked": slider("Masked share (%)", 0, 100, 0, 5),
         "fill": choice("Fill", ["black", "mean", "remaining"], "black"),
     }

@@ -37,12 +37,13 @@ class Turning(JSComponent):
         event.preventDefault()
         model.send_msg(step)
       })
-      // What the mouse has moved gives the arrow keys back.
-      document.addEventListener("pointerup", () => {
+      // What the mouse has moved gives the arrow keys back; a click on a slider's track moves the focus afterwards.
+      const leave = () => {
         let focused = document.activeElement
         while (focused?.shadowRoot?.activeElement) focused = focused.shadowRoot.activeElement
         focused?.blur()
-      })
+      }
+      document.addEventListener("pointerup", () => [0, 100].forEach((wait) => setTimeout(leave, wait)))
     }
     """
 
