@@ -1,6 +1,7 @@
 """The course in a real JupyterLab: sliders answer while a network trains, and nothing asks the internet."""
 
 import os
+import re
 
 import browser
 import pytest
@@ -140,6 +141,19 @@ def test_sliders_answer_while_a_cell_awaits_the_training(notebook):
     for _ in range(8):
         lesson.page.keyboard.press("ArrowRight")
     lesson.wait_until(lambda: "1: α 10 → 18" in words(lesson), 30)
+    assert lesson.cells_to_run() == 1
+    alpha = lesson.page.get_by_role("slider", name="α, speed of k")
+    place = alpha.bounding_box()
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    lesson.page.mouse.move(x, y)
+    lesson.page.mouse.down()
+    for step in range(1, 11):
+        lesson.page.mouse.move(x + 6 * step, y)
+        lesson.page.wait_for_timeout(50)
+    lesson.page.mouse.up()
+    dragged = float(alpha.get_attribute("aria-valuetext"))
+    assert dragged > 25
+    lesson.wait_until(lambda: re.search(rf"α (10|18) → {dragged:g}\b", words(lesson)), 30)
     assert lesson.cells_to_run() == 1
     lesson.page.get_by_role("button", name="Stop").click()
     lesson.wait_until(lambda: lesson.cells_to_run() == 0, 30)
