@@ -133,6 +133,15 @@ def test_outcomes_are_those_kept_beside_the_notebooks(tmp_path, monkeypatch):
     assert handout.usual_outcomes() == {"machine": "a laptop", "notebooks": {}}
 
 
+def test_the_kept_outcomes_are_those_of_the_present_questions():
+    kept = handout.usual_outcomes()["notebooks"]
+    for notebook in COURSE:
+        asked = {prediction.question: prediction.options for prediction in notebook.predictions}
+        found = {question: one["found"] for question, one in kept[notebook.name]["predictions"].items()}
+        assert found.keys() == asked.keys(), f"run notebooks/solutions/measure.py: {notebook.name} has changed"
+        assert all(found[question] in options for question, options in asked.items())
+
+
 def test_every_exercise_has_a_check_of_its_own():
     for notebook in COURSE:
         checks = [exercise.check for exercise in notebook.exercises]
