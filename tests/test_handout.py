@@ -138,7 +138,9 @@ def test_the_kept_outcomes_are_those_of_the_present_questions():
     for notebook in COURSE:
         asked = {prediction.question: prediction.options for prediction in notebook.predictions}
         found = {question: one["found"] for question, one in kept[notebook.name]["predictions"].items()}
-        assert found.keys() == asked.keys(), f"run notebooks/solutions/measure.py: {notebook.name} has changed"
+        assert found.keys() == asked.keys(), (
+            f"run notebooks/solutions/measure.py: {notebook.name} has changed"
+        )
         assert all(found[question] in options for question, options in asked.items())
 
 
