@@ -14,6 +14,7 @@ import numpy as np
 import param
 import pytest
 import torch
+from bokeh.models import HoverTool
 from ipywidgets.widgets.widget import _instances
 from matplotlib.figure import Figure
 from waiting import in_a_thread
@@ -312,6 +313,8 @@ def test_a_box_selects_images_and_shows_their_curve_and_themselves():
     linked._box.event(bounds=(0.0, 0.0, 0.5, 1.0))
     expected = np.flatnonzero(black.probability.values[:, 0] <= 0.5)
     np.testing.assert_array_equal(linked.selected, expected)
+    tools = linked.picture._parts[0].plot.state.tools
+    assert {tool.limit for tool in tools if isinstance(tool, HoverTool)} == {1}  # points lie close
     means = linked.picture._parts[1].sketch.layers[2]
     np.testing.assert_allclose(means.numbers[1], black.probability.values[expected].mean(0))
     assert len(linked.picture._parts[2].sketch.layers[3].told["text"]) == min(len(expected), 24)

@@ -64,6 +64,6 @@ if __name__ == "__main__":
             },
             "exercises": {name: entry["words"] for name, entry in score["checks"][path.stem].items()},
         }
-    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, PyTorch {torch.__version__}"
+    machine = f"a computer with {os.cpu_count()} cores, Python {platform.python_version()}, PyTorch {torch.__version__}"
     text = json.dumps({"machine": machine, "notebooks": outcomes}, indent=1, ensure_ascii=False)
     OUTCOMES.write_text(text + "\n", encoding="utf-8")
