@@ -671,4 +671,6 @@ def test_masking_shows_what_was_seen(split):
         np.zeros(3),
     )
     texts = views.masking.sketch(split, seen, titles=["a", "b", "c"]).layers[1].numbers[2]
+    names = views.masking.sketch(split, seen, limit=0.25).layers[2].numbers[2]
+    assert names == ["image", "saliency\n± 0.25", "masked"]
     assert texts == ["a", "b", "c", *["25 → 75 %"] * 3]

@@ -138,7 +138,8 @@ def masking(
     titles, footers
         Texts above and below each image; by default its label, and how its probability changes.
     limit
-        Where the saliency's colours end; by default at the 99.5th percentile of the magnitudes.
+        Where the saliency's colours end, red and blue; by default at the 99.5th percentile of the magnitudes. The
+        row's name says it.
     framed
         Position of an image to frame.
     label
@@ -151,15 +152,17 @@ def masking(
         rows = np.arange(len(labels))
         clean, masked = (100 * p[rows, labels] for p in (seen.clean_probabilities, seen.masked_probabilities))
         footers = [[f"{before:.0f} → {after:.0f} %"] for before, after in zip(clean, masked, strict=True)]
+    limit = limit or saliency_limit([seen.saliency])
+    image, saliency, masked = MASKING_ROWS
     return picture_grid.sketch(
         [
             picture_pixels(split.images.numpy()),
-            saliency_pixels(seen.saliency, limit or saliency_limit([seen.saliency])),
+            saliency_pixels(seen.saliency, limit),
             picture_pixels(seen.masked_images),
         ],
         titles=titles or _labels(split),
         footers=footers,
-        row_labels=MASKING_ROWS,
+        row_labels=(image, f"{saliency}\n± {limit:.2g}", masked),
         columns=columns,
         framed=None if framed is None else (framed, 0, 1, 3),
         label=label,
