@@ -313,7 +313,7 @@ def _finish_bokeh(plot: Any, element: Any, name: str | None = None, says: str = 
         part.handles["glyph_renderer"].name = part.current_frame.group
     for tool in figure.tools:
         if isinstance(tool, HoverTool):
-            tool.update(visible=False, limit=1)  # where points lie close, one text, not all of them over the picture
+            tool.update(visible=False, limit=1)  # where points lie close, one text and not all
     figure.tools = [
         tool for tool in figure.tools if not isinstance(tool, PanTool | SaveTool)
     ]  # of the layers
