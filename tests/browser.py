@@ -155,10 +155,9 @@ class Visitor:
         return self.page.get_by_role("slider", name=pattern).locator("visible=true").nth(which)
 
     def move(self, slider: Locator, keys: int = 1, key: str = "ArrowRight") -> None:
-        """Move a slider by the keyboard."""
-        slider.focus()
+        """Move a slider by the keyboard; each press takes the focus, which a page still being drawn takes away."""
         for _ in range(keys):
-            self.page.keyboard.press(key)
+            slider.press(key)
 
     def button(self, name: str) -> Locator:
         """A button that is seen."""

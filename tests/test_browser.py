@@ -75,11 +75,10 @@ def test_every_slider_of_the_sidebar_moves(visit):
     visitor.wait_until(lambda: watched(visitor))  # what comes after the page draws its controls once more
     for name in ("Training images", "Epochs", "α", "β", "λ", "τ", "Bounds of k"):
         slider = visitor.slider(name)
-        before = slider.get_attribute("aria-valuenow") or slider.input_value()
+        value = lambda s=slider: s.get_attribute("aria-valuenow") or s.input_value()  # noqa: E731
+        before = visitor.settled(value)
         visitor.move(slider, 2, "ArrowLeft")
-        visitor.wait_until(
-            lambda s=slider, b=before: (s.get_attribute("aria-valuenow") or s.input_value()) != b
-        )
+        visitor.wait_until(lambda value=value, before=before: value() != before)
 
 
 def test_moving_a_live_slider_changes_the_explanation_at_once(visit):

@@ -151,7 +151,7 @@ def test_sliders_answer_while_a_cell_awaits_the_training(notebook):
         lesson.page.mouse.move(x + 6 * step, y)
         lesson.page.wait_for_timeout(50)
     lesson.page.mouse.up()
-    dragged = float(alpha.get_attribute("aria-valuetext"))
+    dragged = float(lesson.settled(lambda: alpha.get_attribute("aria-valuetext")))
     assert dragged > 25
     lesson.wait_until(lambda: re.search(rf"α (10|18) → {dragged:g}\b", words(lesson)), 30)
     assert lesson.cells_to_run() == 1

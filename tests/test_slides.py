@@ -161,7 +161,8 @@ def test_names_of_rows_in_large_letters_are_not_cut(slide):
     letter = 0.55 / 5.5  # of a cell
     for sketch in drawn(slide.picture()):
         for names in (layer.numbers[2] for layer in sketch.layers if layer.role == "Name"):
-            assert -sketch.x.range[0] >= letter * max(map(len, names), default=0) + 0.05 * bool(names)
+            longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+            assert -sketch.x.range[0] >= letter * longest + 0.05 * bool(names)
 
 
 def test_words_in_a_grid_of_pictures_grow_with_its_cells():
