@@ -159,6 +159,16 @@ class Visitor:
         for _ in range(keys):
             slider.press(key)
 
+    def move_until(self, slider: Locator, key: str, changed: Callable[[], Any]) -> None:
+        """Move a slider until something has changed: a page draws its controls once more, and forgets a press then."""
+
+        def moves() -> Any:
+            self.move(slider, 2, key)
+            self.page.wait_for_timeout(500)
+            return changed()
+
+        self.wait_until(moves)
+
     def button(self, name: str) -> Locator:
         """A button that is seen."""
         return self.page.get_by_role("button", name=name, exact=True).locator("visible=true").first

@@ -77,8 +77,7 @@ def test_every_slider_of_the_sidebar_moves(visit):
         slider = visitor.slider(name)
         value = lambda s=slider: s.get_attribute("aria-valuenow") or s.input_value()  # noqa: E731
         before = visitor.settled(value)
-        visitor.move(slider, 2, "ArrowLeft")
-        visitor.wait_until(lambda value=value, before=before: value() != before)
+        visitor.move_until(slider, "ArrowLeft", lambda value=value, before=before: value() != before)
 
 
 def test_moving_a_live_slider_changes_the_explanation_at_once(visit):
@@ -87,8 +86,8 @@ def test_moving_a_live_slider_changes_the_explanation_at_once(visit):
     visitor.wait_until(numbers)
     for name in ("α", "β"):
         before = visitor.settled(numbers)
-        visitor.move(visitor.slider(name), 5, "ArrowLeft")
-        visitor.wait_until(lambda before=before: numbers() and numbers() != before)
+        changed = lambda before=before: numbers() and numbers() != before  # noqa: E731
+        visitor.move_until(visitor.slider(name), "ArrowLeft", changed)
 
 
 def test_training_runs_takes_a_new_beta_and_marks_it(visit):
