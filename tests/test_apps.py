@@ -2,16 +2,12 @@
 
 import http.client
 import re
-import socket
-import subprocess
-import sys
 
 import pytest
 
 pytest.importorskip("panel_material_ui")
 
 import browser
-from waiting import until
 
 APPS = sorted((browser.ROOT / "apps").glob("*.py"))
 
@@ -19,22 +15,8 @@ APPS = sorted((browser.ROOT / "apps").glob("*.py"))
 @pytest.fixture(scope="module")
 def address():
     """The address of a server of all apps."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    command = [sys.executable, "-m", "panel", "serve", *APPS, "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: answers(port), 90)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(port):
-    with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) == 0
+    with browser.serving_apps(*APPS) as url:
+        yield url
 
 
 def test_the_small_apps_are_short_enough_to_be_read_in_a_lecture():

@@ -1,9 +1,6 @@
 """The slides of the course: what they show without a browser, and one walk through them in a real one."""
 
 import json
-import socket
-import subprocess
-import sys
 from statistics import NormalDist
 
 import numpy as np
@@ -14,7 +11,6 @@ pytest.importorskip("panel_material_ui")
 import browser
 import panel as pn
 from bokeh.document import Document
-from waiting import until
 
 from smoot_explore import bundled_runs, simulate_k
 from smoot_explore.slides import accuracy, frozen, masked
@@ -177,30 +173,8 @@ def test_words_in_a_grid_of_pictures_grow_with_its_cells():
 @pytest.fixture(scope="module")
 def address():
     """The address of a server of the slides."""
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "panel",
-        "serve",
-        browser.ROOT / "apps" / "slides.py",
-        "--port",
-        str(port),
-    ]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: answers(port), 90)
-        yield f"http://127.0.0.1:{port}/slides"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(port):
-    with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) == 0
+    with browser.serving_apps(browser.ROOT / "apps" / "slides.py") as url:
+        yield f"{url}/slides"
 
 
 def test_slides_are_turned_their_sliders_move_pictures_and_nothing_is_asked_of_the_internet(address):

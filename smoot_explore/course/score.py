@@ -18,7 +18,6 @@ from smoot_explore.files import FileError, read_json, write_json
 
 VARIABLE = "SMOOT_EXPLORE_SCORE"  # the file's path, where it shall not be beside the notebooks
 FORMAT = 1
-_EMPTY: dict[str, Any] = {"format": FORMAT, "name": "", "checks": {}, "predictions": {}}
 _lock = threading.Lock()
 
 
@@ -42,7 +41,7 @@ def read_score() -> dict[str, Any]:
     """
     path = score_path()
     if not path.exists():
-        return {**_EMPTY, "checks": {}, "predictions": {}}
+        return {"format": FORMAT, "name": "", "checks": {}, "predictions": {}}
     content = read_json(path)
     if content.get("format") != FORMAT or not _is_score(content):
         raise FileError(f"{path.name} is no score file of this course (format {FORMAT} is)")

@@ -35,11 +35,10 @@ class Scorecard:
         """By notebook: its name, exercises that are right, predictions that came true."""
         rows = list[tuple[str, str, str]]()
         predictions = self.score["predictions"].values()
-        wanted = EXERCISES
         others = {p.get("notebook", "") for p in predictions} | set(self.score["checks"])
-        for notebook in [*wanted, *sorted(others - set(wanted))]:
+        for notebook in [*EXERCISES, *sorted(others - set(EXERCISES))]:
             checks = self.score["checks"].get(notebook, {})
-            known = wanted.get(notebook, list(checks))
+            known = EXERCISES.get(notebook, list(checks))
             right = sum(checks.get(name, {}).get("right", False) for name in known)
             of_it = [p for p in predictions if p.get("notebook", "") == notebook]
             found = [p for p in of_it if p.get("found") and p.get("predicted")]
