@@ -517,6 +517,14 @@ def test_interrupted_in_its_first_step_a_training_has_ended_when_the_wait_is_ove
     assert len(training.start().result()) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it is meant to leave
+def test_nobody_waits_for_ever_for_a_thread_that_has_left(live):
+    def leave(record):
+        raise SystemExit
+
+    assert [record.epoch for record in live(on_epoch=leave).start().result()] == [1]
+
+
 def test_a_training_can_be_awaited_and_its_sliders_answer_meanwhile(live):
     async def cell():
         training = live().start()

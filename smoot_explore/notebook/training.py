@@ -235,10 +235,7 @@ class LiveTraining(widgets.VBox):
 
     def stop(self) -> None:
         """End after the step in progress and wait for it. The model keeps what it has learned."""
-        if self.busy:
-            self.words.value = "Stopping after the step in progress"
-        self._stopping.set()
-        self._going.set()
+        self._ask_to_stop()
         self._join()
 
     def result(self) -> list[EpochRecord]:
@@ -288,9 +285,7 @@ class LiveTraining(widgets.VBox):
         def interrupted(number: int, frame: Any) -> None:
             if self._stopping.is_set():
                 raise KeyboardInterrupt
-            self.words.value = "Stopping after the step in progress"
-            self._stopping.set()
-            self._going.set()
+            self._ask_to_stop()
 
         before = signal.signal(signal.SIGINT, interrupted)
         try:
@@ -311,6 +306,12 @@ class LiveTraining(widgets.VBox):
         if self.status == "stopped":
             print(f"{self.words.value}: the records end there.")
         return list(self.records)
+
+    def _ask_to_stop(self) -> None:
+        if self.busy:
+            self.words.value = "Stopping after the step in progress"
+        self._stopping.set()
+        self._going.set()
 
     def _join(self) -> None:
         """Wait until the thread has ended."""
@@ -344,6 +345,12 @@ class LiveTraining(widgets.VBox):
 
     def _work(self) -> None:
         try:
+            self._train_and_tell()
+        finally:  # whatever on_epoch does, nobody waits for ever
+            self._ended.set()
+
+    def _train_and_tell(self) -> None:
+        try:
             status = self._train() if self._client is None else self._train_on(self._client)
         except Exception as error:  # told in the page and by result(); the kernel goes on
             self._error, status = error, "failed"
@@ -356,7 +363,6 @@ class LiveTraining(widgets.VBox):
         with self._telling:
             self._tell(status, words + done)
         self._ask_for_a_drawing()
-        self._ended.set()
 
     def _train(self) -> str:
         next_words = next_look = next_epoch_look = seconds = 0.0
