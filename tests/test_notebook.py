@@ -494,11 +494,12 @@ def interrupted(live):
 
 
 def test_interrupting_the_wait_ends_the_training_and_gives_the_epochs_until_then(interrupted, capsys):
+    before = signal.getsignal(signal.SIGINT)
     training = interrupted(lambda training: training.records)
     records = training.result()
     assert (training.status, len(records)) == ("stopped", training.records[-1].epoch)
     assert capsys.readouterr().out == f"{training.words.value}: the records end there.\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_interrupted_in_its_first_step_a_training_has_ended_when_the_wait_is_over(interrupted, monkeypatch):
