@@ -1,8 +1,10 @@
 from . import views
 from .core.adaptation import KUpdate, probability_change, update_k
+from .core.attack import pgd, robust_accuracy
 from .core.classes import accuracy_drop, drop_auc, image_class, peak_fraction
 from .core.config import TrainingConfig
 from .core.curves import masking_curves
+from .core.imputation import noisy_linear
 from .core.landscape import k_landscape, simulate_k
 from .core.logs import log_to_mlflow, log_to_tensorboard, log_to_wandb
 from .core.loss import GuidedLoss, LossResult
@@ -63,9 +65,11 @@ __all__ = [
     "log_to_wandb",
     "mask_pixels",
     "masking_curves",
+    "noisy_linear",
     "open_run",
     "open_sweep",
     "peak_fraction",
+    "pgd",
     "probability_change",
     "probed",
     "rank_pixels",
@@ -73,6 +77,7 @@ __all__ = [
     "register_fill",
     "register_k_rule",
     "replay",
+    "robust_accuracy",
     "saliency",
     "simulate_k",
     "sweep",

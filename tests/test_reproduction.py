@@ -11,19 +11,34 @@ import safetensors.torch
 import torch
 from click.testing import CliRunner
 
-from smoot_explore import RunError, load_data, masking_curves, open_run, views
+from smoot_explore import (
+    RunError,
+    accuracy,
+    drop_auc,
+    load_data,
+    masking_curves,
+    open_run,
+    views,
+)
 from smoot_explore.cli.commands import main
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.pace import pace
-from smoot_explore.reproduction import paper
+from smoot_explore.reproduction import metrics, paper
 from smoot_explore.reproduction import runner as laboratory_module
 from smoot_explore.reproduction.document import Document, Table
-from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SCALES
-from smoot_explore.reproduction.map_metrics import MAP_METRICS, background_share, object_hits, sanity
-from smoot_explore.reproduction.reports import _REPORTS
+from smoot_explore.reproduction.experiments import EXPERIMENTS, MEASUREMENTS, SCALES, Architecture
+from smoot_explore.reproduction.metrics import (
+    METRICS,
+    background_share,
+    object_hits,
+    retrained,
+    robustness,
+    sanity,
+)
+from smoot_explore.reproduction.reports import _REPORTS, beyond
 from smoot_explore.reproduction.reports.choices import _at_a_bound
 from smoot_explore.reproduction.reports.methods import _verdict
-from smoot_explore.reproduction.runner import Runner, UnavailableError, Use
+from smoot_explore.reproduction.runner import Runner, Trial, UnavailableError, Use
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
 from smoot_explore.reproduction.targets import TARGETS
 from smoot_explore.runs.compare import compare_runs
@@ -39,15 +54,22 @@ def reproduce(*arguments):
 def smoke_command(tmp_path_factory):
     """The folder and the outcome of the command for several targets."""
     folder = tmp_path_factory.mktemp("results")
-    targets = ("table3", "class-ii", "k-spread", "shapes", "sanity")
-    result = reproduce(*targets, "--scale", "smoke", "--out", folder)
+    targets = (
+        *("table3", "class-ii", "two-rules", "k-spread", "shapes", "sanity"),
+        *("road", "roar", "attack", "dynamics"),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (metrics, beyond):
+            patch.setattr(module, "REMOVED", (0.5,))
+            patch.setattr(module, "EPSILONS", (0, 4))
+        result = reproduce(*targets, "--scale", "smoke", "--out", folder)
     assert result.exit_code == 0, result.output
     return folder, result
 
 
 @pytest.fixture(scope="module")
 def smoke(smoke_command):
-    """A smoke result with runs, map_metrics and tables of several targets."""
+    """A smoke result with runs, metrics and tables of several targets."""
     return smoke_command[0] / "smoke"
 
 
@@ -121,16 +143,20 @@ def test_a_number_of_numpy_is_rounded_as_exactly_as_any_other():
 @pytest.mark.parametrize(
     ("below", "above", "expected", "verdict"),
     [
-        (3, 0, -1.0, "as in the paper"),
-        (0, 3, -1.0, "against the paper"),
-        (0, 3, 1.0, "as in the paper"),
-        (2, 1, -1.0, "undecided"),
-        (3, 0, 0.0, "none in the paper"),
-        (3, 0, None, "not in the paper"),
+        (3, 0, -1.0, " ✓"),
+        (0, 3, -1.0, " ✗"),
+        (0, 3, 1.0, " ✓"),
+        (2, 1, -1.0, ""),
+        (3, 0, 0.0, ""),
+        (3, 0, None, ""),
     ],
 )
 def test_a_sign_counts_only_when_all_seeds_have_it(below, above, expected, verdict):
     assert _verdict(Difference(0.0, 1.0, 3, below, above), expected) == verdict
+
+
+def test_one_seed_decides_nothing():
+    assert _verdict(Difference(-1.0, math.nan, 1, 1, 0), -1.0) == ""
 
 
 # Recipes
@@ -141,7 +167,7 @@ def test_every_recipe_needs_only_what_there_is_and_has_a_report():
     for target in TARGETS.values():
         for use in target.uses:
             assert set(use.curves) <= set(MEASUREMENTS)
-            assert set(use.map_metrics) <= set(MAP_METRICS)
+            assert set(use.metrics) <= set(METRICS)
             assert set(EXPERIMENTS[use.experiment].scales) == set(SCALES)
 
 
@@ -298,7 +324,59 @@ def test_a_seed_count_or_scale_that_cannot_be_is_refused(tmp_path):
         Runner(tmp_path, "smok")
 
 
-# Examinations
+def test_the_precision_of_the_trainings_can_be_chosen_and_is_kept_to(tmp_path, monkeypatch):
+    use, experiment = Use("shapes"), EXPERIMENTS["shapes"]
+    runner = small(tmp_path, monkeypatch, seeds=(0,))
+    assert runner.experiment(use).config("smoot", "smoke", 0).precision == "float32"
+    list(runner.work([use]))
+    other = Runner(tmp_path, "smoke", device="cpu", precision="bfloat16")
+    with pytest.raises(RunError, match="precision 'float32' instead of 'bfloat16'"):
+        list(other.work([use]))
+    assert experiment.config("smoot", "paper", 0).precision == "float32"
+
+
+@pytest.fixture
+def tiny_transformer(monkeypatch):
+    """The experiment of Table 4 with a transformer as small as can be, and its name and options."""
+    options = {"img_size": 32, "patch_size": 16, "depth": 1, "embed_dim": 24, "num_heads": 1}
+    experiment = EXPERIMENTS["cifar10-transformer"]
+    tiny = replace(
+        experiment,
+        architecture=Architecture("vit_tiny_patch16_224", options, pretrained=True),
+        variants={"smoot": {}},
+    )
+    monkeypatch.setitem(EXPERIMENTS, "cifar10-transformer", tiny)
+    return "vit_tiny_patch16_224", options
+
+
+def test_with_weights_from_a_file_the_paper_s_transformer_is_fine_tuned_at_every_scale(
+    tmp_path, tiny_transformer
+):
+    import timm
+
+    name, options = tiny_transformer
+    source = timm.create_model(name, num_classes=7, **options)
+    timm.models.save_for_hf(source, tmp_path / "weights", safe_serialization=True)
+    weights = tmp_path / "weights" / "model.safetensors"
+    use = Use("cifar10-transformer")
+    runner = Runner(tmp_path / "results", "smoke", weights=weights, n_seeds=1, device="cpu")
+    config = runner.experiment(use).config("smoot", "smoke", 0)
+    assert (config.optimizer, config.learning_rate, config.beta) == ("adadelta", 0.001, 0.8)
+    list(runner.work([use]))
+    (trial,) = runner.trials(runner.experiment(use))
+    assert trial.run.finished
+    assert trial.run.description["model"]["pretrained"]
+    started = trial.run.model_at(0).state_dict()["model.patch_embed.proj.weight"]
+    assert started.equal(source.state_dict()["patch_embed.proj.weight"])
+    assert [progress.doing for progress in runner.work([use])] == ["done"]
+    other = tmp_path / "other.safetensors"
+    changed = {key: 2 * value for key, value in source.state_dict().items()}
+    safetensors.torch.save_file(changed, other)
+    with pytest.raises(RunError, match="other pretrained weights"):
+        list(Runner(tmp_path / "results", "smoke", weights=other, n_seeds=1, device="cpu").work([use]))
+
+
+# Metrics
 
 
 def test_the_background_share_of_an_even_map_is_the_share_of_black_pixels(data, linear):
@@ -325,6 +403,49 @@ def test_sanity_randomises_every_number_of_last_layers(data, model):
     values = sanity(model, data.test[:4])
     assert {key.rsplit(", ", 1)[1] for key in values} == {"1", "2", "3", "4"}
     assert all(-1 <= value <= 1 for value in values.values())
+
+
+def test_without_any_pixels_a_fresh_network_can_only_guess(data, model, monkeypatch):
+    monkeypatch.setattr(metrics, "REMOVED", (1.0,))
+    values = retrained(model, data, "cnn", seed=0)
+    assert values.keys() == {"none, 0", "signed, 1", "magnitude, 1", "random, 1"}
+    shares = [100 * float((data.test.labels == label).float().mean()) for label in range(data.n_classes)]
+    for ranking in ("signed", "magnitude", "random"):  # the same class for all images, whichever
+        assert any(values[f"{ranking}, 1"] == pytest.approx(share) for share in shares)
+
+
+def test_what_is_removed_is_the_first_ranked_share_and_becomes_the_mean_of_the_training_images(data):
+    split = data.test[:4]
+    ranks = torch.stack([torch.randperm(split.n_pixels).view(split.images.shape[2:]) for _ in range(4)])
+    reduced = metrics._without(split, ranks, 0.25).images
+    gone = ranks < round(0.25 * split.n_pixels)
+    mean = (255 * split.mean).round().to(torch.uint8).view(1, -1, 1, 1).expand_as(reduced)
+    for i in range(4):
+        assert reduced[i][:, gone[i]].equal(mean[i][:, gone[i]])
+        assert reduced[i][:, ~gone[i]].equal(split.images[i][:, ~gone[i]])
+
+
+def test_an_attack_of_no_size_leaves_the_accuracy_and_only_so_many_images_are_attacked(
+    data, model, monkeypatch
+):
+    monkeypatch.setattr(metrics, "EPSILONS", (0, 8))
+    monkeypatch.setattr(metrics, "ATTACKED_IMAGES", 6)
+    values = robustness(model, data.test)
+    assert values["0"] == pytest.approx(accuracy(model, data.test[:6]))
+    assert values["8"] <= values["0"]
+
+
+def test_a_number_that_is_not_there_is_null_in_the_file_and_nan_when_read(tmp_path, monkeypatch):
+    runner = small(tmp_path, monkeypatch, seeds=(0,))
+    monkeypatch.setitem(
+        METRICS, "hits", METRICS["hits"]._replace(measure=lambda subject: {"x": math.nan, "y": 1.0})
+    )
+    list(runner.work([SHAPES]))
+    trial = runner.trials(runner.experiment(SHAPES))[0]
+    assert '"x": null' in runner._values_file(trial.run, "hits").read_text()
+    values = runner.metric(trial, "hits")
+    assert math.isnan(values["x"])
+    assert values["y"] == 1
 
 
 # Reports and the command
@@ -357,7 +478,7 @@ def test_the_report_is_complete_in_itself(smoke):
     text = (smoke / "table3.md").read_text()
     for part in (
         "smoke run", "stands in for Fashion-MNIST", "epochs 4 (paper: 100)", "seeds 0, 1", "float32", "signed",
-        "20 test images", "mean ± standard deviation of 2 seeds", "Insertion", "torch 2",
+        "20 test images", "mean ± standard deviation of 2 seeds", "insertion", "torch 2",
     ):  # fmt: skip
         assert part in text
     assert (smoke / "table3-k.png").stat().st_size > 1000
@@ -398,6 +519,55 @@ def test_what_a_ranking_adds_is_its_distance_below_the_random_order(smoke):
     (table,) = [t for t in content["tables"] if t["caption"].startswith("AUC of a random order minus")]
     (row,) = [row for row in table["rows"] if row[0] == "gradient"]
     assert row[table["heads"].index("mean")] == " / ".join(number(gain, 1) for gain in gains)
+
+
+def test_the_dynamics_are_those_of_the_visits_of_each_image(smoke):
+    run = open_run(smoke / "runs" / "cifar10-cnn-traditional-seed1")
+    record, split = run.record(), run.load_data().train
+    values = Runner(smoke, "smoke").metric(
+        Trial(EXPERIMENTS["cifar10-cnn"], "traditional", 1, run), "dynamics"
+    )
+    curves = masking_curves(run.load_model(), split, fill="mean")
+    groups = {"I": [], "II": []}
+    for i in range(len(split)):
+        curve = curves.probability.values[i]
+        visits = [float(record.probability[epoch, i]) for epoch in range(record.sizes["epoch"])]
+        groups["II" if curve.max() > curve[0] + 0.01 else "I"].append((np.mean(visits), np.std(visits)))
+    assert values["signed, mean, all, share of II"] == pytest.approx(100 * len(groups["II"]) / len(split))
+    for name, members in groups.items():
+        means = np.mean(members, axis=0)
+        assert values[f"signed, mean, all, mean {name}"] == pytest.approx(means[0], abs=1e-5)
+        assert values[f"signed, mean, all, sd {name}"] == pytest.approx(means[1], abs=1e-5)
+
+
+def test_the_rule_of_the_precursor_stands_beside_what_it_printed(smoke):
+    (table,) = [
+        t
+        for t in json.loads((smoke / "two-rules.json").read_text())["tables"]
+        if "at a bound" in t["caption"]
+    ]
+    rows = {(row[0], row[1]): row[2:] for row in table["rows"]}
+    assert rows["magnitude rule (k_rule=magnitude)", "1"][0] == "0 / 0 / 0"
+    assert rows["magnitude rule (k_rule=magnitude)", "4"][1] == "100.0"  # at its own lower bound
+    assert rows["printed by the precursor's code", "30"][0] == "155 / 364 / 900"
+
+
+def test_imputed_curves_are_held_against_a_random_order_under_the_same_fill(smoke):
+    content = json.loads((smoke / "road.json").read_text())
+    curves = open_run(smoke / "runs" / "fashion-mnist-sgt-seed0").curves("road").sel(fill="noisy linear")
+    auc = {name: float(drop_auc(curves.sel(attribution=name))) for name in ("random", "gradient")}
+    below = content["below_random"]["gradient, noisy linear"]["sgt"]["0"]
+    assert below == pytest.approx(auc["random"] - auc["gradient"])
+
+
+def test_attacks_and_retraining_are_reported_with_their_numbers(smoke):
+    runs, measured = smoke / "metrics", {}
+    for name in ("retrained", "robustness"):
+        file = runs / f"fashion-mnist-smoot-seed0-{name}.json"
+        measured[name] = json.loads(file.read_text())["values"]
+    roar, attack = (json.loads((smoke / f"{name}.json").read_text()) for name in ("roar", "attack"))
+    assert roar["accuracy"]["signed, 0.5"]["smoot"]["0"] == measured["retrained"]["signed, 0.5"]
+    assert attack["experiments"]["fashion-mnist"]["4"]["smoot"]["0"] == measured["robustness"]["4"]
 
 
 def test_asking_again_trains_nothing_and_writes_the_same_table(smoke):

@@ -131,18 +131,33 @@ keep_option = click.option(
 
 
 def model_options(command: Callable, own: str = "") -> Callable:
-    """Options that say which model to train, and what its run keeps; ``own`` is said of models of one's own."""
+    """Options that say which model to train, and what its run keeps; ``own`` is said of models of one's own.
+
+    The command's argument ``pretrained`` is whether timm's weights are downloaded, or the file that holds them.
+    """
     options = [
         click.option("--model", "model_name", default="cnn", show_default=True,
                      help=f"cnn, or the name of a timm model{own}."),
         click.option("--pretrained", is_flag=True, help="Start from timm's pretrained weights (downloaded once)."),
+        click.option("--weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+                     help="Start from pretrained weights in a file, in safetensors as timm publishes them."),
         click.option("--model-option", "model_options", multiple=True, metavar="NAME=VALUE",
                      help="Passed to timm, such as img_size=32. May be repeated."),
         keep_option,
     ]  # fmt: skip
+
+    @functools.wraps(command)
+    def with_weights(*arguments: Any, pretrained: bool, weights: Path | None, **rest: Any) -> Any:
+        if pretrained and weights is not None:
+            raise click.UsageError(
+                "give --pretrained or --weights, not both: the file takes the download's place"
+            )
+        return command(*arguments, pretrained=weights or pretrained, **rest)
+
+    decorated: Callable = with_weights
     for option in reversed(options):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 own_model_options = functools.partial(
@@ -212,7 +227,7 @@ def train_command(
     root: Path | None,
     hold_out: int | None,
     model_name: str,
-    pretrained: bool,
+    pretrained: bool | Path,
     model_options: tuple[str, ...],
     keep: str,
     resume: bool,
@@ -282,7 +297,7 @@ def sweep_command(
     data_seed: int,
     root: Path | None,
     model_name: str,
-    pretrained: bool,
+    pretrained: bool | Path,
     model_options: tuple[str, ...],
     keep: str,
     as_json: bool,
@@ -419,7 +434,7 @@ def demo_command(
     type=click.Choice(SCALES),
     default="quick",
     show_default=True,
-    help="smoke: only to see that it works; quick: reduced, for two CPU cores; paper: in full, for a GPU.",
+    help="smoke: only to see that it works; quick: reduced; paper: in full.",
 )
 @click.option(
     "--out",
@@ -435,6 +450,11 @@ def demo_command(
     help="Folder with CIFAR-10 as image files, train/<class>/ and test/<class>/. [torchvision's files]",
 )
 @click.option("--seeds", "n_seeds", type=click.IntRange(1), help="Number of seeds. [3]")
+@click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+              help="Pretrained weights of DeiT-tiny in safetensors, as timm publishes them, for table4, table5 and "
+              "figure4. [downloaded at scale paper, else a small transformer from scratch]")  # fmt: skip
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+              help="Number format of the trainings; bfloat16 is fast where the processor has it.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--list", "only_list", is_flag=True, help="Print the targets with what they need, and stop.")
 @json_option
@@ -447,6 +467,8 @@ def reproduce_command(
     root: Path | None,
     cifar10: Path | None,
     n_seeds: int | None,
+    weights: Path | None,
+    precision: str,
     device: str,
     only_list: bool,
     as_json: bool,
@@ -464,7 +486,10 @@ def reproduce_command(
 
     from smoot_explore.cli.reproduce import list_targets, reproduce
 
-    options = {"root": root, "cifar10": cifar10, "n_seeds": n_seeds, "device": device}
+    options = {
+        "root": root, "cifar10": cifar10, "n_seeds": n_seeds, "weights": weights, "precision": precision,
+        "device": device,
+    }  # fmt: skip
     if only_list:
         list_targets(targets, scale, out, options, as_json)
         return

@@ -111,7 +111,7 @@ class _Entry(NamedTuple):
 
 
 def _entry(target: Target, runner: Runner) -> _Entry:
-    experiments = target.experiments
+    experiments = [runner.experiment(use) for use in target.uses]
     pretrained = any(e.architecture_at(runner.scale).pretrained for e in experiments)
     needs = [e.stand_in(runner.scale) or e.title for e in experiments]
     return _Entry(
@@ -120,7 +120,7 @@ def _entry(target: Target, runner: Runner) -> _Entry:
         [*dict.fromkeys(needs), *(["pretrained weights"] if pretrained else [])],
         sum(len(e.variants) * len(runner.seeds(e)) for e in experiments),
         runner.cost(target.uses),
-        None if runner.scale == "paper" else runner.minutes(target.uses),
+        None if pretrained else runner.minutes(target.uses),
     )
 
 
@@ -134,17 +134,20 @@ def _print_list(targets: Sequence[Target], runner: Runner, as_json: bool) -> Non
     for column in ("target", "what", "needs", "runs", "time"):
         table.add_column(column, justify="right" if column in ("runs", "time") else "left")
     for entry in entries:
-        minutes = entry.minutes_on_two_cpu_cores
-        if minutes is None:
-            time = f"{entry.image_visits / 1e6:,.0f} M visits"
-        else:
-            time = f"{minutes:.0f} min" if minutes >= 1 else "< 1 min"
         needs = ", ".join(entry.needs) or "nothing"
-        table.add_row(entry.target, entry.title, needs, str(entry.runs), time)
+        table.add_row(
+            entry.target, entry.title, needs, str(entry.runs), _duration(entry.minutes_on_two_cpu_cores)
+        )
     stdout.print(table)
-    unit = (
-        "A visit is that of one image in traditional training."
-        if runner.scale == "paper"
-        else "Times are estimates for two CPU cores."
+    stdout.print(
+        f"\nScale {runner.scale}, from nothing; targets share runs. Times are estimates for two CPU cores in float32.",
+        highlight=False,
     )
-    stdout.print(f"\nScale {runner.scale}, from nothing; targets share runs. {unit}", highlight=False)
+
+
+def _duration(minutes: float | None) -> str:
+    if minutes is None:
+        return "not measured"
+    if minutes < 1:
+        return "< 1 min"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"

@@ -46,7 +46,7 @@ def run_sweep(
     over: Sequence[str],
     seeds: int | None,
     source: Sequence[Any],
-    model: tuple[str, bool, Sequence[str]],
+    model: tuple[str, bool | Path, Sequence[str]],
     keep: Any,
     curves: tuple[Sequence[str], int | None],
     place: dict[str, Any],
@@ -54,8 +54,8 @@ def run_sweep(
 ) -> int:
     """Train a sweep, or go on with it, and print its table; the exit code.
 
-    ``source`` are the arguments of `load_data`, ``model`` name or place, whether pretrained, and options, ``curves``
-    fills and number of images, ``place`` what `connected` gives.
+    ``source`` are the arguments of `load_data`, ``model`` name or place, whether pretrained or by which file, and
+    options, ``curves`` fills and number of images, ``place`` what `connected` gives.
     """
     values = dict(_setting_and_values(text) for text in over)
     if seeds is not None:

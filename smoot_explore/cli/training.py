@@ -19,7 +19,7 @@ from smoot_explore.compute.device import hardware_of
 from smoot_explore.compute.ranks import join_ranks
 from smoot_explore.core.choices import METHODS
 from smoot_explore.core.config import TrainingConfig, setting_names
-from smoot_explore.core.models import create_model
+from smoot_explore.core.models import create_model, weights_fingerprint
 from smoot_explore.core.probe import probed
 from smoot_explore.core.records import DropRecord, EpochRecord, StepRecord
 from smoot_explore.core.saliency import saliency
@@ -48,7 +48,7 @@ def train_run(
     config: TrainingConfig,
     source: Sequence[Any],
     model_name: str,
-    pretrained: bool,
+    pretrained: bool | Path,
     model_options: Sequence[str],
     keep: Any,
     hold_out: int | None,
@@ -134,11 +134,14 @@ def _check_same(run: Run, given: dict[str, Any]) -> None:
         "data_name": data.get("name"), "train_images": data.get("train"), "test_images": data.get("test"),
         "image_size": data.get("image_size"), "data_seed": data.get("seed"), "model_name": model["name"],
         "hold_out": held["n"] if held.get("as_test") else None,
-        "pretrained": model.get("pretrained"), "model_options": model.get("options"), "keep": str(run.keep),
+        "pretrained": model.get("pretrained") and "weights" not in model, "weights": model.get("weights"),
+        "model_options": model.get("options"), "keep": str(run.keep),
     }  # fmt: skip
     told = {name: given[name] for name in of_run if name in given}
     if told.get("data_name", DATASETS[0]) not in DATASETS:
         told["data_name"] = str(Path(told["data_name"]).resolve())
+    if "weights" in told:
+        told["weights"] = weights_fingerprint(told["weights"])
     if "model_options" in told:
         told["model_options"] = dict(name_and_value(text) for text in told["model_options"])
     different = [

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -122,7 +126,7 @@ class ResizedModel(nn.Module):
 def create_model(
     name: str,
     data: HasImageShape,
-    pretrained: bool = False,
+    pretrained: bool | str | Path = False,
     seed: int = 0,
     **options: Any,
 ) -> nn.Module:
@@ -135,7 +139,10 @@ def create_model(
     data
         Gives the image shape and the number of classes.
     pretrained
-        Load timm's pretrained weights: from the local cache, else by download.
+        True loads timm's pretrained weights: from the local cache, else by download. A path loads them from that file,
+        without any connection: weights of this model in safetensors, as timm publishes them (``model.safetensors``)
+        and ``timm.models.save_for_hf(model, folder, safe_serialization=True)`` saves them. As with True, the classifier
+        is a new one for another number of classes, and first layer and position embeddings are adapted to the images.
     seed
         The same seed gives the same initial weights.
     **options
@@ -151,7 +158,8 @@ def create_model(
     Raises
     ------
     ValueError
-        For an unknown name, options that the model does not take, or images too small for it.
+        For an unknown name, options that the model does not take, images too small for it, or a file that does not
+        hold all weights of the model but the classifier's.
     RuntimeError
         When the pretrained weights cannot be had.
     """
@@ -167,7 +175,8 @@ def create_model(
             model = _timm_model(name, image_shape, n_classes, pretrained=pretrained, **options)
     description = {
         "name": name,
-        "pretrained": pretrained,
+        "pretrained": bool(pretrained),
+        **({"weights": weights_fingerprint(pretrained)} if isinstance(pretrained, str | Path) else {}),
         "image_shape": list(image_shape),
         "n_classes": n_classes,
     }
@@ -177,6 +186,18 @@ def create_model(
     except TypeError:
         raise ValueError(f"options must be plain values that JSON can hold, given {options}") from None
     return model
+
+
+def weights_fingerprint(file: str | Path) -> str:
+    """What a run records of a file of pretrained weights: the first 16 hex digits of its SHA-256.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file, or its name does not end in ``.safetensors``.
+    """
+    with open(_checked_weights(file), "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
@@ -349,7 +370,7 @@ def _timm_model(
     image_shape: tuple[int, int, int],
     n_classes: int,
     *,
-    pretrained: bool,
+    pretrained: bool | str | Path,
     input_size: tuple[int, int] | None = None,
     **options: Any,
 ) -> nn.Module:
@@ -367,24 +388,82 @@ def _timm_model(
         raise ValueError(
             f"the options {', '.join(refused)} are not accepted: they would read or download files"
         )
+    file = _checked_weights(pretrained) if isinstance(pretrained, str | Path) else None
+    shapes = {} if file is None else _shapes(file)
+
+    def made(n_classes: int, **source: Any) -> Any:
+        return timm.create_model(name, in_chans=image_shape[0], num_classes=n_classes, **source, **options)
+
     try:
-        model = timm.create_model(
-            name,
-            pretrained=pretrained,
-            in_chans=image_shape[0],
-            num_classes=n_classes,
-            **options,
-        )
+        if file is not None:
+            model = _with_weights(file, shapes, timm.get_pretrained_cfg(name), made, n_classes)
+        else:
+            model = made(n_classes, pretrained=pretrained)
     except TypeError as error:
         raise ValueError(f"{name} does not take these options: {error}") from error
     except Exception as error:
+        if file is not None:
+            told = textwrap.shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
+            raise ValueError(
+                f"{file} cannot be loaded into {name}{f' with options {options}' if options else ''}: it must hold the "
+                f"weights of that very model ({told})"
+            ) from error
         if not pretrained:
             raise ValueError(f"{name} cannot be made with options {options}: {error}") from error
         raise RuntimeError(
             f"the pretrained weights of {name} could not be had ({type(error).__name__}: {error}). "
-            "They are downloaded on first use: connect to the internet once, or use pretrained=False"
+            "They are downloaded on first use: connect to the internet once, give a file of weights "
+            "(pretrained='model.safetensors'), or use pretrained=False"
         ) from error
     if input_size is None:
         given = options.get("img_size") or model.pretrained_cfg.get("input_size", image_shape)[-2:]
         input_size = (given, given) if isinstance(given, int) else tuple(given)
     return ResizedModel(model, (int(input_size[0]), int(input_size[1])))
+
+
+def _checked_weights(file: str | Path) -> Path:
+    # timm takes every other file for a pickle.
+    if not str(file).endswith(".safetensors"):
+        raise ValueError(
+            f"pretrained weights are a file in safetensors, such as the model.safetensors that timm publishes, given "
+            f"{str(file)!r}; other kinds of files are not opened"
+        )
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file" if path.exists() else f"there is no file {path}")
+    return path
+
+
+def _with_weights(
+    file: Path, shapes: dict[str, list[int]], published: Any, made: Callable[..., Any], n_classes: int
+) -> Any:
+    """A model of timm's with the weights in a file; ``published`` is timm's description of its own weights for it."""
+    classifiers = published.classifier or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else classifiers
+    of_file = next((shapes[n][0] for name in classifiers if (n := f"{name}.weight") in shapes), 0)
+    # With a file named, timm looks neither into its cache nor for a download.
+    source = {"file": str(file), "num_classes": of_file}
+    # For another number of classes timm does not mind what is missing or too much, and for some models never. So the
+    # file's names and shapes are tried first, for its own number of classes and with NaN for every value (one in memory
+    # for each tensor): what is a number afterwards did not come from the file.
+    hollow = {name: torch.tensor(torch.nan).expand(shape) for name, shape in shapes.items()}
+    with RandomStream(0, torch.device("cpu")):  # the classifier is as it would be with weights downloaded
+        tried = made(of_file, pretrained=True, pretrained_cfg_overlay={**source, "state_dict": hollow})
+    own = tuple(f"{name}." for name in classifiers)
+    missing = [
+        name
+        for name, weights in tried.state_dict().items()
+        if weights.is_floating_point() and not weights.isnan().any() and not name.startswith(own)
+    ]
+    if missing:
+        raise ValueError(f"no values for {', '.join(missing)}")
+    return made(n_classes, pretrained=True, pretrained_cfg_overlay=source)
+
+
+def _shapes(file: Path) -> dict[str, list[int]]:
+    """The shapes of the tensors in a file, by name."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_slice(name).get_shape() for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{file} is damaged, or not in safetensors ({error})") from error

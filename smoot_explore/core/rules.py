@@ -33,6 +33,11 @@ class KSettings(NamedTuple):
     n_pixels: int  # pixels (or patches) of an image
 
 
+MAGNITUDE_BOUNDS = (
+    150 / 1024,
+    900 / 1024,
+)  # of `move_by_magnitude` from the fourth visit on, shares of the pixels
+
 KRule = Callable[[Tensor, KChange, Tensor, Tensor, KSettings], Tensor]
 
 
@@ -170,8 +175,9 @@ def move_by_magnitude(
     ratio = ratio.scatter_add(1, labels[:, None], (math.e - 1) * ratio.gather(1, labels[:, None]))
     moved = k + (5 * (ratio.sum(1).abs() / ratio.shape[1])).floor()
     share = settings.n_pixels / 1024
+    low, high = (bound * settings.n_pixels for bound in MAGNITUDE_BOUNDS)
     third = moved.clamp(100 * share, 450 * share)
-    later = moved.clamp(150 * share, 900 * share)
+    later = moved.clamp(low, high)
     unmasked = torch.where(epoch == 2, 150 * share, torch.zeros_like(k))
     return torch.where(epoch <= 2, unmasked, torch.where(epoch == 3, third, later))
 

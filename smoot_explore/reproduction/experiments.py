@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smoot_explore.core.choices import ATTRIBUTIONS, FILLS, METHODS
@@ -13,6 +13,7 @@ from smoot_explore.reproduction import paper
 SCALES = ("smoke", "quick", "paper")
 MAIN_FILLS = ("black", "mean", "remaining")
 ALL_FILLS = (*MAIN_FILLS, *(fill for fill in FILLS if fill not in MAIN_FILLS))
+ROAD_FILL = "noisy linear"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,16 @@ class Experiment:
         settings = {**self.settings, **self.scales[scale].settings, **self.variants[variant]}
         return TrainingConfig(**{"precision": "float32", **settings}, seed=seed, device=device)
 
+    def fine_tuned(self) -> Experiment:
+        """The same from pretrained weights at every scale, where the paper has them: no stand-in for the model."""
+        if not self.architecture.pretrained:
+            return self
+        scales = {}
+        for name, scale in self.scales.items():
+            papers = {n: value for n, value in scale.settings.items() if n not in _FROM_SCRATCH}
+            scales[name] = replace(scale, architecture=None, settings=papers)
+        return replace(self, scales=scales)
+
     def architecture_at(self, scale: str) -> Architecture:
         """The model of a scale."""
         return self.scales[scale].architecture or self.architecture
@@ -138,6 +149,7 @@ MEASUREMENTS = {
         Measurement("magnitude", ALL_FILLS, signed=False),
         Measurement("insertion", ALL_FILLS, order="lowest"),
         Measurement("attributions", ALL_FILLS, None, few=True),
+        Measurement("road", (ROAD_FILL,), None, few=True),
     )
 }
 
@@ -146,6 +158,7 @@ _SETTLING = {"schedule": "settle"}  # a short training ends at a smaller learnin
 _PAPER_SCHEDULE = {"epochs": paper.EPOCHS, "batch_size": 256}
 _CNN_SETTINGS = {"learning_rate": 1.0, "beta": 0.95, "optimizer": "adadelta"}
 _TRANSFORMER_SETTINGS = {"learning_rate": 0.001, "beta": 0.8, "optimizer": "adadelta"}
+_FROM_SCRATCH = {"optimizer": "adamw", "learning_rate": 1e-3}  # a transformer without pretrained weights
 _PAPER = Scale(None, None, _PAPER_SCHEDULE, few_images=1_000)
 
 # Small enough for a CPU, without pretrained weights; depth and width are this project's choice.
@@ -175,23 +188,28 @@ _DATA = {
 
 
 def _cnn(
-    name: str, data: str, quick: Scale, variants: Mapping[str, Mapping[str, Any]] = _THREE_METHODS
+    name: str,
+    data: str,
+    quick: Scale,
+    variants: Mapping[str, Mapping[str, Any]] = _THREE_METHODS,
+    paper: Scale = _PAPER,
+    **settings: Any,
 ) -> Experiment:
     title, full, n_pixels, stand_in, milliseconds = _DATA[data]
-    scales = {"smoke": _smoke(stand_in), "quick": quick, "paper": _PAPER}
+    scales = {"smoke": _smoke(stand_in), "quick": quick, "paper": paper}
+    settings = _CNN_SETTINGS | settings
     return Experiment(
-        name, data, title, full, n_pixels, Architecture("cnn"), _CNN_SETTINGS, variants, scales, milliseconds
+        name, data, title, full, n_pixels, Architecture("cnn"), settings, variants, scales, milliseconds
     )
 
 
 def _transformer(data: str) -> Experiment:
     title, full, n_pixels, stand_in, _ = _DATA[data]
-    from_scratch = {"optimizer": "adamw", "learning_rate": 1e-3, "batch_size": 64}
     quick = Scale(
-        2_000, 1_000, {**from_scratch, **_SETTLING, "epochs": 6}, curve_images=200, few_images=100,
+        2_000, 1_000, {**_FROM_SCRATCH, **_SETTLING, "epochs": 6, "batch_size": 64}, curve_images=200, few_images=100,
         architecture=_SMALL_TRANSFORMER,
     )  # fmt: skip
-    scales = {"smoke": _smoke(stand_in, _SMALL_TRANSFORMER, **from_scratch), "quick": quick, "paper": _PAPER}
+    scales = {"smoke": _smoke(stand_in, _SMALL_TRANSFORMER, **_FROM_SCRATCH), "quick": quick, "paper": _PAPER}
     return Experiment(
         f"{data}-transformer", data, title, full, n_pixels, Architecture("deit_tiny_patch16_224", pretrained=True),
         _TRANSFORMER_SETTINGS, _THREE_METHODS, scales, visit_milliseconds=4.0,
@@ -207,6 +225,7 @@ def _quick(
 
 # α = 10 read as per cent of the 784 pixels for a Δ of 1, instead of as pixels.
 _ALPHA_PER_CENT = {"alpha": 28 * 28 * 10 / 100}
+_MAGNITUDE_RULE = {"k_rule": "magnitude"}
 
 _CHOICES: dict[str, dict[str, Any]] = {
     "default": {},
@@ -224,12 +243,18 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "sgt": {"method": "sgt"},
     "sgt-magnitude": {"method": "sgt", "signed": False},
     "sgt-harvested": {"method": "sgt", "saliency_pass": "harvested"},
+    "magnitude-rule": _MAGNITUDE_RULE,
+    "bfloat16": {"precision": "bfloat16"},
 }
 # Over the paper's 100 epochs, on few images: where does k end?
 _K_SPREAD: dict[str, dict[str, Any]] = {
     "default": {},
     "alpha-per-cent": _ALPHA_PER_CENT,
+    "magnitude-rule": _MAGNITUDE_RULE,
 }
+# As the likely precursor trains; its rule against the paper's words.
+_PRECURSOR = {"fill": "image_range", "saliency_pass": "eval"}
+_PRECURSOR_EPOCHS = 30
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -246,6 +271,15 @@ EXPERIMENTS = {
         _transformer("cifar100"),
         _cnn("choices", "fashion-mnist", _quick(4_000, 1_000, 5, curve_images=300), _CHOICES),
         _cnn("k-spread", "fashion-mnist", _quick(1_000, 1_000, paper.EPOCHS, schedule={}), _K_SPREAD),
+        _cnn(
+            "two-rules",
+            "cifar10",
+            # as many steps between two visits of an image as with all images and batches of 500
+            Scale(10_000, 2_000, {"epochs": _PRECURSOR_EPOCHS, "batch_size": 100}, curve_images=500),
+            {"magnitude-rule": _MAGNITUDE_RULE, "paper-rule": {}},
+            Scale(None, None, {"epochs": _PRECURSOR_EPOCHS, "batch_size": 500}, few_images=1_000),
+            **_PRECURSOR,
+        ),
         _cnn("shapes", "shapes", _quick(10_000, 1_000, 12)),
     )
 }

@@ -24,6 +24,9 @@ class PublishedSettings(NamedTuple):
 
 
 EPOCHS = 100
+# What the likely precursor prints of its k on CIFAR-10 (github.com/alikabadi/Masking_Based_Grad, February 2023), by
+# its count of epochs: minimum, median, maximum.
+PRECURSOR_K = {3: (150, 150, 158), 10: (150, 178, 377), 20: (150, 256, 900), 30: (155, 364, 900)}
 TEST_IMAGES = 10_000
 CLASS_II_SHARE = 16.0  # per cent of the CIFAR-10 test images, two-layer CNN
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
-from smoot_explore.reproduction.experiments import Experiment
-from smoot_explore.reproduction.runner import Runner
+from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
 from smoot_explore.reproduction.words import name_of
 from smoot_explore.runs.compare import PROTOCOL, compare_measured
@@ -27,10 +26,8 @@ class Results:
     ----------
     runner
         Has carried out the experiment.
-    experiment
-        The experiment.
-    curves
-        Names of the masking curves to read from each run.
+    use
+        The experiment, and the masking curves to read from each run.
 
     Attributes
     ----------
@@ -40,11 +37,13 @@ class Results:
         A row for each seed, a column for each protocol (by its number) and variant.
     """
 
-    def __init__(self, runner: Runner, experiment: Experiment, curves: Sequence[str] = ()) -> None:
-        self.runner, self.experiment, self.curves = runner, experiment, curves
-        self.trials = runner.trials(experiment)
-        self.variants, self.seeds = list(experiment.variants), runner.seeds(experiment)
-        self._table = compare_measured((t.run, [t.run.curves(name) for name in curves]) for t in self.trials)
+    def __init__(self, runner: Runner, use: Use) -> None:
+        self.runner, self.experiment = runner, runner.experiment(use)
+        self.trials = runner.trials(self.experiment)
+        self.variants, self.seeds = list(self.experiment.variants), runner.seeds(self.experiment)
+        self._table = compare_measured(
+            (t.run, [t.run.curves(name) for name in use.curves]) for t in self.trials
+        )
         self.protocols = self._table[list(PROTOCOL)].to_dataframe()
         index = pd.MultiIndex.from_tuples(
             [(t.seed, t.variant) for t in self.trials], names=["seed", "variant"]
@@ -59,9 +58,9 @@ class Results:
         """The AUC under a protocol, one of `drops` or the number of any."""
         return self.aucs[getattr(protocol, "Index", protocol)]
 
-    def map_metric(self, name: str, key: str) -> pd.DataFrame:
-        """A number of a map metric."""
-        return self._by_seed(self.runner.map_metric(trial, name)[key] for trial in self.trials)
+    def metric(self, name: str, key: str) -> pd.DataFrame:
+        """A number of a metric."""
+        return self._by_seed(self.runner.metric(trial, name)[key] for trial in self.trials)
 
     def k(self, variant: str) -> list[Spread]:
         """Minimum, median and maximum of k over the training images after the last epoch."""
@@ -90,16 +89,6 @@ class Results:
     def _by_seed(self, values: Iterable[float]) -> pd.DataFrame:
         index = [[t.seed for t in self.trials], [t.variant for t in self.trials]]
         return pd.Series(list(values), index).unstack()[self.variants]
-
-
-def order_of_means(quantity: pd.DataFrame, variants: Sequence[str]) -> str:
-    """The variants by their means: "SMOOT < SGT = traditional"."""
-    means = quantity[list(variants)].mean().sort_values(kind="stable")
-    text, last = "", None
-    for variant, mean in means.items():
-        text += "" if last is None else " < " if last < mean else " = "
-        text, last = text + name_of(variant), mean
-    return text
 
 
 def differences(quantity: pd.DataFrame) -> str:

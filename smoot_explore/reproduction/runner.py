@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,9 @@ from torch import nn
 from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.curves import masking_curves
-from smoot_explore.core.models import create_model
+from smoot_explore.core.imputation import noisy_linear
+from smoot_explore.core.masking import register_fill
+from smoot_explore.core.models import create_model, weights_fingerprint
 from smoot_explore.core.pace import pace
 from smoot_explore.core.records import StepRecord
 from smoot_explore.core.training import count_steps, train
@@ -28,22 +31,24 @@ from smoot_explore.files import write_json
 from smoot_explore.reproduction.experiments import (
     EXPERIMENTS,
     MEASUREMENTS,
+    ROAD_FILL,
     SCALES,
     Architecture,
     Experiment,
     Measurement,
     Scale,
 )
-from smoot_explore.reproduction.map_metrics import MAP_METRICS, Values
+from smoot_explore.reproduction.metrics import METRICS, Subject, Values
 from smoot_explore.runs.checkpoint import RunError
 from smoot_explore.runs.run import Run, open_run
+
+register_fill(ROAD_FILL, noisy_linear)
 
 # Work in visits of one image by traditional training: three passes forward or back count as one visit.
 VISIT_COST = {"traditional": 1.0, "sgt": 2.4, "smoot": 2.4}  # measured, step against step
 _PASS_COST = 1 / 3
 # Passes through the model that ranking an image takes, by attribution; about 3 for the gradient.
 _RANKING_PASSES = {"integrated_gradients": 96, "smoothgrad": 48, "gradient_shap": 48, "occlusion": 700}
-_MAPS_PASSES = {"background": 3, "hits": 100, "sanity": 1_000}
 _MAY_DIFFER = {"device", "epochs", "schedule"}  # the device, and what `_check_same` looks at itself
 
 
@@ -70,16 +75,11 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Use:
-    """What a target needs of an experiment: all its trainings, and these curves and map metrics of each."""
+    """What a target needs of an experiment: all its trainings, and these curves and metrics of each."""
 
     experiment: str
     curves: tuple[str, ...] = ()
-    map_metrics: tuple[str, ...] = ()
-
-    @property
-    def of(self) -> Experiment:
-        """The experiment."""
-        return EXPERIMENTS[self.experiment]
+    metrics: tuple[str, ...] = ()
 
 
 class _Job(NamedTuple):
@@ -96,8 +96,8 @@ def _last_rate(config: TrainingConfig) -> float:
 class Runner:
     """Trains, measures and keeps the results of experiments at one scale.
 
-    ``folder`` holds ``runs/`` with a run for each training and ``map_metrics/`` with what was measured of their
-    maps. What is there and fits is used again; a run with other settings is an error and is never overwritten.
+    ``folder`` holds ``runs/`` with a run for each training and ``metrics/`` with what else was measured of them.
+    What is there and fits is used again; a run with other settings is an error and is never overwritten.
 
     Parameters
     ----------
@@ -111,8 +111,11 @@ class Runner:
         Folder with CIFAR-10 as image files, ``train/<class>/`` and ``test/<class>/``; None takes torchvision's.
     n_seeds
         Seeds 0 … n − 1; None takes the scale's.
-    device
-        As in `TrainingConfig`.
+    weights
+        Pretrained weights for the experiments that start from such, a file as `create_model` takes it. None downloads
+        them at scale paper, and trains a small stand-in from scratch at the others.
+    precision, device
+        As in `TrainingConfig`; of the training alone. Measurements are in float32.
     """
 
     def __init__(
@@ -123,6 +126,8 @@ class Runner:
         root: Path | None = None,
         cifar10: Path | None = None,
         n_seeds: int | None = None,
+        weights: Path | None = None,
+        precision: str = "float32",
         device: str = "auto",
     ) -> None:
         if scale not in SCALES:
@@ -131,7 +136,15 @@ class Runner:
             raise ValueError(f"a runner needs at least one seed, given {n_seeds}")
         self.folder, self.scale = folder, scale
         self.root, self.cifar10, self.n_seeds, self.device = root, cifar10, n_seeds, device
+        self.weights, self.precision = weights, precision
         self._data: dict[tuple, ImageData] = {}
+        self._fingerprint: str | None = None  # of the weights
+
+    def experiment(self, use: Use) -> Experiment:
+        """The experiment of a use, with what this runner changes in all of them."""
+        experiment = EXPERIMENTS[use.experiment]
+        experiment = experiment if self.weights is None else experiment.fine_tuned()
+        return replace(experiment, settings={"precision": self.precision, **experiment.settings})
 
     def size(self, experiment: Experiment) -> Scale:
         """The experiment's size at this runner's scale."""
@@ -182,11 +195,11 @@ class Runner:
         """The test images for what costs much."""
         return first_images(self.data(experiment).test, self.size(experiment).few_images)
 
-    def map_metric(self, trial: Trial, name: str) -> Values:
-        """What a map metric measured, which `work` has carried out."""
-        values = self._kept_examination(trial.run, trial.experiment, name)
+    def metric(self, trial: Trial, name: str) -> Values:
+        """What a metric measured, which `work` has carried out."""
+        values = self._kept_values(trial.run, trial.experiment, name)
         if values is None:
-            raise FileNotFoundError(f"{self._examination_file(trial.run, name)} is missing or out of date")
+            raise FileNotFoundError(f"{self._values_file(trial.run, name)} is missing or out of date")
         return values
 
     def work(self, uses: Sequence[Use]) -> Iterator[Progress]:
@@ -203,7 +216,7 @@ class Runner:
             When a folder holds a run with other settings, data or model.
         """
         for use in uses:
-            self.data(use.of)  # what cannot be had is said before an hour of training
+            self.data(self.experiment(use))  # what cannot be had is said before an hour of training
         jobs = [job for use in uses for job in self._jobs(use)]
         done, total = 0.0, sum(job.cost for job in jobs)
         for job in jobs:
@@ -216,21 +229,21 @@ class Runner:
     def cost(self, uses: Sequence[Use]) -> float:
         """The work that these uses take from nothing, in image visits of traditional training."""
         return sum(
-            self._training_cost(use.of, variant)
-            + sum(self._curves_cost(use.of, MEASUREMENTS[name]) for name in use.curves)
-            + sum(self._examination_cost(use.of, name) for name in use.map_metrics)
-            for use in uses
-            for variant in use.of.variants
-            for _ in self.seeds(use.of)
+            self._training_cost(experiment, variant)
+            + sum(self._curves_cost(experiment, MEASUREMENTS[name]) for name in use.curves)
+            + sum(self._metric_cost(experiment, name) for name in use.metrics)
+            for use, experiment in zip(uses, map(self.experiment, uses), strict=True)
+            for variant in experiment.variants
+            for _ in self.seeds(experiment)
         )
 
     def minutes(self, uses: Sequence[Use]) -> float:
         """The time that these uses take from nothing on two CPU cores; an estimate."""
-        return sum(self.cost([use]) * use.of.visit_milliseconds for use in uses) / 60_000
+        return sum(self.cost([use]) * self.experiment(use).visit_milliseconds for use in uses) / 60_000
 
     def _jobs(self, use: Use) -> Iterator[_Job]:
         """What is missing, seed by seed, so that a stop leaves whole seeds."""
-        experiment = use.of
+        experiment = self.experiment(use)
         for seed, variant in itertools.product(self.seeds(experiment), experiment.variants):
             folder = self._run_folder(experiment, variant, seed)
             run = self._known_run(experiment, variant, seed)
@@ -243,12 +256,11 @@ class Runner:
                     cost = self._curves_cost(experiment, MEASUREMENTS[name])
                     measure = partial(self._measure, folder, experiment, MEASUREMENTS[name])
                     yield _Job(f"curves {name!r} of {folder.name}", cost, measure)
-            for name in use.map_metrics:
-                if run is None or self._kept_examination(run, experiment, name) is None:
-                    cost = self._examination_cost(experiment, name)
-                    yield _Job(
-                        f"{name} of {folder.name}", cost, partial(self._examine, folder, experiment, name)
-                    )
+            for name in use.metrics:
+                if run is None or self._kept_values(run, experiment, name) is None:
+                    cost = self._metric_cost(experiment, name)
+                    evaluate = partial(self._evaluate, folder, experiment, name)
+                    yield _Job(f"{name} of {folder.name}", cost, evaluate)
 
     def _run_folder(self, experiment: Experiment, variant: str, seed: int) -> Path:
         return self.folder / "runs" / f"{experiment.name}-{variant}-seed{seed}"
@@ -282,6 +294,8 @@ class Runner:
         found_model = Architecture(model["name"], model.get("options", {}), model.get("pretrained", False))
         if found_model != asked_model:
             different.append(f"model {found_model} instead of {asked_model}")
+        if model.get("weights") != self._weights_used(asked_model):
+            different.append("other pretrained weights")
         if run.description["data"]["fingerprint"] != self.data(experiment).fingerprint:
             different.append("other images (another fingerprint)")
         if different:
@@ -290,12 +304,21 @@ class Runner:
                 "Choose another --out, or move that folder away"
             )
 
+    def _weights_used(self, architecture: Architecture) -> str | None:
+        """The fingerprint of the file of weights that a training of this model starts from, if one does."""
+        if self.weights is None or not architecture.pretrained:
+            return None
+        if self._fingerprint is None:
+            self._fingerprint = weights_fingerprint(self.weights)
+        return self._fingerprint
+
     def _train(self, experiment: Experiment, variant: str, seed: int) -> Iterator[float]:
         data = self.data(experiment)
         config = experiment.config(variant, self.scale, seed, self.device)
         architecture = experiment.architecture_at(self.scale)
         run = self._known_run(experiment, variant, seed)
-        pretrained = architecture.pretrained and run is None  # a run brings its own weights
+        # a run brings its own weights
+        pretrained = architecture.pretrained and run is None and (self.weights or True)
         try:
             model = create_model(
                 architecture.name, data, pretrained=pretrained, seed=seed, **architecture.options
@@ -348,25 +371,28 @@ class Runner:
             and np.array_equal(curves.image_id, self._split(experiment, measurement).image_ids)
         )
 
-    def _examine(self, folder: Path, experiment: Experiment, name: str) -> Iterator[float]:
+    def _evaluate(self, folder: Path, experiment: Experiment, name: str) -> Iterator[float]:
         run = open_run(folder)
-        values = MAP_METRICS[name](self.model(run), self.few(experiment))
-        file = self._examination_file(run, name)
+        subject = Subject(run, self.model(run), self.data(experiment), self.few(experiment))
+        values = {key: None if math.isnan(v) else v for key, v in METRICS[name].measure(subject).items()}
+        file = self._values_file(run, name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"of": self._examined(run, experiment), "values": values})
+        write_json(file, {"of": self._evaluated(run, experiment), "values": values})
         yield 1.0
 
-    def _kept_examination(self, run: Run, experiment: Experiment, name: str) -> Values | None:
-        file = self._examination_file(run, name)
+    def _kept_values(self, run: Run, experiment: Experiment, name: str) -> Values | None:
+        file = self._values_file(run, name)
         kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return kept["values"] if kept.get("of") == self._examined(run, experiment) else None
+        if kept.get("of") != self._evaluated(run, experiment):
+            return None
+        return {key: math.nan if value is None else value for key, value in kept["values"].items()}
 
-    def _examined(self, run: Run, experiment: Experiment) -> dict[str, Any]:
+    def _evaluated(self, run: Run, experiment: Experiment) -> dict[str, Any]:
         n_images = len(self.few(experiment))
         return {"created": run.description["created"], "epoch": run.epochs, "images": n_images}
 
-    def _examination_file(self, run: Run, name: str) -> Path:
-        return self.folder / "map_metrics" / f"{run.name}-{name}.json"
+    def _values_file(self, run: Run, name: str) -> Path:
+        return self.folder / "metrics" / f"{run.name}-{name}.json"
 
     def _training_cost(self, experiment: Experiment, variant: str) -> float:
         config = experiment.config(variant, self.scale, 0)
@@ -383,6 +409,6 @@ class Runner:
         )
         return images * passes * _PASS_COST
 
-    def _examination_cost(self, experiment: Experiment, name: str) -> float:
+    def _metric_cost(self, experiment: Experiment, name: str) -> float:
         images = self.size(experiment).few_images or experiment.full[1]
-        return images * _MAPS_PASSES[name] * _PASS_COST
+        return images * METRICS[name].passes * _PASS_COST

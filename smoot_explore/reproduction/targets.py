@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from smoot_explore.reproduction.experiments import Experiment
 from smoot_explore.reproduction.runner import Use
 
 
@@ -21,18 +20,13 @@ class Target:
     claim
         What the paper says, or that it says nothing.
     uses
-        The experiments, with the measurements that are needed of each.
+        The experiments, with what is needed of each.
     """
 
     target: str
     title: str
     claim: str
     uses: tuple[Use, ...] = ()
-
-    @property
-    def experiments(self) -> list[Experiment]:
-        """The experiments, in the order of the uses."""
-        return [use.of for use in self.uses]
 
 
 _TABLE_CURVES = ("test", "magnitude", "insertion", "attributions")
@@ -124,6 +118,15 @@ TARGETS = {
             (Use("choices", ("test", "magnitude")),),
         ),
         Target(
+            "two-rules",
+            "Two rules of k (CIFAR-10): the paper's words and the likely precursor's code",
+            "A public repository of the paper's first author, eight months older (alikabadi/Masking_Based_Grad), moves "
+            "k by another rule, upwards alone, and prints k of 155 / 364 / 900 after 30 epochs of CIFAR-10. The "
+            "paper's words move k both ways. Do the printed numbers come back, and which rule comes nearer to the "
+            "paper's tables?",
+            (Use("two-rules", ("test",)),),
+        ),
+        Target(
             "k-spread",
             "Where k ends after the paper's number of epochs (Fashion-MNIST)",
             "The paper's k of Fashion-MNIST ends between 223 and 576 pixels, with a median of 372. It gives α = 10 "
@@ -143,6 +146,34 @@ TARGETS = {
             "Not in the paper. A map that explains what a model learned must change when its last layers are "
             "given random weights (Adebayo et al. 2018).",
             (Use("fashion-mnist", (), ("sanity",)),),
+        ),
+        Target(
+            "road",
+            "The accuracy drop with imputed pixels (Fashion-MNIST)",
+            "Not in the paper. Masked pixels of a constant or at random are unlike any image; imputing them from their "
+            "neighbours (ROAD, Rong et al. 2022) leaves fewer traces of the mask itself. Does it name the same winner?",
+            (Use("fashion-mnist", ("attributions", "road")),),
+        ),
+        Target(
+            "roar",
+            "Remove and retrain (Fashion-MNIST)",
+            "Not in the paper. A network that is trained without the pixels that a map calls salient must be worse, if "
+            "they are what matters (ROAR, Hooker et al. 2019).",
+            (Use("fashion-mnist", (), ("retrained",)),),
+        ),
+        Target(
+            "attack",
+            "Accuracy under attack (Fashion-MNIST and MNIST)",
+            "Not in the paper. Saliency-guided training is said to lower robustness to small changes of the image in "
+            "one paper and to raise it in another.",
+            (Use("fashion-mnist", (), ("robustness",)), Use("mnist", (), ("robustness",))),
+        ),
+        Target(
+            "dynamics",
+            "How class I and class II are learned (CIFAR-10)",
+            "Not in the paper, which takes class II for a property of images. Are they those that the network learns "
+            "late or unsteadily?",
+            (Use("cifar10-cnn", (), ("dynamics",)),),
         ),
     )
 }

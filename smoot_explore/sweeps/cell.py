@@ -17,7 +17,7 @@ from smoot_explore.compute.device import choose_hardware
 from smoot_explore.core.classes import drop_auc
 from smoot_explore.core.config import TrainingConfig, setting_names
 from smoot_explore.core.curves import masking_curves
-from smoot_explore.core.models import create_model
+from smoot_explore.core.models import create_model, describe_model
 from smoot_explore.core.probe import AccuracyDropProbe, probed
 from smoot_explore.core.records import EpochRecord
 from smoot_explore.core.training import count_steps, train
@@ -42,7 +42,13 @@ def new_model(model: Mapping[str, Any], maker: ModelMaker | None, data: ImageDat
     """The model of a cell with its initial weights; ``model`` as of `Sweep`."""
     if maker is not None:
         return make(model["maker"], maker, data, seed)
-    return create_model(model["name"], data, model["pretrained"], seed, **model["options"])
+    made = create_model(model["name"], data, model.get("file", model["pretrained"]), seed, **model["options"])
+    if describe_model(made).get("weights") != model.get("weights"):
+        raise RunError(
+            f"{model['file']} holds other pretrained weights than the sweep was begun with; put those back, or begin a "
+            "sweep in another folder"
+        )
+    return made
 
 
 def check_folder(path: str, identity: str) -> None:

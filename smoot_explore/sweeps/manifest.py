@@ -42,7 +42,8 @@ class Sweep:
     data
         As of `describe_data`.
     model
-        ``name``, ``pretrained`` and ``options`` of `create_model`, or the ``maker``'s name.
+        ``name``, ``pretrained`` and ``options`` of `create_model`, or the ``maker``'s name. Of pretrained weights in a
+        file also the ``file``'s place, and ``weights``, which tells them from any others.
     keep
         As for `Run.create`.
     curves
@@ -154,7 +155,7 @@ class Sweep:
             for name in ("mean", "std")
             if self.data.get(name, other.data[name]) != other.data[name]
         ]
-        if self.model != other.model:
+        if _without_place(self.model) != _without_place(other.model):
             different.append(f"model {self.model} ≠ {other.model}")
         if self.keep != other.keep:
             different.append(f"keep {self.keep!r} ≠ {other.keep!r}")
@@ -165,7 +166,9 @@ class Sweep:
                 "epochs may be added, for anything else choose another folder"
             )
         settings = {**self.settings, "epochs": other.settings["epochs"]}
-        return replace(self, over=other.over, settings=settings, curves=other.curves or self.curves)
+        return replace(
+            self, over=other.over, settings=settings, model=other.model, curves=other.curves or self.curves
+        )
 
     def _lost_epochs(self, other: Sweep) -> list[str]:
         """Why the cells could not be prolonged to what they would have been with so many epochs at first."""
@@ -282,6 +285,11 @@ class Sweep:
     @property
     def _data_file(self) -> Path:
         return self.path / "data.safetensors"
+
+
+def _without_place(model: dict[str, Any]) -> dict[str, Any]:
+    """What a model is, wherever the file with its pretrained weights lies."""
+    return {name: value for name, value in model.items() if name != "file"}
 
 
 def _short(values: list[float]) -> str:

@@ -19,6 +19,7 @@ from torch import nn
 from smoot_explore.compute.cores import cores
 from smoot_explore.core.choices import names
 from smoot_explore.core.config import TrainingConfig
+from smoot_explore.core.models import weights_fingerprint
 from smoot_explore.core.training import check_settings, train
 from smoot_explore.data.images import ImageData
 from smoot_explore.data.load import load_data
@@ -51,7 +52,7 @@ def sweep(
     *,
     data: ImageData | str | Path,
     model: str | ModelMaker = "cnn",
-    pretrained: bool = False,
+    pretrained: bool | str | Path = False,
     options: Mapping[str, Any] | None = None,
     keep: Keep = "last",
     curves: Sequence[str] = (),
@@ -82,7 +83,7 @@ def sweep(
         A name for `create_model`, or a function ``(data, seed)`` that gives an ``nn.Module``, whose name is recorded
         (of ``functools.partial``, the arguments too). Functions of modules must be importable by the workers.
     pretrained, options
-        As for `create_model`.
+        As for `create_model`. All workers must see a file of weights under the same path.
     keep
         As for `Run.create`.
     curves
@@ -192,9 +193,15 @@ def _protocol(fills: Sequence[str], images: int | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _described(model: str | ModelMaker, pretrained: bool, options: dict[str, Any]) -> dict[str, Any]:
+def _described(
+    model: str | ModelMaker, pretrained: bool | str | Path, options: dict[str, Any]
+) -> dict[str, Any]:
     if isinstance(model, str):
-        return {"name": model, "pretrained": pretrained, "options": json.loads(as_json(options))}
+        described = {"name": model, "pretrained": bool(pretrained), "options": json.loads(as_json(options))}
+        if isinstance(pretrained, str | Path):
+            weights, file = weights_fingerprint(pretrained), str(Path(pretrained).absolute())
+            described |= {"weights": weights, "file": file}
+        return described
     if isinstance(model, nn.Module) or not callable(model):
         raise TypeError(
             f"model is a name or a function (data, seed) → nn.Module, given {type(model).__name__}: every training "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import hardware_and_versions, what_was_run
 from smoot_explore.reproduction.document import Document, Part
+from smoot_explore.reproduction.reports.beyond import attack_report, dynamics_report, road_report, roar_report
 from smoot_explore.reproduction.reports.choices import choices_report, k_spread_report
 from smoot_explore.reproduction.reports.classes import class_ii_report, figure1_report
 from smoot_explore.reproduction.reports.maps import saliency_report, sanity_report, shapes_report
@@ -25,9 +26,13 @@ _REPORTS: dict[str, Callable[..., Iterator[Part]]] = {
     **dict.fromkeys(("figure2", "figure4"), saliency_report),
     "figure3": drop_report,
     "choices": choices_report,
-    "k-spread": k_spread_report,
+    **dict.fromkeys(("k-spread", "two-rules"), k_spread_report),
     "shapes": shapes_report,
     "sanity": sanity_report,
+    "road": road_report,
+    "roar": roar_report,
+    "attack": attack_report,
+    "dynamics": dynamics_report,
 }
 
 
@@ -40,7 +45,9 @@ def report(target: Target, runner: Runner) -> Document:
             "## Open these runs\n\n"
             "Where this file was written, its runs lie beside it in `runs/`: `smoot-explore serve --runs runs` shows "
             "them in the explorer's Compare tab, `open_run` opens one in a notebook.",
-            hardware_and_versions([trial for e in target.experiments for trial in runner.trials(e)]),
+            hardware_and_versions(
+                [trial for use in target.uses for trial in runner.trials(runner.experiment(use))]
+            ),
         ]
     return document
 
@@ -49,7 +56,7 @@ def not_yet_run(target: Target, runner: Runner, reason: str) -> Document:
     """The report of a target that could not be run: the paper's numbers, and none of ours."""
     document = _begun(target, runner)
     document.parts += [f"**{upper_first(NOT_YET_RUN)}:** {reason.splitlines()[0]}", {"not_yet_run": reason}]
-    for experiment in target.experiments:
+    for experiment in map(runner.experiment, target.uses):
         document.parts.append(what_was_run(runner, experiment, experiment.title))
         if experiment.name in paper.RESULTS:
             document.parts.append(methods_table(experiment, None))

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
 
 from smoot_explore import views
+from smoot_explore.core.rules import MAGNITUDE_BOUNDS
 from smoot_explore.core.training import count_steps
 from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Picture, Table
 from smoot_explore.reproduction.experiments import MAIN_FILLS, Experiment
-from smoot_explore.reproduction.results import Results, order_of_means
+from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
-from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
-from smoot_explore.reproduction.words import k_text, listed, name_of, protocol_text, upper_first
+from smoot_explore.reproduction.statistics import paired_difference, spread
+from smoot_explore.reproduction.words import k_text, name_of, protocol_text
 from smoot_explore.schema import start_config
+from smoot_explore.views.palette import in_words
 
 _PUBLISHED = paper.RESULTS["fashion-mnist"]
 _PUBLISHED_K = _PUBLISHED["smoot"].k
+_PRINTED = {
+    "k-spread": ("the paper, Fashion-MNIST", {paper.EPOCHS: _PUBLISHED_K}),
+    "two-rules": ("printed by the precursor's code", paper.PRECURSOR_K),
+}
+_SHOWN_EPOCHS = (1, 3, 10, 20, 30, 50, 75, 100)
 
 
 def choices_report(runner: Runner, use: Use) -> Iterator[Part]:
-    results = Results(runner, use.of, use.curves)
+    results = Results(runner, use)
     accuracy = results["test_accuracy"]
     drops = [*results.drops("signed"), *results.drops("magnitude")]
     shown = [p for p in drops if p.fill in MAIN_FILLS]
     rows = [
         [
-            _described(use.of, variant),
+            _described(results.experiment, variant),
             k_text(results.k(variant)),
             spread(accuracy[variant]).text(),
             *(spread(results.auc(p)[variant]).text(1) for p in shown),
@@ -45,7 +51,7 @@ def choices_report(runner: Runner, use: Use) -> Iterator[Part]:
     ]  # fmt: skip
     aucs = [f"AUC {p.fill}, {p.ranking}" for p in shown]
     yield {"runs": results.numbers()}
-    yield what_was_run(runner, use.of)
+    yield what_was_run(runner, results.experiment)
     yield "## Table"
     yield Table(
         f"k in pixels after the last epoch; AUC: {protocol_text(shown[0], ('fill', 'ranking'))}; mean ± standard "
@@ -64,44 +70,54 @@ def choices_report(runner: Runner, use: Use) -> Iterator[Part]:
             for v in results.variants[1:]
         ],
     )
-    yield _range_finding(results)
-    yield _order_finding(results, shown)
 
 
 def k_spread_report(runner: Runner, use: Use) -> Iterator[Part]:
-    experiment = use.of
-    results = Results(runner, experiment)
-    records = [trial.run.record() for trial in results.trials]
-    first, epochs = results.trials[0], records[0].epoch.values
-    shown = [int(e) for e in epochs if e in (1, 10, 25, 50, 75, paper.EPOCHS, epochs[-1])]
-    rows, findings = [], []
+    results = Results(runner, use)
+    experiment = results.experiment
+    source, printed = _PRINTED[experiment.name]
+    records = {(trial.variant, trial.seed): trial.run.record() for trial in results.trials}
+    last = int(results["epochs"].iloc[0, 0])
+    rows = []
     for variant in results.variants:
-        of_variant = [
-            record for trial, record in zip(results.trials, records, strict=True) if trial.variant == variant
-        ]
-        for epoch in shown:
+        of_variant = [records[variant, seed] for seed in results.seeds]
+        for epoch in sorted({e for e in _SHOWN_EPOCHS if e < last} | {last}):
             ks = [record.k.sel(epoch=epoch).values for record in of_variant]
             parts = [spread(float(pick(k)) for k in ks) for pick in (np.min, np.median, np.max)]
-            at_bounds = spread(_at_a_bound(k, record) for k, record in zip(ks, of_variant, strict=True))
+            at_bounds = spread(map(_at_a_bound, ks, of_variant))
             rows.append([_described(experiment, variant), str(epoch), k_text(parts), at_bounds.text(1)])
-        findings.append(_spread_finding(name_of(variant), parts))
+    rows += [[source, str(epoch), k_text(k), "–"] for epoch, k in printed.items()]
     yield {"runs": results.numbers()}
     yield what_was_run(runner, experiment)
     yield "## Table"
     yield Table(
-        f"k in pixels of {experiment.n_pixels} over the training images, mean ± standard deviation of "
+        f"k in pixels of {experiment.n_pixels:,} over the training images, mean ± standard deviation of "
         f"{len(results.seeds)} seeds; the last column: images whose k lies at a bound, in per cent",
         ["variant", "epoch", "k min / median / max", "at a bound %"],
-        [*rows, ["paper, SMOOT", str(paper.EPOCHS), k_text(_PUBLISHED_K), "–"]],
+        rows,
     )
-    yield from findings
-    if runner.scale != "paper":
-        yield _spread_caution(runner, experiment)
-    yield Picture(
-        "trajectories",
-        views.k_spread(records[0]),
-        f"k over the epochs, {name_of(first.variant)}, seed {first.seed}",
+    yield _steps_between_visits(runner, experiment)
+    drops = results.drops("signed")
+    yield Table(
+        "Test accuracy"
+        + (f", and AUC of the accuracy drop: {protocol_text(drops[0], ('fill',))}" if drops else ""),
+        ["variant", "accuracy %", *(f"AUC {in_words(p.fill)}" for p in drops)],
+        [
+            [
+                name_of(v),
+                spread(results["test_accuracy"][v]).text(),
+                *(spread(results.auc(p)[v]).text(1) for p in drops),
+            ]
+            for v in results.variants
+        ],
     )
+    for variant in results.variants:
+        seed = results.seeds[0]
+        yield Picture(
+            f"trajectories-{variant}",
+            views.k_spread(records[variant, seed]),
+            f"k over the epochs, {name_of(variant)}, seed {seed}",
+        )
 
 
 def _described(experiment: Experiment, variant: str) -> str:
@@ -110,72 +126,23 @@ def _described(experiment: Experiment, variant: str) -> str:
     return name_of(variant) + (f" ({changes})" if changes else "")
 
 
-def _range_finding(results: Results) -> str:
-    """Which variants already left the range of k that the paper ends with; no k is carried forward in time."""
-    low, _, high = _PUBLISHED_K
-    moving = [v for v, method in results["method"].iloc[0].items() if method == "smoot"]
-    beyond = [v for v in moving if (k := results.k(v))[0].mean < low or k[2].mean > high]
-    within = [v for v in moving if v not in beyond]
-    epochs = int(results["epochs"][moving[0]].iloc[0])
-    is_over = epochs >= paper.EPOCHS
-    told = []
-    if beyond:
-        told.append(
-            f"After {epochs} of the paper's {paper.EPOCHS} epochs, k has left the paper's final range ({low} … {high}) "
-            f"with: {listed(list(map(name_of, beyond)))}. "
-            + ("These do not fit." if is_over else "These fit only if k comes back.")
-        )
-    if within:
-        decided = "" if is_over else ", so neither confirmed nor excluded"
-        told.append(f"Within it{decided}: {listed(list(map(name_of, within)))}.")
-    return " ".join(told)
-
-
-def _order_finding(results: Results, shown: Sequence[Any]) -> str:
-    """Under which protocols training by either ranking gives the paper's order of the AUC."""
-    told = []
-    for name, variants in (
-        ("signed", ("default", "sgt", "traditional")),
-        ("magnitude", ("magnitude", "sgt-magnitude", "traditional")),
-    ):
-        wanted = " < ".join(map(name_of, variants))
-        fitting = [
-            f"{p.fill} fill, {p.ranking}" for p in shown if order_of_means(results.auc(p), variants) == wanted
-        ]
-        told.append(f"Training by {name} gradient: {'; '.join(fitting) if fitting else 'none'}.")
-    return (
-        "The paper's order of the AUC (SMOOT < SGT < traditional) appears in the means under these protocols. "
-        f"{' '.join(told)} Means over few seeds can fall into an order by chance, and no protocol is chosen by it."
-    )
-
-
 def _at_a_bound(k: np.ndarray, record: xr.Dataset) -> float:
     """Share of the images whose k lies at a bound, in per cent; clipped k are the bounds rounded to float32."""
     start, n_pixels = start_config(record), record.attrs["n_pixels"]
-    bounds = [start[name] * n_pixels for name in ("k_min", "k_max")]
+    shares = MAGNITUDE_BOUNDS if start["k_rule"] == "magnitude" else (start["k_min"], start["k_max"])
+    bounds = [share * n_pixels for share in shares]
     return 100 * float(np.isclose(k[:, None], bounds, rtol=1e-6).any(1).mean())
 
 
-def _spread_caution(runner: Runner, experiment: Experiment) -> str:
-    """What sets the comparison with the paper apart at a smaller scale."""
-    images = [runner.size(experiment).train or experiment.full[0], experiment.full[0]]
+def _steps_between_visits(runner: Runner, experiment: Experiment) -> str:
+    """What sets the comparison with the printed k apart at a smaller scale."""
     variant = next(iter(experiment.variants))
-    steps = [
-        count_steps(n, experiment.config(variant, scale, 0).batch_size)
-        for n, scale in zip(images, (runner.scale, "paper"), strict=True)
-    ]
+    images = {
+        scale: experiment.scales[scale].train or experiment.full[0] for scale in (runner.scale, "paper")
+    }
+    steps = {s: count_steps(n, experiment.config(variant, s, 0).batch_size) for s, n in images.items()}
     return (
-        f"Here are {images[0]:,} images, in the paper {images[1]:,}: among fewer, the smallest and the largest k are "
-        f"less extreme. The model takes {steps[0]} steps between two visits of an image, the paper's {steps[1]}. So "
-        "sizes can be compared, digits cannot."
-    )
-
-
-def _spread_finding(name: str, ends: Sequence[Spread]) -> str:
-    smallest, median, largest = (part.mean for part in ends)
-    papers = _PUBLISHED_K[2] - _PUBLISHED_K[0]
-    return (
-        f"{upper_first(name)}: k ends in a range of {largest - smallest:.0f} pixels, "
-        f"{(largest - smallest) / papers:.2f} times the paper's {papers}; the median is {median:.0f}, the paper's "
-        f"{_PUBLISHED_K[1]}."
+        f"{images[runner.scale]:,} images and {steps[runner.scale]} steps between two visits of an image; at scale "
+        f"paper {images['paper']:,} and {steps['paper']}. Among fewer images the smallest and the largest k are less "
+        "extreme."
     )

@@ -24,9 +24,9 @@ _CURVES_OF = {"signed": "test", "magnitude": "magnitude"}
 
 
 def figure1_report(runner: Runner, use: Use) -> Iterator[Part]:
-    results = Results(runner, use.of)
+    results = Results(runner, use)
     first = results.trials[0]
-    yield what_was_run(runner, use.of)
+    yield what_was_run(runner, results.experiment)
     for ranking, fill in (("signed", "black"), ("magnitude", "mean")):
         motive = views.masking_curves(_one(first.run.curves(_CURVES_OF[ranking]), fill))
         yield Picture(f"{ranking}-{fill}", motive, f"{ranking} gradient, {fill} fill, seed {first.seed}")
@@ -39,7 +39,7 @@ def figure1_report(runner: Runner, use: Use) -> Iterator[Part]:
 
 
 def class_ii_report(runner: Runner, use: Use) -> Iterator[Part]:
-    results = Results(runner, use.of)
+    results = Results(runner, use)
     shares = _class_shares(results)
     by_protocol = {
         f"{ranking}, {fill} fill, tolerance {tolerance:g}": measured[head]
@@ -53,7 +53,7 @@ def class_ii_report(runner: Runner, use: Use) -> Iterator[Part]:
         within = f"lies within the seeds' range of: {'; '.join(near)}"
     first = results.trials[0]
     yield {"runs": results.numbers(), "class_ii_shares": {n: list(s) for n, s in by_protocol.items()}}
-    yield what_was_run(runner, use.of)
+    yield what_was_run(runner, results.experiment)
     yield "## Table"
     yield _class_table(results, shares)
     yield (

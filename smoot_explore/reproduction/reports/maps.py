@@ -22,15 +22,15 @@ def saliency_report(runner: Runner, *uses: Use) -> Iterator[Part]:
     numbers = {}
     for use in uses:
         name = use.experiment
-        results = Results(runner, use.of)
+        results = Results(runner, use)
         numbers[name] = results.numbers()
-        yield what_was_run(runner, use.of, use.of.title)
+        yield what_was_run(runner, results.experiment, results.experiment.title)
         yield _saliency_picture(results)
-        if "background" not in use.map_metrics:
+        if "background" not in use.metrics:
             continue
-        shares = results.map_metric("background", "gradient")
+        shares = results.metric("background", "gradient")
         numbers[f"{name}, background"] = shares.to_dict()
-        black = spread(results.map_metric("background", "pixels")["smoot"]).mean
+        black = spread(results.metric("background", "pixels")["smoot"]).mean
         yield Table(
             f"Share of the gradient's magnitude on black pixels, which are {black:.1f} % of all; "
             f"{_measured_on(results)}",
@@ -39,17 +39,17 @@ def saliency_report(runner: Runner, *uses: Use) -> Iterator[Part]:
         )
         yield f"A background gradient close to zero would be a low share. Differences: {differences(shares)}."
     yield {"experiments": numbers}
-    if not any(use.map_metrics for use in uses):
+    if not any(use.metrics for use in uses):
         yield "Nothing is measured on these maps, in the paper or here: they are pictures."
 
 
 def shapes_report(runner: Runner, use: Use) -> Iterator[Part]:
-    results = Results(runner, use.of)
-    rates = {key: results.map_metric("hits", key) for key in ("gradient", "integrated_gradients", "random")}
-    objects = spread(results.map_metric("hits", "objects")["smoot"]).mean
+    results = Results(runner, use)
+    rates = {key: results.metric("hits", key) for key in ("gradient", "integrated_gradients", "random")}
+    objects = spread(results.metric("hits", "objects")["smoot"]).mean
     yield {"runs": results.numbers(), "hit_rates": {key: rate.to_dict() for key, rate in rates.items()}}
     yield {"object_share": objects}
-    yield what_was_run(runner, use.of)
+    yield what_was_run(runner, results.experiment)
     yield "## Table"
     yield Table(
         "Hit rate: of as many of the most salient pixels (by magnitude) as the object has, the share on the "
@@ -70,10 +70,8 @@ def shapes_report(runner: Runner, use: Use) -> Iterator[Part]:
 
 
 def sanity_report(runner: Runner, use: Use) -> Iterator[Part]:
-    results = Results(runner, use.of)
-    values = {
-        key: results.map_metric("sanity", key) for key in runner.map_metric(results.trials[0], "sanity")
-    }
+    results = Results(runner, use)
+    values = {key: results.metric("sanity", key) for key in runner.metric(results.trials[0], "sanity")}
     kinds, depths = (dict.fromkeys(key.rsplit(", ", 1)[i] for key in values) for i in (0, 1))
     layers = list(depths)[-1]
     whole = {
@@ -86,7 +84,7 @@ def sanity_report(runner: Runner, use: Use) -> Iterator[Part]:
         "runs": results.numbers(),
         "rank_correlations": {key: correlation.to_dict() for key, correlation in values.items()},
     }
-    yield what_was_run(runner, use.of)
+    yield what_was_run(runner, results.experiment)
     yield "## Table"
     yield Table(
         "Rank correlation (Spearman's ρ) of the maps with those of the same model whose last 1, 2, … layers have "

@@ -1,0 +1,191 @@
+"""Reports on what the paper does not ask: other ways to judge a map, attacks, and how classes I and II are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from smoot_explore.reproduction.circumstances import what_was_run
+from smoot_explore.reproduction.document import Part, Table
+from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, ROAD_FILL
+from smoot_explore.reproduction.metrics import ATTACKED_IMAGES, DYNAMICS_IMAGES, EPSILONS, REMOVED, RETRAINED
+from smoot_explore.reproduction.results import PAIRS, Results
+from smoot_explore.reproduction.runner import Runner, Use
+from smoot_explore.reproduction.statistics import number, paired_difference, spread
+from smoot_explore.reproduction.words import name_of
+from smoot_explore.views.palette import in_words
+
+
+def road_report(runner: Runner, use: Use) -> Iterator[Part]:
+    results = Results(runner, use)
+    p = results.protocols[results.protocols.masked_first == "highest"]
+    p = p[p.test_images == p.test_images.min()]  # every fill on the same images
+    chance = {fill: results.auc(rows.index[0]) for fill, rows in p[p.attribution == "random"].groupby("fill")}
+    ranked = p[p.attribution != "random"]
+    shown = ranked[ranked.fill == ROAD_FILL]
+    below = {row.Index: chance[row.fill] - results.auc(row.Index) for row in ranked.itertuples()}
+    yield {"runs": results.numbers(), "below_random": {_key(p, i): below[i].to_dict() for i in ranked.index}}
+    yield what_was_run(runner, results.experiment)
+    yield "## Table"
+    yield Table(
+        "AUC of the accuracy drop, masked pixels imputed from their neighbours (noisy linear imputation); lower is "
+        f"steeper. {_n(results, p.test_images.iloc[0])}; signed, highest first",
+        ["ranked by", *map(name_of, results.variants)],
+        [
+            [
+                in_words(row.attribution),
+                *(spread(results.auc(row.Index)[v]).text(1) for v in results.variants),
+            ]
+            for row in p[p.fill == ROAD_FILL].itertuples()
+        ],
+    )
+    yield Table(
+        "The same below a random order of the same images (higher is better, below 0 is worse than chance), and the "
+        "differences between methods",
+        ["ranked by", *map(name_of, results.variants), *_pair_heads()],
+        [
+            [
+                in_words(row.attribution),
+                *(spread(below[row.Index][v]).text(1) for v in results.variants),
+                *_pairs(below[row.Index], 1),
+            ]
+            for row in shown.itertuples()
+        ],
+    )
+    orders = [
+        [
+            in_words(row.attribution),
+            *(_first(ranked, below, row.attribution, fill) for fill in (*ALL_FILLS, ROAD_FILL)),
+        ]
+        for row in shown.itertuples()
+    ]
+    yield Table(
+        "Does the fill decide the winner? The method whose ranking falls farthest below a random order, in the mean",
+        ["ranked by", *map(in_words, (*ALL_FILLS, ROAD_FILL))],
+        orders,
+    )
+
+
+def roar_report(runner: Runner, use: Use) -> Iterator[Part]:
+    results = Results(runner, use)
+    whole = results.metric("retrained", "none, 0")
+    rows, left = [], {}
+    for ranking in ("signed", "magnitude", "random"):
+        for share in REMOVED:
+            accuracy = results.metric("retrained", f"{ranking}, {share:g}")
+            left[f"{ranking}, {share:g}"] = accuracy.to_dict()
+            removed = f"{ranking}, {100 * share:.0f} %"
+            rows.append(
+                [removed, *(spread(accuracy[v]).text(1) for v in results.variants), *_pairs(accuracy, 1)]
+            )
+    yield {"runs": results.numbers(), "accuracy": left, "without_removal": whole.to_dict()}
+    yield what_was_run(runner, results.experiment)
+    yield (
+        f"Each number is a fresh network's: at most {RETRAINED[0]:,} training images, 5 epochs of traditional "
+        f"training, at most {RETRAINED[1]:,} test images, the same seed as the run whose maps rank the pixels. With "
+        f"nothing removed it reaches {spread(whole.iloc[:, 0]).text(1)} %; more than that means that the shape of what "
+        "was removed tells the class that the model predicts."
+    )
+    yield "## Table"
+    yield Table(
+        "Test accuracy in per cent after training without the highest-ranked pixels, by the method whose maps ranked "
+        "them; lower: more of what tells the classes apart was removed. Gradient of the predicted class; "
+        f"{_n(results)}",
+        ["removed", *map(name_of, results.variants), *_pair_heads()],
+        rows,
+    )
+
+
+def attack_report(runner: Runner, *uses: Use) -> Iterator[Part]:
+    numbers: dict[str, Any] = {}
+    for use in uses:
+        results = Results(runner, use)
+        title = runner.data_title(results.experiment)
+        right = {epsilon: results.metric("robustness", str(epsilon)) for epsilon in EPSILONS}
+        numbers[use.experiment] = {str(epsilon): accuracy.to_dict() for epsilon, accuracy in right.items()}
+        numbers[f"{use.experiment}, runs"] = results.numbers()
+        yield what_was_run(runner, results.experiment, results.experiment.title)
+        n_images = min(ATTACKED_IMAGES, len(runner.data(results.experiment).test))
+        yield Table(
+            f"{title}: test accuracy in per cent under attack: projected gradient descent, 20 steps from a random "
+            "start, on the cross-entropy and on the margin; right only where both fail. ε in levels of 256; "
+            f"{_n(results, n_images)}",
+            ["ε", *map(name_of, results.variants), *_pair_heads()],
+            [
+                [str(epsilon), *(spread(accuracy[v]).text(1) for v in results.variants), *_pairs(accuracy, 1)]
+                for epsilon, accuracy in right.items()
+            ],
+        )
+    yield {"experiments": numbers}
+
+
+def dynamics_report(runner: Runner, use: Use) -> Iterator[Part]:
+    results = Results(runner, use)
+    (variant,) = results.variants
+    rows = []
+    for ranking in ("signed", "magnitude"):
+        for fill in MAIN_FILLS:
+            for images in ("all", "right"):
+                key = f"{ranking}, {fill}, {images}"
+                of = {n: results.metric("dynamics", f"{key}, {n}")[variant] for n in _DYNAMICS}
+                rows.append(
+                    [key, spread(of["share of II"]).text(1)]
+                    + [spread(of[n]).text() for n in _DYNAMICS[1:]]
+                    + [paired_difference(of[f"{n} II"], of[f"{n} I"]).text() for n in ("mean", "sd")]
+                )
+    yield {"runs": results.numbers()}
+    yield what_was_run(runner, results.experiment)
+    n_images = min(DYNAMICS_IMAGES, len(runner.data(results.experiment).train))
+    yield (
+        "Mean and standard deviation, over the epochs, of the label's probability at each visit of a training image "
+        "(dropout on, before the step), averaged over the images of class I and of class II. “right”: of the images "
+        "that the trained network classifies rightly. Tolerance 0.01."
+    )
+    yield "## Table"
+    yield Table(
+        f"{_n(results, n_images).replace('test', 'training')}; classes by gradient, highest first",
+        [
+            "ranking, fill, images",
+            "class II %",
+            "mean, I",
+            "mean, II",
+            "sd, I",
+            "sd, II",
+            "mean, II − I",
+            "sd, II − I",
+        ],
+        rows,
+    )
+
+
+_DYNAMICS = ("share of II", "mean I", "mean II", "sd I", "sd II")
+
+
+def _first(ranked: pd.DataFrame, below: dict[int, pd.DataFrame], attribution: str, fill: str) -> str:
+    """The method that gains most, with "all seeds" where it does so in each."""
+    (index,) = ranked.index[(ranked.attribution == attribution) & (ranked.fill == fill)]
+    gains = below[index]
+    best = gains.mean().idxmax()
+    always = (gains.idxmax(axis=1) == best).all()
+    return f"{name_of(best)} {number(gains.mean()[best], 1)}" + (
+        " (all seeds)" if always and len(gains) > 1 else ""
+    )
+
+
+def _key(protocols: pd.DataFrame, index: int) -> str:
+    return f"{protocols.attribution[index]}, {protocols.fill[index]}"
+
+
+def _pair_heads() -> list[str]:
+    return [f"{name_of(a)} − {name_of(b)}" for a, b in PAIRS]
+
+
+def _pairs(quantity: pd.DataFrame, digits: int) -> list[str]:
+    return [paired_difference(quantity[a], quantity[b]).text(digits) for a, b in PAIRS]
+
+
+def _n(results: Results, n_images: int | None = None) -> str:
+    of_seeds = f"mean ± standard deviation of {len(results.seeds)} seeds"
+    return of_seeds if n_images is None else f"{n_images:,} test images, {of_seeds}"
