@@ -37,7 +37,7 @@ from smoot_explore.reproduction.metrics import (
 )
 from smoot_explore.reproduction.reports import _REPORTS, beyond
 from smoot_explore.reproduction.reports.choices import _at_a_bound
-from smoot_explore.reproduction.reports.methods import _verdict
+from smoot_explore.reproduction.reports.tables import sign
 from smoot_explore.reproduction.runner import Runner, Trial, UnavailableError, Use
 from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
 from smoot_explore.reproduction.targets import TARGETS
@@ -62,6 +62,7 @@ def smoke_command(tmp_path_factory):
         for module in (metrics, beyond):
             patch.setattr(module, "REMOVED", (0.5,))
             patch.setattr(module, "EPSILONS", (0, 4))
+        patch.setitem(metrics._RETRAINING, "epochs", 1)
         result = reproduce(*targets, "--scale", "smoke", "--out", folder)
     assert result.exit_code == 0, result.output
     return folder, result
@@ -152,11 +153,11 @@ def test_a_number_of_numpy_is_rounded_as_exactly_as_any_other():
     ],
 )
 def test_a_sign_counts_only_when_all_seeds_have_it(below, above, expected, verdict):
-    assert _verdict(Difference(0.0, 1.0, 3, below, above), expected) == verdict
+    assert sign(Difference(0.0, 1.0, 3, below, above), expected) == verdict
 
 
 def test_one_seed_decides_nothing():
-    assert _verdict(Difference(-1.0, math.nan, 1, 1, 0), -1.0) == ""
+    assert sign(Difference(-1.0, math.nan, 1, 1, 0), -1.0) == ""
 
 
 # Recipes
@@ -467,11 +468,11 @@ def test_the_table_says_what_the_runs_say(smoke):
     accuracies = results.test_accuracy.values
     black = results.drop_auc[:, 0].values
     table = content["tables"][0]
-    smoot = dict(zip(table["heads"], table["rows"][2], strict=False))
-    assert smoot["AUC black"] == f"{black.mean():.2f} ± {black.std(ddof=1):.2f}"
-    assert f"{accuracies.mean():.2f}" in table["rows"][2][3]
-    assert table["rows"][2][2] == "223 / 372 / 576"
-    assert smoot["paper's AUC"] == "36.18"
+    smoot = {row[0]: row[table["heads"].index("SMOOT")] for row in table["rows"]}
+    assert smoot["AUC black, signed"] == f"{black.mean():.2f} ± {black.std(ddof=1):.2f}"
+    assert f"{accuracies.mean():.2f}" in smoot["accuracy %"]
+    assert smoot["the paper, k"] == "223 / 372 / 576"
+    assert smoot["the paper, AUC"] == "36.18"
 
 
 def test_the_report_is_complete_in_itself(smoke):
@@ -588,9 +589,9 @@ def test_what_cannot_be_had_is_not_yet_run_and_never_a_number(tmp_path, monkeypa
     assert result.exit_code == 1
     assert "table5 could not be run: cifar100 cannot be read" in result.stderr
     (table,) = json.loads((tmp_path / "quick" / "table5.json").read_text())["tables"]
-    assert [row[1] for row in table["rows"]] == ["not yet run"] * 3
-    assert [row[3] for row in table["rows"]] == ["not yet run"] * 3
-    assert [row[4] for row in table["rows"]] == ["75.75", "78.10", "79.65"]
+    assert table["caption"] == "Ours: not yet run"
+    assert [row[0] for row in table["rows"]] == ["the paper, k", "the paper, accuracy %"]
+    assert table["rows"][1][1:4] == ["75.75", "78.10", "79.65"]
     assert "**Not yet run:** cifar100 cannot be read\n" in (tmp_path / "quick" / "table5.md").read_text()
     assert (tmp_path / "quick" / "table1.md").is_file()
 

@@ -8,12 +8,10 @@ from typing import Any
 import pandas as pd
 
 from smoot_explore.reproduction.runner import Runner, Use
-from smoot_explore.reproduction.statistics import Spread, paired_difference, spread
-from smoot_explore.reproduction.words import name_of
+from smoot_explore.reproduction.statistics import Spread, spread
 from smoot_explore.runs.compare import PROTOCOL, compare_measured
 from smoot_explore.runs.table import records
 
-PAIRS = (("smoot", "sgt"), ("smoot", "traditional"), ("sgt", "traditional"))
 K = ("k_smallest", "k_median", "k_largest")
 _KEPT = ("epochs", *K, "test_accuracy", "n_test", "aucs")
 _DESCRIBED = ("data", "model", "device", "precision", "versions", "created")
@@ -89,10 +87,3 @@ class Results:
     def _by_seed(self, values: Iterable[float]) -> pd.DataFrame:
         index = [[t.seed for t in self.trials], [t.variant for t in self.trials]]
         return pd.Series(list(values), index).unstack()[self.variants]
-
-
-def differences(quantity: pd.DataFrame) -> str:
-    """ "SMOOT − SGT +0.1 ± 0.2 (…); …", of all pairs of methods."""
-    return "; ".join(
-        f"{name_of(a)} − {name_of(b)} {paired_difference(quantity[a], quantity[b]).text(1)}" for a, b in PAIRS
-    )

@@ -11,7 +11,7 @@ from smoot_explore.reproduction.reports.beyond import attack_report, dynamics_re
 from smoot_explore.reproduction.reports.choices import choices_report, k_spread_report
 from smoot_explore.reproduction.reports.classes import class_ii_report, figure1_report
 from smoot_explore.reproduction.reports.maps import saliency_report, sanity_report, shapes_report
-from smoot_explore.reproduction.reports.methods import drop_report, methods_report, methods_table
+from smoot_explore.reproduction.reports.methods import drop_report, methods_report, paper_table
 from smoot_explore.reproduction.reports.settings import settings_report
 from smoot_explore.reproduction.runner import Runner
 from smoot_explore.reproduction.targets import Target
@@ -59,7 +59,7 @@ def not_yet_run(target: Target, runner: Runner, reason: str) -> Document:
     for experiment in map(runner.experiment, target.uses):
         document.parts.append(what_was_run(runner, experiment, experiment.title))
         if experiment.name in paper.RESULTS:
-            document.parts.append(methods_table(experiment, None))
+            document.parts.append(paper_table(experiment))
     return document
 
 

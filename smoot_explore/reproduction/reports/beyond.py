@@ -11,7 +11,8 @@ from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Table
 from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, ROAD_FILL
 from smoot_explore.reproduction.metrics import ATTACKED_IMAGES, DYNAMICS_IMAGES, EPSILONS, REMOVED, RETRAINED
-from smoot_explore.reproduction.results import PAIRS, Results
+from smoot_explore.reproduction.reports.tables import by_method
+from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import number, paired_difference, spread
 from smoot_explore.reproduction.words import name_of
@@ -31,7 +32,8 @@ def road_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield "## Table"
     yield Table(
         "AUC of the accuracy drop, masked pixels imputed from their neighbours (noisy linear imputation); lower is "
-        f"steeper. {_n(results, p.test_images.iloc[0])}; signed, highest first",
+        f"steeper. {p.test_images.iloc[0]:,} test images, mean ± standard deviation of {len(results.seeds)} seeds; "
+        "signed, highest first",
         ["ranked by", *map(name_of, results.variants)],
         [
             [
@@ -41,18 +43,9 @@ def road_report(runner: Runner, use: Use) -> Iterator[Part]:
             for row in p[p.fill == ROAD_FILL].itertuples()
         ],
     )
-    yield Table(
-        "The same below a random order of the same images (higher is better, below 0 is worse than chance), and the "
-        "differences between methods",
-        ["ranked by", *map(name_of, results.variants), *_pair_heads()],
-        [
-            [
-                in_words(row.attribution),
-                *(spread(below[row.Index][v]).text(1) for v in results.variants),
-                *_pairs(below[row.Index], 1),
-            ]
-            for row in shown.itertuples()
-        ],
+    yield by_method(
+        "The same below a random order of the same images: higher is better, below 0 is worse than chance",
+        {in_words(row.attribution): below[row.Index] for row in shown.itertuples()},
     )
     orders = [
         [
@@ -71,16 +64,13 @@ def road_report(runner: Runner, use: Use) -> Iterator[Part]:
 def roar_report(runner: Runner, use: Use) -> Iterator[Part]:
     results = Results(runner, use)
     whole = results.metric("retrained", "none, 0")
-    rows, left = [], {}
-    for ranking in ("signed", "magnitude", "random"):
-        for share in REMOVED:
-            accuracy = results.metric("retrained", f"{ranking}, {share:g}")
-            left[f"{ranking}, {share:g}"] = accuracy.to_dict()
-            removed = f"{ranking}, {100 * share:.0f} %"
-            rows.append(
-                [removed, *(spread(accuracy[v]).text(1) for v in results.variants), *_pairs(accuracy, 1)]
-            )
-    yield {"runs": results.numbers(), "accuracy": left, "without_removal": whole.to_dict()}
+    left = {
+        f"{ranking}, {share:g}": results.metric("retrained", f"{ranking}, {share:g}")
+        for ranking in ("signed", "magnitude", "random")
+        for share in REMOVED
+    }
+    accuracy = {key: quantity.to_dict() for key, quantity in left.items()}
+    yield {"runs": results.numbers(), "accuracy": accuracy, "without_removal": whole.to_dict()}
     yield what_was_run(runner, results.experiment)
     yield (
         f"Each number is a fresh network's: at most {RETRAINED[0]:,} training images, 5 epochs of traditional "
@@ -89,12 +79,11 @@ def roar_report(runner: Runner, use: Use) -> Iterator[Part]:
         "was removed tells the class that the model predicts."
     )
     yield "## Table"
-    yield Table(
-        "Test accuracy in per cent after training without the highest-ranked pixels, by the method whose maps ranked "
-        "them; lower: more of what tells the classes apart was removed. Gradient of the predicted class; "
-        f"{_n(results)}",
-        ["removed", *map(name_of, results.variants), *_pair_heads()],
-        rows,
+    yield by_method(
+        "Test accuracy in per cent after training without this share of the pixels, the highest-ranked, by the method "
+        "whose maps ranked them; lower: more of what tells the classes apart was removed. Gradient of the predicted "
+        "class",
+        left,
     )
 
 
@@ -108,15 +97,11 @@ def attack_report(runner: Runner, *uses: Use) -> Iterator[Part]:
         numbers[f"{use.experiment}, runs"] = results.numbers()
         yield what_was_run(runner, results.experiment, results.experiment.title)
         n_images = min(ATTACKED_IMAGES, len(runner.data(results.experiment).test))
-        yield Table(
-            f"{title}: test accuracy in per cent under attack: projected gradient descent, 20 steps from a random "
-            "start, on the cross-entropy and on the margin; right only where both fail. ε in levels of 256; "
-            f"{_n(results, n_images)}",
-            ["ε", *map(name_of, results.variants), *_pair_heads()],
-            [
-                [str(epsilon), *(spread(accuracy[v]).text(1) for v in results.variants), *_pairs(accuracy, 1)]
-                for epsilon, accuracy in right.items()
-            ],
+        yield by_method(
+            f"{title}: test accuracy in per cent under attack, by ε in levels of 256: projected gradient descent, 20 "
+            "steps from a random start, on the cross-entropy and on the margin; right only where both fail. "
+            f"{n_images:,} test images",
+            {f"ε = {epsilon}": accuracy for epsilon, accuracy in right.items()},
         )
     yield {"experiments": numbers}
 
@@ -145,7 +130,8 @@ def dynamics_report(runner: Runner, use: Use) -> Iterator[Part]:
     )
     yield "## Table"
     yield Table(
-        f"{_n(results, n_images).replace('test', 'training')}; classes by gradient, highest first",
+        f"{n_images:,} training images; classes by gradient, highest first; mean ± standard deviation of "
+        f"{len(results.seeds)} seeds",
         [
             "ranking, fill, images",
             "class II %",
@@ -176,16 +162,3 @@ def _first(ranked: pd.DataFrame, below: dict[int, pd.DataFrame], attribution: st
 
 def _key(protocols: pd.DataFrame, index: int) -> str:
     return f"{protocols.attribution[index]}, {protocols.fill[index]}"
-
-
-def _pair_heads() -> list[str]:
-    return [f"{name_of(a)} − {name_of(b)}" for a, b in PAIRS]
-
-
-def _pairs(quantity: pd.DataFrame, digits: int) -> list[str]:
-    return [paired_difference(quantity[a], quantity[b]).text(digits) for a, b in PAIRS]
-
-
-def _n(results: Results, n_images: int | None = None) -> str:
-    of_seeds = f"mean ± standard deviation of {len(results.seeds)} seeds"
-    return of_seeds if n_images is None else f"{n_images:,} test images, {of_seeds}"

@@ -9,10 +9,11 @@ from smoot_explore.core.choices import METHODS
 from smoot_explore.core.saliency import saliency
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Picture, Table
-from smoot_explore.reproduction.results import Results, differences
+from smoot_explore.reproduction.reports.tables import by_method
+from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
 from smoot_explore.reproduction.statistics import number, spread
-from smoot_explore.reproduction.words import name_of, upper_first
+from smoot_explore.reproduction.words import name_of
 from smoot_explore.views.palette import in_words
 
 SHOWN_CLASSES = 10
@@ -31,13 +32,11 @@ def saliency_report(runner: Runner, *uses: Use) -> Iterator[Part]:
         shares = results.metric("background", "gradient")
         numbers[f"{name}, background"] = shares.to_dict()
         black = spread(results.metric("background", "pixels")["smoot"]).mean
-        yield Table(
-            f"Share of the gradient's magnitude on black pixels, which are {black:.1f} % of all; "
-            f"{_measured_on(results)}",
-            ["method", "on black pixels %"],
-            [[name_of(method), spread(shares[method]).text(1)] for method in shares],
+        yield by_method(
+            f"Share of the gradient's magnitude on black pixels, which are {black:.1f} % of all; a background gradient "
+            f"close to zero would be a low share. {_images(results)}",
+            {"on black pixels %": shares},
         )
-        yield f"A background gradient close to zero would be a low share. Differences: {differences(shares)}."
     yield {"experiments": numbers}
     if not any(use.metrics for use in uses):
         yield "Nothing is measured on these maps, in the paper or here: they are pictures."
@@ -51,21 +50,14 @@ def shapes_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield {"object_share": objects}
     yield what_was_run(runner, results.experiment)
     yield "## Table"
-    yield Table(
-        "Hit rate: of as many of the most salient pixels (by magnitude) as the object has, the share on the "
-        f"object; {_measured_on(results)}. Objects cover {objects:.1f} % of the pixels: chance hits as often",
-        ["method", "accuracy %", "gradient %", "integrated gradients %", "random map %"],
-        [
-            [
-                name_of(m),
-                spread(results["test_accuracy"][m]).text(),
-                *(spread(rate[m]).text(1) for rate in rates.values()),
-            ]
-            for m in results.variants
-        ],
+    yield by_method(
+        "Hit rate: of as many of the most salient pixels (by magnitude) as the object has, the share on the object, in "
+        f"per cent. Objects cover {objects:.1f} % of the pixels: chance hits as often. {_images(results)}",
+        {
+            "test accuracy": results["test_accuracy"],
+            **{f"hit rate, {in_words(key)}": r for key, r in rates.items()},
+        },
     )
-    told = [f"{upper_first(in_words(key))}: {differences(rates[key])}" for key in rates if key != "random"]
-    yield f"Differences in hit rate, in points of per cent. {'. '.join(told)}."
     yield _saliency_picture(results)
 
 
@@ -88,7 +80,8 @@ def sanity_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield "## Table"
     yield Table(
         "Rank correlation (Spearman's ρ) of the maps with those of the same model whose last 1, 2, … layers have "
-        f"random weights: 1 the same order of pixels, 0 none in common. {_measured_on(results)}",
+        f"random weights: 1 the same order of pixels, 0 none in common. {_images(results)}, mean ± standard deviation "
+        f"of {len(results.seeds)} seeds",
         ["method, map, ranking", *(f"{n} of {layers} layers" for n in depths)],
         [
             [f"{name_of(m)}, {in_words(kind)}", *(spread(values[f"{kind}, {n}"][m]).text() for n in depths)]
@@ -102,9 +95,8 @@ def sanity_report(runner: Runner, use: Use) -> Iterator[Part]:
     )
 
 
-def _measured_on(results: Results) -> str:
-    n_images = len(results.runner.few(results.experiment))
-    return f"{n_images:,} test images, mean ± standard deviation of {len(results.seeds)} seeds"
+def _images(results: Results) -> str:
+    return f"{len(results.runner.few(results.experiment)):,} test images"
 
 
 def _saliency_picture(results: Results) -> Picture:

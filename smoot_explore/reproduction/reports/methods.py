@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,10 +15,11 @@ from smoot_explore.reproduction import paper
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Picture, Table
 from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, Experiment
-from smoot_explore.reproduction.results import PAIRS, Results
+from smoot_explore.reproduction.reports.tables import PAIRS, by_method, heads, paper_row
+from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
-from smoot_explore.reproduction.statistics import Difference, number, paired_difference, spread
-from smoot_explore.reproduction.words import NOT_YET_RUN, k_text, name_of, protocol_text
+from smoot_explore.reproduction.statistics import number
+from smoot_explore.reproduction.words import NOT_YET_RUN, k_text, protocol_text
 from smoot_explore.runs.compare import PROTOCOL
 from smoot_explore.runs.table import counted
 from smoot_explore.views.palette import in_words
@@ -29,11 +30,8 @@ def methods_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield {"runs": results.numbers()}
     yield what_was_run(runner, results.experiment)
     yield "## Table"
-    yield methods_table(results.experiment, results)
+    yield methods_table(results, ("signed", "magnitude"))
     yield _k_finding(results)
-    yield "## Differences between methods, seed by seed"
-    yield _differences(results)
-    yield _by_chance(len(results.seeds))
     if "attributions" in use.curves:
         yield from _every_protocol(results)
     trial = next(trial for trial in results.trials if trial.variant == "smoot")
@@ -62,82 +60,37 @@ def drop_report(runner: Runner, *uses: Use) -> Iterator[Part]:
             views.accuracy_drop(shown, title),
             f"Accuracy drop on {title}, masking the highest first",
         )
-        yield methods_table(experiment, results)
+        yield methods_table(results, ("signed",))
     yield {"experiments": numbers}
 
 
-def methods_table(experiment: Experiment, results: Results | None) -> Table:
-    """The paper's table beside ours; without results, with "not yet run" in our cells."""
-    published = paper.RESULTS[experiment.name]
-    with_auc = published["smoot"].auc is not None
-    drops = [] if results is None else results.drops("signed")
-    auc_heads = [f"AUC {in_words(p.fill)}" for p in drops] or ["AUC"] * with_auc
-    heads = ["method", "k min / median / max", "paper", "accuracy %", "paper", *auc_heads]
-    rows = []
-    for method, row in published.items():
-        k, accuracy, *aucs = [NOT_YET_RUN] * (2 + len(auc_heads))
-        if results is not None:
-            k = k_text(results.k(method))
-            accuracy, *aucs = (
-                spread(quantity[method]).text()
-                for quantity in (results["test_accuracy"], *map(results.auc, drops))
-            )
-        rows.append([name_of(method), k, k_text(row.k), accuracy, f"{row.accuracy:.2f}", *aucs])
-        rows[-1] += [f"{row.auc:.2f}"] if with_auc else []
-    caption = (
-        f"k in pixels over the training images after the last epoch. The paper's accuracy: {paper.TEST_IMAGES:,} test "
-        "images"
-    )
-    if auc_heads:
-        caption += ". AUC: area under the accuracy drop in per cent, lower is steeper"
+def methods_table(results: Results, rankings: Sequence[str]) -> Table:
+    """k, accuracy and AUC by these rankings, beside the paper's."""
+    published = paper.RESULTS[results.experiment.name]
+    quantities = {"accuracy %": results["test_accuracy"]}
+    drops = [protocol for ranking in rankings for protocol in results.drops(ranking)]
+    quantities |= {f"AUC {in_words(p.fill)}, {p.ranking}": results.auc(p) for p in drops}
+    papers = {"accuracy %": {method: row.accuracy for method, row in published.items()}}
+    aucs = {method: row.auc for method, row in published.items() if row.auc is not None}
+    if aucs:
+        papers["AUC"] = aucs
+    caption = f"k in pixels over the training images after the last epoch. {results['n_test'].iloc[0, 0]:,} test images"
     if drops:
-        caption += f"; {protocol_text(drops[0], ('fill',))}"
-    if results is not None:
-        caption += f"; mean ± standard deviation of {len(results.seeds)} seeds"
-    return Table(caption, heads + ["paper's AUC"] * with_auc, rows)
+        caption += f". AUC, lower is steeper: {protocol_text(drops[0], ('fill', 'ranking'))}"
+    k = [["k min / median / max", *(k_text(results.k(method)) for method in METHODS)], _paper_k(published)]
+    return by_method(caption, quantities, 2, papers, k)
 
 
-def _differences(results: Results) -> Table:
-    """Differences in accuracy, and in the AUC of every fill by both rankings, above the paper's."""
-    published = pd.DataFrame(paper.RESULTS[results.experiment.name], ["k", "accuracy", "auc"]).T
-    quantities = [("accuracy", results["test_accuracy"], published.accuracy)]
-    for ranking in ("signed", "magnitude"):
-        quantities += [
-            (f"AUC {in_words(protocol.fill)}, {ranking}", results.auc(protocol), published.auc)
-            for protocol in results.drops(ranking)
-        ]
-    rows = []
-    for name, measured, reported in quantities:
-        here = [paired_difference(measured[a], measured[b]) for a, b in PAIRS]
-        expected = [None if reported.isna().any() else reported[a] - reported[b] for a, b in PAIRS]
-        rows.append([name, *(d.text() + _verdict(d, e) for d, e in zip(here, expected, strict=True))])
-    for name, reported in (("accuracy", published.accuracy), ("AUC", published.auc)):
-        if not reported.isna().any():
-            rows.append([f"the paper, {name}", *(number(reported[a] - reported[b]) for a, b in PAIRS)])
-    return Table(
-        "In points of per cent, mean ± standard deviation over the seeds; ✓ all seeds have the paper's sign, ✗ none",
-        ["", *(f"{name_of(a)} − {name_of(b)}" for a, b in PAIRS)],
-        rows,
-    )
+def paper_table(experiment: Experiment) -> Table:
+    """The paper's numbers alone, where ours are not yet run."""
+    published = paper.RESULTS[experiment.name]
+    rows = [[*_paper_k(published), *[""] * len(PAIRS)]]
+    rows.append(paper_row("accuracy %", {method: row.accuracy for method, row in published.items()}, 2))
+    return Table(f"Ours: {NOT_YET_RUN}", heads(), rows)
 
 
-def _verdict(difference: Difference, expected: float | None) -> str:
-    """Whether all seeds have the paper's sign, or none; nothing where that cannot be said."""
-    if expected is None or round(expected, 6) == 0 or difference.n == 1:
-        return ""
-    agreeing, opposite = difference.above, difference.below
-    if expected < 0:
-        agreeing, opposite = opposite, agreeing
-    return " ✓" if agreeing == difference.n else " ✗" if opposite == difference.n else ""
-
-
-def _by_chance(n_seeds: int) -> str:
-    if n_seeds == 1:
-        return "One seed has no spread, and decides nothing."
-    agreeing = 200 * 0.5**n_seeds
-    return (
-        f"Where there is no difference at all, {n_seeds} seeds still agree in {agreeing:.2g} % of the cases."
-    )
+def _paper_k(published: Mapping[str, paper.PublishedRow]) -> list[str]:
+    return ["the paper, k", *(k_text(published[method].k) for method in METHODS)]
 
 
 def _k_finding(results: Results) -> str:
