@@ -39,7 +39,8 @@ class Difference(NamedTuple):
         else:
             side, count = ("above", self.above) if self.mean > 0 else ("below", self.below)
         sign = "+" if self.mean > 0 else ""
-        return f"{sign}{Spread(*self[:3]).text(digits)} ({count} of {self.n} {side} 0)"
+        of_seeds = f" ({count} of {self.n} {side} 0)" if self.n > 1 else ""
+        return f"{sign}{Spread(*self[:3]).text(digits)}{of_seeds}"
 
 
 def spread(values: Iterable[float]) -> Spread:
