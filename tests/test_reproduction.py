@@ -62,7 +62,7 @@ def smoke_command(tmp_path_factory):
         for module in (metrics, beyond):
             patch.setattr(module, "REMOVED", (0.5,))
             patch.setattr(module, "EPSILONS", (0, 4))
-        patch.setitem(metrics._RETRAINING, "epochs", 1)
+        patch.setitem(metrics.RETRAINING, "epochs", 1)
         result = reproduce(*targets, "--scale", "smoke", "--out", folder)
     assert result.exit_code == 0, result.output
     return folder, result

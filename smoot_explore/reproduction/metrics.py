@@ -33,7 +33,7 @@ DYNAMICS_IMAGES = 1_000
 
 _CHUNK = 128  # images; bounds the memory of integrated gradients
 # A network trained anew must not cost much: there is one for each share, ranking and run.
-_RETRAINING = {
+RETRAINING = {
     "method": "traditional",
     "epochs": 5,
     "batch_size": 64,
@@ -189,7 +189,7 @@ def _without(split: Split, ranks: Tensor, share: float) -> Split:
 
 
 def _accuracy_after_training(data: ImageData, name: str, seed: int) -> float:
-    config = TrainingConfig(**_RETRAINING, seed=seed)
+    config = TrainingConfig(**RETRAINING, seed=seed)
     *_, last = train(create_model(name, data, seed=seed), data, config)
     return float(last.test_accuracy)
 

@@ -70,6 +70,15 @@ class Results:
         found = p[(p.attribution == "gradient") & (p.ranking == ranking) & (p.masked_first == "highest")]
         return list(found[found.test_images == found.test_images.max()].itertuples())
 
+    def less_random(self) -> tuple[pd.DataFrame, dict[int, pd.DataFrame]]:
+        """The protocols on the same images as a random order, and how far the AUC of each falls below that order's
+        with the same fill: a row for each seed, a column for each variant; higher is better."""
+        p = self.protocols[self.protocols.masked_first == "highest"]
+        random = p[p.attribution == "random"]
+        ranked = p[(p.attribution != "random") & p.test_images.isin(random.test_images)]
+        chance = dict(zip(random.fill, random.index, strict=True))
+        return ranked, {row.Index: self.auc(chance[row.fill]) - self.auc(row) for row in ranked.itertuples()}
+
     def numbers(self) -> list[dict[str, Any]]:
         """Every run's numbers with what it was trained with, for JSON."""
         return [

@@ -21,12 +21,6 @@ def k_text(k: Iterable[Spread | int]) -> str:
     return " / ".join(part.text(0) if isinstance(part, Spread) else str(part) for part in k)
 
 
-def listed(words: Sequence[object]) -> str:
-    """``"a, b and c"``."""
-    *first, last = map(str, words)
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def upper_first(text: str) -> str:
     """The text with a capital letter."""
     return text[0].upper() + text[1:]

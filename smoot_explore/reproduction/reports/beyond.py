@@ -10,7 +10,14 @@ import pandas as pd
 from smoot_explore.reproduction.circumstances import what_was_run
 from smoot_explore.reproduction.document import Part, Table
 from smoot_explore.reproduction.experiments import ALL_FILLS, MAIN_FILLS, ROAD_FILL
-from smoot_explore.reproduction.metrics import ATTACKED_IMAGES, DYNAMICS_IMAGES, EPSILONS, REMOVED, RETRAINED
+from smoot_explore.reproduction.metrics import (
+    ATTACKED_IMAGES,
+    DYNAMICS_IMAGES,
+    EPSILONS,
+    REMOVED,
+    RETRAINED,
+    RETRAINING,
+)
 from smoot_explore.reproduction.reports.tables import by_method
 from smoot_explore.reproduction.results import Results
 from smoot_explore.reproduction.runner import Runner, Use
@@ -21,26 +28,26 @@ from smoot_explore.views.palette import in_words
 
 def road_report(runner: Runner, use: Use) -> Iterator[Part]:
     results = Results(runner, use)
-    p = results.protocols[results.protocols.masked_first == "highest"]
-    p = p[p.test_images == p.test_images.min()]  # every fill on the same images
-    chance = {fill: results.auc(rows.index[0]) for fill, rows in p[p.attribution == "random"].groupby("fill")}
-    ranked = p[p.attribution != "random"]
+    ranked, below = results.less_random()
     shown = ranked[ranked.fill == ROAD_FILL]
-    below = {row.Index: chance[row.fill] - results.auc(row.Index) for row in ranked.itertuples()}
-    yield {"runs": results.numbers(), "below_random": {_key(p, i): below[i].to_dict() for i in ranked.index}}
+    imputed = results.protocols[results.protocols.fill == ROAD_FILL]
+    yield {
+        "runs": results.numbers(),
+        "below_random": {_key(ranked, i): below[i].to_dict() for i in ranked.index},
+    }
     yield what_was_run(runner, results.experiment)
     yield "## Table"
     yield Table(
         "AUC of the accuracy drop, masked pixels imputed from their neighbours (noisy linear imputation); lower is "
-        f"steeper. {p.test_images.iloc[0]:,} test images, mean ± standard deviation of {len(results.seeds)} seeds; "
-        "signed, highest first",
+        f"steeper. {imputed.test_images.iloc[0]:,} test images, mean ± standard deviation of {len(results.seeds)} "
+        "seeds; signed, highest first",
         ["ranked by", *map(name_of, results.variants)],
         [
             [
                 in_words(row.attribution),
                 *(spread(results.auc(row.Index)[v]).text(1) for v in results.variants),
             ]
-            for row in p[p.fill == ROAD_FILL].itertuples()
+            for row in imputed.itertuples()
         ],
     )
     yield by_method(
@@ -73,10 +80,10 @@ def roar_report(runner: Runner, use: Use) -> Iterator[Part]:
     yield {"runs": results.numbers(), "accuracy": accuracy, "without_removal": whole.to_dict()}
     yield what_was_run(runner, results.experiment)
     yield (
-        f"Each number is a fresh network's: at most {RETRAINED[0]:,} training images, 5 epochs of traditional "
-        f"training, at most {RETRAINED[1]:,} test images, the same seed as the run whose maps rank the pixels. With "
-        f"nothing removed it reaches {spread(whole.iloc[:, 0]).text(1)} %; more than that means that the shape of what "
-        "was removed tells the class that the model predicts."
+        f"Each number is a fresh network's: at most {RETRAINED[0]:,} training images, {RETRAINING['epochs']} epochs of "
+        f"traditional training, at most {RETRAINED[1]:,} test images, the same seed as the run whose maps rank the "
+        f"pixels. With nothing removed it reaches {spread(whole.iloc[:, 0]).text(1)} %; more than that means that "
+        "the shape of what was removed tells the class that the model predicts."
     )
     yield "## Table"
     yield by_method(

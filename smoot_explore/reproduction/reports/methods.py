@@ -117,12 +117,8 @@ def _every_protocol(results: Results) -> Iterator[Part]:
     drops = (p.masked_first == "highest") & (p.attribution != "random") & most
     lowest = drops & (means.smoot < means[["sgt", "traditional"]].min(axis=1))
     always = drops & (below["sgt"] < 0).all() & (below["traditional"] < 0).all()
-    random = p[p.attribution == "random"]
-    ranked = p[
-        (p.masked_first == "highest") & (p.attribution != "random") & p.test_images.isin(random.test_images)
-    ]
-    chance = means.loc[random.index].set_index(random.fill).loc[ranked.fill].set_index(ranked.index)
-    gains = chance - means.loc[ranked.index]
+    ranked, below_random = results.less_random()
+    gains = pd.DataFrame({protocol: below.mean() for protocol, below in below_random.items()}).T
     best = (gains.smoot > gains[["sgt", "traditional"]].max(axis=1)).sum()
     three = "traditional / SGT / SMOOT, means over the seeds"
 
@@ -144,7 +140,7 @@ def _every_protocol(results: Results) -> Iterator[Part]:
     )
     yield _protocol_table(
         f"AUC of a random order minus AUC of the ranking, {three}; higher is better, below 0 is worse than chance; "
-        f"{random.test_images.iloc[0]:,} test images, highest first, {ranked.ranking.iloc[0]}",
+        f"{ranked.test_images.iloc[0]:,} test images, highest first, {ranked.ranking.iloc[0]}",
         ranked,
         of_three(gains),
         named=["attribution"],
